@@ -1,1 +1,1 @@
-""""""
+"""Wiring: one Config and one main() per method; no maths."""

@@ -1,1 +1,1 @@
-""""""
+"""What scores text: rules, verifiers, reward models, judges."""

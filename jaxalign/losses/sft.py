@@ -1,0 +1,68 @@
+"""Maximum likelihood on the tokens of a demonstration."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxalign.losses.base import LossOutput
+from jaxalign.ops import Mean
+
+
+def sft_loss(
+    logps: jax.Array,
+    mask: jax.Array,
+    *,
+    label_smoothing: float = 0.0,
+    mean_logps: jax.Array | None = None,
+    z_loss: float = 0.0,
+    logz: jax.Array | None = None,
+) -> LossOutput:
+    """Supervised fine-tuning: the mean negative log-likelihood of trained tokens.
+
+    A token costs −(1 − ε) log π(y) − ε/V Σᵥ log π(v) + ζ log² Z. Label smoothing ε
+    is Eq. 7 of Szegedy et al., https://arxiv.org/abs/1512.00567; ζ holds the log
+    partition function near 0 as in Sec. 5 of PaLM, https://arxiv.org/abs/2204.02311,
+    where ζ = 1e-4. The mean is over all unmasked tokens of the global batch.
+
+    Args:
+      logps: Log-probability of each token, `[..., T]`, float.
+      mask: True on the tokens to learn, `[..., T]`, bool. Other entries may hold
+        anything, inf and NaN included.
+      label_smoothing: ε in [0, 1); other than 0 it needs `mean_logps`.
+      mean_logps: Log-probability averaged over the vocabulary, `[..., T]`, float.
+      z_loss: ζ ≥ 0; other than 0 it needs `logz`.
+      logz: Log of the partition function, `[..., T]`, float.
+
+    Returns:
+      The mean over tokens; no metrics.
+
+    Raises:
+      ValueError: If a hyperparameter lacks the array that it needs.
+
+    >>> logps = jnp.array([[-1.0, -3.0, -9.0]])
+    >>> print(sft_loss(logps, jnp.array([[True, True, False]])).loss.value)
+    2.0
+    """
+    chex.assert_equal_shape([logps, mask])
+    chex.assert_type([logps, mask], [float, bool])
+    losses = -_safe(logps, mask)
+    if mean_logps is not None:
+        uniform = -_safe(mean_logps, mask)
+        losses = (1 - label_smoothing) * losses + label_smoothing * uniform
+    elif not _is_zero(label_smoothing):
+        raise ValueError(f"label_smoothing={label_smoothing} needs mean_logps")
+    if logz is not None:
+        losses = losses + z_loss * jnp.square(_safe(logz, mask))
+    elif not _is_zero(z_loss):
+        raise ValueError(f"z_loss={z_loss} needs logz")
+    return LossOutput(Mean.of(losses, where=mask), {})
+
+
+def _safe(x: jax.Array, mask: jax.Array) -> jax.Array:
+    chex.assert_equal_shape([x, mask])
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.where(mask, x.astype(dtype), 0.0)
+
+
+def _is_zero(x) -> bool:
+    return isinstance(x, (int, float)) and x == 0

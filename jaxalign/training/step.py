@@ -1,0 +1,148 @@
+"""The functional training step: (state, batch) -> (state, metrics)."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxalign.losses.base import LossOutput
+from jaxalign.ops import Mean
+from jaxalign.training.state import TrainState
+
+Objective = Callable[[Any, Any, jax.Array], LossOutput]
+Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def make_train_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    num_microbatches: int = 1,
+    microbatch_size: int | None = None,
+    axis_name: str | None = None,
+) -> Step:
+    """Builds a pure training step; jit, shard or pmap it as you like.
+
+    The gradient is that of the mean over the *global* batch, whatever the masks, the
+    number of microbatches and the number of devices: sums are differentiated and
+    added up in float32, and divided once, at the end.
+
+    A step whose loss or gradient is not finite changes neither parameters nor
+    optimizer state, bit for bit; it only counts as a step, and as `skipped_steps`.
+
+    Args:
+      objective: `(params, batch, key) -> LossOutput`.
+      optimizer: Any Optax transformation.
+      num_microbatches: Parts that each batch is split into, to save memory; must
+        divide the (per-device) batch size.
+      microbatch_size: In place of `num_microbatches`: rows of each part over all
+        devices that this program sees, so that batches of any size fit.
+      axis_name: The mapped axis to reduce over inside `jax.pmap` or
+        `jax.shard_map`. Leave it out under `jax.jit`, which sees global arrays.
+
+    Returns:
+      `step(state, batch) -> (state, metrics)`, where metrics are scalars: the
+      objective's own, `loss`, `grad_norm` (before clipping) and `skipped_steps`.
+    """
+
+    def grads_of_sum(params, batch, key):
+        def total(params):
+            out = objective(params, batch, key)
+            return out.loss.total, out
+
+        (_, out), grads = jax.value_and_grad(total, has_aux=True)(params)
+        return grads, out
+
+    def step(state: TrainState, batch):
+        key = jax.random.fold_in(state.key, state.step)
+        params = state.params
+        if axis_name is not None:
+            key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+            params = _as_varying(params, axis_name)
+        parts = num_microbatches
+        if microbatch_size is not None:
+            parts = max(1, jax.tree.leaves(batch)[0].shape[0] // microbatch_size)
+
+        grads, out = _add_up(grads_of_sum, parts, axis_name)(params, batch, key)
+        if axis_name is not None:
+            grads, out = jax.lax.psum((grads, out), axis_name)
+        weight = jnp.maximum(out.loss.weight, 1.0)
+        grads = jax.tree.map(
+            lambda g, p: (g / weight.astype(g.dtype)).astype(p.dtype),
+            grads,
+            state.params,
+        )
+        metrics = {name: m.value for name, m in _means(out).items()}
+        metrics["grad_norm"] = optax.tree.norm(grads)
+
+        finite = jnp.isfinite(out.loss.total) & jnp.isfinite(metrics["grad_norm"])
+        metrics["skipped_steps"] = 1.0 - finite.astype(jnp.float32)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        new = optax.apply_updates(state.params, updates), opt_state
+        old = state.params, state.opt_state
+        params, opt_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+        state = dataclasses.replace(
+            state, step=state.step + 1, params=params, opt_state=opt_state
+        )
+        return state, metrics
+
+    return step
+
+
+def make_eval_step(
+    objective: Objective, *, axis_name: str | None = None
+) -> Callable[[Any, Any, jax.Array], dict[str, Mean]]:
+    """Builds a pure evaluation step, whose results add up over batches.
+
+    Args:
+      objective: `(params, batch, key) -> LossOutput`.
+      axis_name: The mapped axis to sum over inside `jax.pmap` or `jax.shard_map`.
+
+    Returns:
+      `(params, batch, key) -> {name: Mean}`: the objective's metrics and `loss`. Add
+      the results of all batches with `+`, then read `value`.
+    """
+
+    def step(params, batch, key):
+        out = objective(params, batch, key)
+        return _means(out if axis_name is None else jax.lax.psum(out, axis_name))
+
+    return step
+
+
+def _means(out: LossOutput) -> dict[str, Mean]:
+    return {"loss": out.loss, **out.metrics}
+
+
+def _add_up(fn, n: int, axis_name: str | None):
+    """`fn(params, batch, key)`, summed in float32 over `n` parts of the batch."""
+    if n == 1:
+        return fn
+
+    def summed(params, batch, key):
+        parts = jax.tree.map(_split(n), batch), jax.random.split(key, n)
+        shapes = jax.eval_shape(fn, params, *jax.tree.map(lambda x: x[0], parts))
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), shapes)
+        if axis_name is not None:
+            zeros = _as_varying(zeros, axis_name)
+
+        def add(total, part):
+            new = fn(params, *part)
+            return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, new), None
+
+        return jax.lax.scan(add, zeros, parts)[0]
+
+    return summed
+
+
+def _split(n: int):
+    """[B, ...] -> [n, B/n, ...], striding so that no row changes its device."""
+    return lambda x: x.reshape(-1, n, *x.shape[1:]).swapaxes(0, 1)
+
+
+def _as_varying(tree, axis_name: str):
+    """Marks `tree` as per-device: else shard_map sums its gradients by itself."""
+    return jax.tree.map(lambda x: jax.lax.pcast(x, axis_name, to="varying"), tree)
