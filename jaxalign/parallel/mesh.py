@@ -28,8 +28,8 @@ def make_mesh(
     Raises:
       UserError: If the sizes do not multiply to the number of devices.
 
-    >>> make_mesh({"fsdp": -1}, jax.devices()[:1]).shape
-    OrderedDict({'data': 1, 'fsdp': 1, 'tensor': 1})
+    >>> dict(make_mesh({"fsdp": -1}, jax.devices()[:1]).shape)
+    {'data': 1, 'fsdp': 1, 'tensor': 1}
     """
     devices = jax.devices() if devices is None else devices
     unknown = set(sizes) - set(AXES)
@@ -45,7 +45,7 @@ def make_mesh(
     if math.prod(shape) != len(devices):
         raise UserError(
             f"mesh {dict(zip(AXES, shape, strict=True))} has {math.prod(shape)} places "
-            f"and there are {len(devices)} devices; set one axis to -1 or mend the sizes"
+            f"and there are {len(devices)} devices; set one axis to -1, or mend them"
         )
     kinds = (AxisType.Auto,) * len(AXES)
     return jax.make_mesh(tuple(shape), AXES, axis_types=kinds, devices=devices)

@@ -17,8 +17,9 @@ def match_rules(rules: Rules, path: str) -> PartitionSpec:
     Raises:
       ValueError: If none is; end a table with `(".*", PartitionSpec())`.
 
-    >>> match_rules([("kernel$", PartitionSpec("fsdp")), (".*", PartitionSpec())], "a/b")
-    PartitionSpec()
+    >>> rules = [("kernel$", PartitionSpec("fsdp")), (".*", PartitionSpec())]
+    >>> match_rules(rules, "query/bias") == PartitionSpec()
+    True
     """
     for pattern, spec in rules:
         if re.search(pattern, path):

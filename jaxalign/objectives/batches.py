@@ -1,0 +1,109 @@
+"""What objectives read: plain rows for any model, packed rows for speed.
+
+`Tokens` and `PreferenceBatch` hold one sequence per row and suit any model that is a
+function. `TokenBatch` and `PairBatch` are the packed rows that `jaxalign.data` makes:
+several examples in a row, and a slot for each trained token only, so that the
+unembedding never sees another position.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign.losses import Pair
+
+
+class Tokens(NamedTuple):
+    """One sequence per row, already shifted: position t of all three is one token.
+
+    Attributes:
+      inputs: `[B, T]`, what the model reads.
+      targets: `[B, T]`, what it is to predict at each position.
+      mask: `[B, T]` bool, which of the predictions count.
+    """
+
+    inputs: jax.Array
+    targets: jax.Array
+    mask: jax.Array
+
+
+class PreferenceBatch(NamedTuple):
+    """Both responses of each pair, prompt included, and what the reference thinks.
+
+    Attributes:
+      tokens: Both sides' `Tokens`, whose lengths may differ.
+      ref_logps: Their token log-probabilities under the reference, each `[B, T]`.
+    """
+
+    tokens: Pair[Tokens]
+    ref_logps: Pair[jax.Array]
+
+    @property
+    def mask(self) -> Pair[jax.Array]:
+        """Which tokens count, each `[B, T]`."""
+        return Pair(self.tokens.chosen.mask, self.tokens.rejected.mask)
+
+
+class TokenBatch(NamedTuple):
+    """Packed rows: R rows of T positions with M target slots each.
+
+    Attributes:
+      inputs: `[R, T]` token ids.
+      positions: `[R, T]`, each token's position in its own sequence.
+      segment_ids: `[R, T]`, which example of the row, from 1; 0 is padding.
+      branch_ids: `[R, T]`, 0 for a shared prompt or a plain sequence, else the
+        number of the response that continues it.
+      target_ids: `[R, M]`, the tokens to predict.
+      target_at: `[R, M]`, the position in the row whose output predicts each.
+      target_mask: `[R, M]` bool, which slots are real.
+    """
+
+    inputs: jax.Array
+    positions: jax.Array
+    segment_ids: jax.Array
+    branch_ids: jax.Array
+    target_ids: jax.Array
+    target_at: jax.Array
+    target_mask: jax.Array
+
+
+class PairBatch(NamedTuple):
+    """Packed rows of pairs, each prompt once with both responses behind it.
+
+    Attributes:
+      rows: The `TokenBatch`.
+      start: Where each response's targets begin among the M slots, both `[R, P]`.
+      length: How many they are, both `[R, P]`; 0 where the row holds no such pair.
+      target_ref_logps: `[R, M]`, each target's log-probability under the reference.
+    """
+
+    rows: TokenBatch
+    start: Pair[jax.Array]
+    length: Pair[jax.Array]
+    target_ref_logps: jax.Array
+
+    @property
+    def mask(self) -> Pair[jax.Array]:
+        """Which of M token slots each response fills, both `[R, P, M]` bool."""
+        slots = jax.lax.broadcasted_iota(
+            jnp.int32, (*self.start.chosen.shape, self.rows.target_ids.shape[1]), 2
+        )
+        return Pair(*(slots < n[..., None] for n in self.length))
+
+    @property
+    def ref_logps(self) -> Pair[jax.Array]:
+        """The reference's log-probabilities by response, both `[R, P, M]`."""
+        return self.by_response(self.target_ref_logps)
+
+    def by_response(self, per_target: jax.Array) -> Pair[jax.Array]:
+        """`[R, M]` values of the target slots -> by response, both `[R, P, M]`."""
+        rows, slots = per_target.shape
+
+        def take(start):
+            at = start[..., None] + jnp.arange(slots, dtype=start.dtype)[None, None]
+            at = jnp.minimum(at, slots - 1).reshape(rows, -1)
+            taken = jnp.take_along_axis(per_target, at, axis=1)
+            return taken.reshape(*start.shape, slots)
+
+        return Pair(take(self.start.chosen), take(self.start.rejected))
