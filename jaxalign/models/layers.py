@@ -1,0 +1,193 @@
+"""The parts of a transformer layer, as Flax Linen modules."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxalign.models.attention import (
+    Visibility,
+    blocked_attention,
+    cached_attention,
+    naive_attention,
+)
+from jaxalign.models.config import ModelConfig
+from jaxalign.models.rope import rotate
+
+ACTIVATIONS = {
+    "silu": nn.silu,
+    "gelu": lambda x: nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: nn.gelu(x, approximate=True),
+    "relu": nn.relu,
+}
+ATTENTION = {"naive": naive_attention, "blocked": blocked_attention}
+
+
+class LayerInputs(NamedTuple):
+    """What differs from layer to layer besides parameters; scanned along [L]."""
+
+    index: jax.Array
+    window: jax.Array
+    rope: jax.Array
+
+
+class RowInputs(NamedTuple):
+    """What all layers read about the rows.
+
+    Attributes:
+      visibility: Who sees whom.
+      cos: `[K, R, T, rotary_dim / 2]` float32, K kinds of layers; or None.
+      sin: The same.
+      cursor: int32 scalar, the cache slot of the first token; None: no cache.
+    """
+
+    visibility: Visibility
+    cos: jax.Array | None
+    sin: jax.Array | None
+    cursor: jax.Array | None
+
+
+class Norm(nn.Module):
+    """RMSNorm or LayerNorm over the last axis, computed in float32."""
+
+    config: ModelConfig
+    dtype: Any
+    rms: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        """`[..., D]` to `[..., D]` of type `dtype`."""
+        zeros, ones = nn.initializers.zeros, nn.initializers.ones
+        init = zeros if self.config.norm_plus_one else ones
+        scale = self.param("scale", init, x.shape[-1:], jnp.float32)
+        scale = scale.astype(jnp.float32) + float(self.config.norm_plus_one)
+        x = x.astype(jnp.float32)
+        layer_norm = self.config.norm == "layer" and not self.rms
+        if layer_norm:
+            x = x - x.mean(-1, keepdims=True)
+        x = x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.config.norm_eps)
+        x = x * jnp.broadcast_to(scale, x.shape)
+        if layer_norm:
+            bias = self.param("bias", zeros, x.shape[-1:], jnp.float32)
+            x = x + jnp.broadcast_to(bias.astype(jnp.float32), x.shape)
+        return x.astype(self.dtype)
+
+
+class Projection(nn.Module):
+    """x W + b with W stored `[in, out]`."""
+
+    features: int
+    use_bias: bool
+    dtype: Any
+    init_scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, x):
+        """`[..., in]` to `[..., features]`."""
+        init = nn.initializers.variance_scaling(self.init_scale, "fan_in", "normal")
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", init, shape, jnp.float32)
+        y = jnp.dot(x, kernel.astype(self.dtype))
+        if self.use_bias:
+            zeros = nn.initializers.zeros
+            bias = self.param("bias", zeros, (self.features,), jnp.float32)
+            y = y + jnp.broadcast_to(bias.astype(self.dtype), y.shape)
+        return y
+
+
+class Attention(nn.Module):
+    """Grouped-query attention, over the rows or over a cache."""
+
+    config: ModelConfig
+    dtype: Any
+    attention: str
+
+    @nn.compact
+    def __call__(self, x, cache, layer: LayerInputs, rows: RowInputs):
+        """`[R, T, D]` to `[R, T, D]` and the cache with these tokens in it."""
+        c = self.config
+
+        def heads(name, count):
+            size = count * c.head_dim
+            y = Projection(size, c.qkv_bias, self.dtype, name=name)(x)
+            normed = c.qk_norm if name != "value" else "none"
+            if normed == "projection":
+                y = Norm(c, self.dtype, rms=True, name=f"{name}_norm")(y)
+            y = y.reshape(*y.shape[:-1], count, c.head_dim)
+            if normed == "head":
+                y = Norm(c, self.dtype, rms=True, name=f"{name}_norm")(y)
+            return y
+
+        q, k = heads("query", c.num_heads), heads("key", c.num_kv_heads)
+        v = heads("value", c.num_kv_heads)
+        if rows.cos is not None and rows.sin is not None:
+            cos, sin = rows.cos[0], rows.sin[0]
+            if len(rows.cos) > 1:
+                cos, sin = rows.cos[layer.rope], rows.sin[layer.rope]
+            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        options = {"scale": c.attention_scale, "softcap": c.attention_softcap}
+        kinds = set(c.windows)
+        window = c.windows[0] if len(kinds) == 1 else layer.window
+        if cache is None:
+            attend = ATTENTION[self.attention]
+            y = attend(q, k, v, rows.visibility, window, **options)
+        else:
+            y, cache = cached_attention(
+                q, k, v, cache, layer.index, rows.cursor, rows.visibility, window, **options
+            )
+        y = y.reshape(*y.shape[:2], c.num_heads * c.head_dim)
+        scale = 0.5 / c.num_layers
+        y = Projection(c.hidden_size, c.out_bias, self.dtype, scale, name="out")(y)
+        return y, cache
+
+
+class Mlp(nn.Module):
+    """The gated or plain two-layer perceptron."""
+
+    config: ModelConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        """`[R, T, D]` to `[R, T, D]`."""
+        c = self.config
+        act = ACTIVATIONS[c.activation]
+        size, bias = c.intermediate_size, c.mlp_bias
+        y = Projection(size, bias, self.dtype, name="up")(x)
+        if c.gated_mlp:
+            y = act(Projection(size, bias, self.dtype, name="gate")(x)) * y
+        else:
+            y = act(y)
+        scale = 0.5 / c.num_layers
+        return Projection(c.hidden_size, bias, self.dtype, scale, name="down")(y)
+
+
+class Layer(nn.Module):
+    """One transformer layer; scanned by `Transformer`."""
+
+    config: ModelConfig
+    dtype: Any
+    attention: str
+
+    @nn.compact
+    def __call__(self, carry, layer: LayerInputs, rows: RowInputs):
+        """`(x [R, T, D] float32, cache)` to the same, and None."""
+        c = self.config
+        x, cache = carry
+
+        def norm(name, present, x):
+            if not present:
+                return x.astype(self.dtype)
+            return Norm(c, self.dtype, name=name)(x)
+
+        y = norm("attention_norm", c.pre_norm, x)
+        y, cache = Attention(c, self.dtype, self.attention, name="attention")(
+            y, cache, layer, rows
+        )
+        y = norm("attention_post_norm", c.post_norm, y).astype(x.dtype)
+        after = x + y
+        z = norm("mlp_norm", c.pre_norm, x if c.parallel_residual else after)
+        z = Mlp(c, self.dtype, name="mlp")(z)
+        z = norm("mlp_post_norm", c.post_norm, z).astype(x.dtype)
+        return (after + z, cache), None

@@ -1,0 +1,176 @@
+"""One decoder-only transformer for every supported family."""
+
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxalign.models.attention import Visibility, visibility
+from jaxalign.models.config import ModelConfig
+from jaxalign.models.layers import Layer, LayerInputs, Norm, RowInputs
+from jaxalign.models.rope import cos_sin, layer_tables
+
+REMAT_POLICIES = {
+    "none": None,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+"""What the backward pass may keep of a layer; the scores are never kept."""
+
+_NO_WINDOW = np.iinfo(np.int32).max
+
+
+class Unembedding(NamedTuple):
+    """How hidden states become logits.
+
+    Attributes:
+      kernel: `[V, D]`; logits are `hidden @ kernel.T`.
+      softcap: Logits become c tanh(logit / c), unless None.
+      vocab_size: Rows from here on are padding and never predicted.
+    """
+
+    kernel: jax.Array
+    softcap: float | None
+    vocab_size: int
+
+
+class Transformer(nn.Module):
+    """Token ids to hidden states after the final norm.
+
+    Attributes:
+      config: What is computed.
+      dtype: Type of the matrix products; the residual stream stays float32.
+      remat: What the backward pass keeps of each layer: a name of `REMAT_POLICIES`.
+      attention: "blocked" (default) or "naive".
+    """
+
+    config: ModelConfig
+    dtype: Any = jnp.float32
+    remat: str = "none"
+    attention: str = "blocked"
+
+    @nn.compact
+    def __call__(self, inputs, positions, rows: Visibility, cache=None, cursor=None):
+        """`[R, T]` ids to `[R, T, D]` hidden states and the cache (or None)."""
+        c = self.config
+        init = nn.initializers.normal(0.02)
+        table = nn.Embed(c.embedding_rows, c.hidden_size, embedding_init=init, name="embed")
+        x = table(inputs).astype(jnp.float32) * c.embed_scale
+        if c.learned_positions:
+            learned = nn.Embed(
+                c.max_positions, c.hidden_size, embedding_init=init, name="position_embed"
+            )
+            x = x + learned(positions).astype(jnp.float32)
+        if not c.tie_embeddings:
+            shape = (c.embedding_rows, c.hidden_size)
+            self.variable("params", "unembed", self._unembed_init, shape)
+        cos, sin = cos_sin(c, positions) if c.rotary_dim else (None, None)
+        (x, cache), _ = self._scanned_layer()(
+            c, self.dtype, self.attention, name="layers"
+        )((x, cache), _layer_inputs(c), RowInputs(rows, cos, sin, cursor))
+        return Norm(c, self.dtype, name="final_norm")(x), cache
+
+    def _unembed_init(self, shape):
+        key = self.make_rng("params")
+        return {"kernel": nn.initializers.normal(0.02)(key, shape, jnp.float32)}
+
+    def _scanned_layer(self):
+        layer = Layer
+        if self.remat != "none":
+            policy = REMAT_POLICIES[self.remat]
+            layer = nn.remat(layer, policy=policy, prevent_cse=False)
+        return nn.scan(
+            layer,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(0, nn.broadcast),
+            length=self.config.num_layers,
+        )
+
+
+def _layer_inputs(config: ModelConfig) -> LayerInputs:
+    windows = [_NO_WINDOW if w is None else w for w in config.windows]
+    return LayerInputs(
+        jnp.arange(config.num_layers, dtype=jnp.int32),
+        jnp.asarray(windows, jnp.int32),
+        jnp.asarray(layer_tables(config)[1]),
+    )
+
+
+def init_params(model: Transformer, key: jax.Array):
+    """Random float32 parameters: a nested dict, every layer leaf stacked `[L, ...]`.
+
+    Args:
+      model: The transformer.
+      key: Consumed.
+
+    Returns:
+      The parameters; `jax.eval_shape` of this gives the shapes alone.
+    """
+    ids = jnp.zeros((1, 1), jnp.int32)
+    return model.init(key, ids, ids, visibility(ids))["params"]
+
+
+def apply_hidden(
+    model: Transformer, params, inputs, positions=None, segment_ids=None, branch_ids=None
+) -> jax.Array:
+    """Hidden states after the final norm, for packed rows.
+
+    Without `segment_ids` each row is one sequence; padding on its right then needs no
+    mask, padding on its left needs `segment_ids` (0 there) and `positions`.
+
+    Args:
+      model: The transformer.
+      params: Its parameters.
+      inputs: `[R, T]` int32 token ids.
+      positions: `[R, T]` int32 position of each token in its own sequence; default
+        0 .. T - 1.
+      segment_ids: `[R, T]` int32, from 1; 0 is padding; default all one sequence.
+      branch_ids: `[R, T]` int32: 0 for a shared prompt, or the answer's number.
+
+    Returns:
+      `[R, T, D]` of the model's `dtype`, finite also in padding.
+    """
+    given = [x for x in (positions, segment_ids, branch_ids) if x is not None]
+    chex.assert_rank(inputs, 2)
+    chex.assert_equal_shape([inputs, *given])
+    chex.assert_type([inputs, *given], int)
+    if positions is None:
+        positions = jnp.broadcast_to(
+            jnp.arange(inputs.shape[1], dtype=jnp.int32), inputs.shape
+        )
+    rows = visibility(positions, segment_ids, branch_ids)
+    return model.apply({"params": params}, inputs, positions, rows)[0]
+
+
+def unembedding(model: Transformer, params) -> Unembedding:
+    """The matrix that turns hidden states into logits, tied or not."""
+    c = model.config
+    tied = c.tie_embeddings
+    kernel = params["embed"]["embedding"] if tied else params["unembed"]["kernel"]
+    return Unembedding(kernel, c.final_softcap, c.vocab_size)
+
+
+def hidden_to_logits(hidden: jax.Array, unembed: Unembedding) -> jax.Array:
+    """`[..., D]` hidden states to `[..., vocab_size]` float32 logits."""
+    kernel = unembed.kernel[: unembed.vocab_size].astype(hidden.dtype)
+    scores = jnp.einsum(
+        "...d,vd->...v", hidden, kernel, preferred_element_type=jnp.float32
+    )
+    if unembed.softcap is not None:
+        scores = unembed.softcap * jnp.tanh(scores / unembed.softcap)
+    return scores
+
+
+def logits(
+    model: Transformer, params, inputs, positions=None, segment_ids=None, branch_ids=None
+) -> jax.Array:
+    """`[R, T, vocab_size]` float32 logits; arguments as for `apply_hidden`.
+
+    For small vocabularies and for tests: training never holds such an array.
+    """
+    hidden = apply_hidden(model, params, inputs, positions, segment_ids, branch_ids)
+    return hidden_to_logits(hidden, unembedding(model, params))
