@@ -1,0 +1,72 @@
+"""The command line: `jaxalign COMMAND [flags]`."""
+
+import importlib
+import sys
+
+from jaxalign.errors import UserError
+
+COMMANDS = {
+    "sft": "fine-tune a model on demonstrations",
+    "dpo": "align a model with preference pairs",
+    "generate": "let a model answer prompts",
+    "export": "write a run's model as a Hugging Face folder",
+    "validate": "check a data file, row by row",
+    "env": "print what a bug report needs",
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs one command and exits with its code; see `jaxalign --help`."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        sys.exit(0 if argv else 2)
+    if argv[0] == "--version":
+        from jaxalign import __version__
+
+        print(__version__)
+        sys.exit(0)
+    name, *rest = argv
+    try:
+        sys.exit(run(name, rest))
+    except UserError as error:
+        if "--debug" in rest:
+            raise
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def run(name: str, argv: list[str]) -> int | None:
+    """Runs the command `name` and returns its exit code."""
+    if name not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"Did you mean `{near[0]}`?" if near else "See `jaxalign --help`."
+        raise UserError(f"jaxalign has no command `{name}`. {hint}")
+    from jaxalign.recipes.command_line import parse
+
+    recipe = importlib.import_module(f"jaxalign.recipes.{name}")
+    config = parse(recipe.Config, argv, prog=f"jaxalign {name}")
+    return recipe.main(config)
+
+
+def usage() -> str:
+    """The text of `jaxalign --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: jaxalign COMMAND [flags]",
+            "",
+            *lines,
+            "",
+            "`jaxalign COMMAND --help` lists the flags of a command. Every flag can",
+            "stand in a YAML file too: `--config FILE`; flags override the file, and",
+            "`--print-config` shows each value and where it came from.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

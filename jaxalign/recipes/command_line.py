@@ -1,0 +1,213 @@
+"""From flags and a YAML file to a recipe's config: one dataclass serves both."""
+
+import dataclasses
+import difflib
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from jaxalign.errors import UserError
+
+C = TypeVar("C")
+
+ALIASES = {
+    "save_total_limit": "keep_last",
+    "resume_from_checkpoint": "resume",
+    "report_to_backend": "report_to",
+    "lr": "optimizer.learning_rate",
+    "learning_rate": "optimizer.learning_rate",
+}
+"""Other trainers' names that mean exactly one of ours."""
+
+REFUSED = {
+    "per_device_train_batch_size": "`batch_size` is global: set it to per-device size "
+    "x devices x accumulation steps, e.g. 4 x 8 x 2 = 64",
+    "gradient_accumulation_steps": "`batch_size` is global and `microbatch_size` says "
+    "how many rows a device holds at a time; accumulation follows from the two",
+    "fp16": "use `--dtype bfloat16`; parameters stay float32",
+    "bf16": "use `--dtype bfloat16`; parameters stay float32",
+    "gradient_checkpointing": "use `--remat full` (or `none`, `dots`)",
+}
+"""Other trainers' names that do not map one-to-one, and what to do in place."""
+
+
+class Entry(NamedTuple):
+    """One value of a YAML file, as text, and the line where it stands."""
+
+    values: list[str]
+    line: int
+
+
+def parse(config_class: type[C], argv: list[str], *, prog: str) -> C:
+    """Reads a recipe's config from flags and, below them, from `--config FILE`.
+
+    Args:
+      config_class: A frozen dataclass; nested ones give dotted names.
+      argv: The flags after the command. Besides the fields there are `--config`,
+        `--print-config`, which prints and exits, and `--debug`.
+      prog: The command's name, for the help text.
+
+    Returns:
+      The config.
+
+    Raises:
+      UserError: Names the file, the line and the nearest name of an unknown key.
+      SystemExit: After `--help` and `--print-config`, and for flags that tyro refuses.
+    """
+    import tyro
+
+    argv = [*argv]
+    file = _take_option(argv, "--config")
+    show = _take_switch(argv, "--print-config")
+    _take_switch(argv, "--debug")
+    names = field_names(config_class)
+    argv = _translate(argv, names)
+    entries = read_yaml(Path(file), names) if file else {}
+    given = {arg.split("=")[0].removeprefix("--no-").removeprefix("--") for arg in argv}
+    given = {name.replace("-", "_") for name in given}
+    inherited = []
+    for name, entry in entries.items():
+        if name not in given:
+            inherited += _as_flags(name, entry.values, names[name])
+    config = tyro.cli(config_class, args=inherited + argv, prog=prog)
+    if show:
+        print_config(config, given, entries, file)
+        sys.exit(0)
+    return config
+
+
+def field_names(config_class: type) -> dict[str, Any]:
+    """`{dotted name: annotation}` of a dataclass and those nested in it.
+
+    >>> from jaxalign.training.optimizer import OptimizerConfig
+    >>> field_names(OptimizerConfig)["learning_rate"]
+    <class 'float'>
+    """
+    import typing
+
+    hints = typing.get_type_hints(config_class)
+    names = {}
+    for field in dataclasses.fields(config_class):
+        kind = hints[field.name]
+        if dataclasses.is_dataclass(kind):
+            inner = field_names(kind)  # pyright: ignore[reportArgumentType]
+            names |= {f"{field.name}.{name}": hint for name, hint in inner.items()}
+        else:
+            names[field.name] = kind
+    return names
+
+
+def read_yaml(path: Path, names: dict[str, Any]) -> dict[str, Entry]:
+    """The entries of a YAML (or JSON) file by dotted name, checked against `names`."""
+    import yaml
+
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror}. Give a file.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    entries: dict[str, Entry] = {}
+    if root is not None:
+        _flatten(path, root, "", names, entries)
+    return entries
+
+
+def _flatten(path, node, prefix, names, entries):
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{path}:{node.start_mark.line + 1}: expected `name: value`.")
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        name = prefix + str(key.value).replace("-", "_")
+        name = ALIASES.get(name, name)
+        if isinstance(value, yaml.MappingNode):
+            if not any(known.startswith(f"{name}.") for known in names):
+                raise UserError(f"{path}:{line}: {_unknown(name, names)}")
+            _flatten(path, value, f"{name}.", names, entries)
+            continue
+        if name not in names:
+            raise UserError(f"{path}:{line}: {_unknown(name, names)}")
+        if name in entries:
+            first = entries[name].line
+            raise UserError(
+                f"{path}:{line}: `{name}` stands there a second time, first on line "
+                f"{first}. Remove one of them."
+            )
+        several = isinstance(value, yaml.SequenceNode)
+        items = value.value if several else [value]
+        entries[name] = Entry([str(item.value) for item in items], line)
+
+
+def _unknown(name: str, names) -> str:
+    refusal = REFUSED.get(name.rsplit(".", 1)[-1])
+    if refusal:
+        return f"`{name}` is not a key here: {refusal}."
+    group, _, last = name.rpartition(".")
+    inside = [n for n in names if n.startswith(f"{group}.")] if group else [*names]
+    near = difflib.get_close_matches(name, inside or [*names], n=1, cutoff=0.5)
+    where = f"unknown key `{last}`" + (f" under `{group}`" if group else "")
+    hint = near[0].rsplit(".", 1)[-1] if near and group else near[0] if near else ""
+    return f"{where}. Did you mean `{hint}`?" if hint else f"{where}. See --help."
+
+
+def _as_flags(name: str, values: list[str], hint) -> list[str]:
+    flag = "--" + name.replace("_", "-")
+    values = ["None" if v.lower() in ("null", "~", "none", "") else v for v in values]
+    if hint is bool:
+        on = values[0].lower() in ("true", "yes", "on")
+        group, _, last = flag.removeprefix("--").rpartition(".")
+        return [flag] if on else [f"--{group}.no-{last}" if group else f"--no-{last}"]
+    return [flag, *values]
+
+
+def _translate(argv: list[str], names) -> list[str]:
+    """Other trainers' flags in our words, or refused with the conversion."""
+    out = []
+    for arg in argv:
+        name, eq, value = arg.removeprefix("--").partition("=")
+        name = name.replace("-", "_")
+        if not arg.startswith("--") or name in names:
+            out.append(arg)
+        elif name in REFUSED:
+            raise UserError(f"--{name.replace('_', '-')}: {REFUSED[name]}.")
+        elif name in ALIASES:
+            print(f"--{name} is `{ALIASES[name]}` here", file=sys.stderr)
+            out.append("--" + ALIASES[name].replace("_", "-") + eq + value)
+        else:
+            out.append(arg)
+    return out
+
+
+def _take_option(argv: list[str], flag: str) -> str | None:
+    for i, arg in enumerate(argv):
+        if arg == flag:
+            if i + 1 == len(argv):
+                raise UserError(f"{flag} needs a file name behind it.")
+            del argv[i]
+            return argv.pop(i)
+        if arg.startswith(f"{flag}="):
+            return argv.pop(i).partition("=")[2]
+    return None
+
+
+def _take_switch(argv: list[str], flag: str) -> bool:
+    found = flag in argv
+    argv[:] = [arg for arg in argv if arg != flag]
+    return found
+
+
+def print_config(config, given: set[str], entries: dict[str, Entry], file) -> None:
+    """Prints every value with where it came from: flag, file and line, or default."""
+    for name in field_names(type(config)):
+        value = config
+        for part in name.split("."):
+            value = getattr(value, part)
+        if name in given:
+            source = "flag"
+        elif name in entries:
+            source = f"{file}:{entries[name].line}"
+        else:
+            source = "default"
+        print(f"{name}: {value!r}  # {source}")
