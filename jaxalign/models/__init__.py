@@ -1,1 +1,37 @@
-""""""
+"""Decoder-only transformers, and Hugging Face folders in and out."""
+
+from jaxalign.models.cache import Cache, apply_cached, init_cache
+from jaxalign.models.config import ModelConfig, Rope
+from jaxalign.models.hf_config import read_config
+from jaxalign.models.partition import PARTITION_RULES
+from jaxalign.models.transformer import (
+    REMAT_POLICIES,
+    Transformer,
+    Unembedding,
+    apply_hidden,
+    hidden_to_logits,
+    init_params,
+    logits,
+    unembedding,
+)
+from jaxalign.models.weights import load_params, param_shapes
+
+__all__ = [
+    "PARTITION_RULES",
+    "REMAT_POLICIES",
+    "Cache",
+    "ModelConfig",
+    "Rope",
+    "Transformer",
+    "Unembedding",
+    "apply_cached",
+    "apply_hidden",
+    "hidden_to_logits",
+    "init_cache",
+    "init_params",
+    "load_params",
+    "logits",
+    "param_shapes",
+    "read_config",
+    "unembedding",
+]

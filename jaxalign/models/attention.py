@@ -74,9 +74,7 @@ def attend(q, k, v, seen, *, scale: float, softcap: float | None) -> jax.Array:
     Returns:
       `[R, K, G, Q, head_dim]` of the type of `v`.
     """
-    scores = jnp.einsum(
-        "rkgqd,rksd->rkgqs", q, k, preferred_element_type=jnp.float32
-    )
+    scores = jnp.einsum("rkgqd,rksd->rkgqs", q, k, preferred_element_type=jnp.float32)
     scores = scores * scale
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)

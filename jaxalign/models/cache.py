@@ -82,7 +82,9 @@ def apply_cached(
     chex.assert_type([tokens, positions], int)
     length = cache.positions.shape[1]
     if tokens.shape[1] > length:
-        raise ValueError(f"{tokens.shape[1]} tokens do not fit a cache of {length} slots")
+        raise ValueError(
+            f"{tokens.shape[1]} tokens do not fit a cache of {length} slots"
+        )
     real = positions if valid is None else jnp.where(valid, positions, -1)
     slots = jax.lax.dynamic_update_slice(
         cache.positions, real, (jnp.zeros((), jnp.int32), cache.cursor)

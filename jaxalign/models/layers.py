@@ -66,7 +66,9 @@ class Norm(nn.Module):
         layer_norm = self.config.norm == "layer" and not self.rms
         if layer_norm:
             x = x - x.mean(-1, keepdims=True)
-        x = x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.config.norm_eps)
+        x = x * jax.lax.rsqrt(
+            jnp.square(x).mean(-1, keepdims=True) + self.config.norm_eps
+        )
         x = x * jnp.broadcast_to(scale, x.shape)
         if layer_norm:
             bias = self.param("bias", zeros, x.shape[-1:], jnp.float32)
@@ -134,7 +136,15 @@ class Attention(nn.Module):
             y = attend(q, k, v, rows.visibility, window, **options)
         else:
             y, cache = cached_attention(
-                q, k, v, cache, layer.index, rows.cursor, rows.visibility, window, **options
+                q,
+                k,
+                v,
+                cache,
+                layer.index,
+                rows.cursor,
+                rows.visibility,
+                window,
+                **options,
             )
         y = y.reshape(*y.shape[:2], c.num_heads * c.head_dim)
         scale = 0.5 / c.num_layers

@@ -22,7 +22,9 @@ def inverse_frequencies(rope: Rope, dim: int) -> np.ndarray:
         return plain
     if rope.scaling == "linear":
         return plain / rope.factor
-    keep = _llama3_ramp(rope, plain) if rope.scaling == "llama3" else _yarn_ramp(rope, dim)
+    keep = (
+        _llama3_ramp(rope, plain) if rope.scaling == "llama3" else _yarn_ramp(rope, dim)
+    )
     return keep * plain + (1 - keep) * plain / rope.factor
 
 

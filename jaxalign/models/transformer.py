@@ -57,11 +57,16 @@ class Transformer(nn.Module):
         """`[R, T]` ids to `[R, T, D]` hidden states and the cache (or None)."""
         c = self.config
         init = nn.initializers.normal(0.02)
-        table = nn.Embed(c.embedding_rows, c.hidden_size, embedding_init=init, name="embed")
+        table = nn.Embed(
+            c.embedding_rows, c.hidden_size, embedding_init=init, name="embed"
+        )
         x = table(inputs).astype(jnp.float32) * c.embed_scale
         if c.learned_positions:
             learned = nn.Embed(
-                c.max_positions, c.hidden_size, embedding_init=init, name="position_embed"
+                c.max_positions,
+                c.hidden_size,
+                embedding_init=init,
+                name="position_embed",
             )
             x = x + learned(positions).astype(jnp.float32)
         if not c.tie_embeddings:
@@ -115,7 +120,12 @@ def init_params(model: Transformer, key: jax.Array):
 
 
 def apply_hidden(
-    model: Transformer, params, inputs, positions=None, segment_ids=None, branch_ids=None
+    model: Transformer,
+    params,
+    inputs,
+    positions=None,
+    segment_ids=None,
+    branch_ids=None,
 ) -> jax.Array:
     """Hidden states after the final norm, for packed rows.
 
@@ -166,7 +176,12 @@ def hidden_to_logits(hidden: jax.Array, unembed: Unembedding) -> jax.Array:
 
 
 def logits(
-    model: Transformer, params, inputs, positions=None, segment_ids=None, branch_ids=None
+    model: Transformer,
+    params,
+    inputs,
+    positions=None,
+    segment_ids=None,
+    branch_ids=None,
 ) -> jax.Array:
     """`[R, T, vocab_size]` float32 logits; arguments as for `apply_hidden`.
 
