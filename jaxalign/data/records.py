@@ -137,7 +137,7 @@ class Unpaired(Common):
 
 @dataclasses.dataclass(frozen=True)
 class Rankings(Common):
-    """Several answers to one prompt; a higher score is better, equal scores are ties."""
+    """Several answers to one prompt; higher scores are better, equal ones are ties."""
 
     prompt: Content
     completions: tuple[Content, ...]

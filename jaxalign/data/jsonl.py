@@ -1,0 +1,200 @@
+"""JSON lines: one object a line, found by byte offset."""
+
+import hashlib
+import json
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from jaxalign.data import files
+from jaxalign.data.records import RowError
+from jaxalign.errors import UserError
+
+IN_MEMORY = 256 << 20
+"""Files up to this many bytes are held in memory; larger ones are read by offset."""
+
+_BOM = b"\xef\xbb\xbf"
+_CHUNK = 16 << 20
+
+
+class JsonLines:
+    """Rows of a `.jsonl` file, also `.gz` and `.zst`; blank lines are no rows.
+
+    A line is parsed when it is asked for. `source[i]` raises `RowError` with file and
+    line when it is not strict UTF-8 or not one JSON object. A byte order mark and CRLF
+    line ends are tolerated.
+    """
+
+    def __init__(self, path: str):
+        """Reads the file once to find its lines."""
+        self.path = path
+        packed = files.is_remote(path) or path.endswith((".gz", ".zst"))
+        self._data = None
+        if packed or os.path.getsize(path) <= IN_MEMORY:
+            self._data = files.read_bytes(path)
+            self._digest = hashlib.sha256(self._data).hexdigest()
+        else:
+            self._stamp = _stamp(path)
+            self._digest = files.digest([path])
+        self._starts, self._stops, self._lines = self._index()
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._starts)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        """The row at index `i`."""
+        line = self._bytes(int(self._starts[i]), int(self._stops[i]))
+        last = i in (-1, len(self) - 1)
+        return parse_row(line, self.where(i), last=last)
+
+    def where(self, i: int) -> str:
+        """File and line of row `i`, as in `pairs.jsonl:812`."""
+        return f"{self.path}:{self._lines[i]}"
+
+    def fingerprint(self) -> str:
+        """sha256 over the content that the rows were read from, unpacked."""
+        return self._digest
+
+    def _bytes(self, start: int, stop: int) -> bytes:
+        if self._data is not None:
+            return self._data[start:stop]
+        with open(self.path, "rb") as file:
+            if _stamp(self.path) != self._stamp:
+                raise UserError(
+                    f"{self.path}: changed since it was opened. Data must stay as "
+                    "it is during a run: start again, or put the old file back."
+                )
+            file.seek(start)
+            return file.read(stop - start)
+
+    def _index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Start, stop and number of each line that is not blank."""
+        size, ends, head = 0, [], b""
+        for chunk in self._chunks():
+            head = head or chunk[:4]
+            newlines = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n"))
+            ends.append(newlines + size)
+            size += len(chunk)
+        if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise UserError(
+                f"{self.path}: is UTF-16 text; JSON lines are UTF-8. Convert it: "
+                f"iconv -f UTF-16 -t UTF-8 {self.path}"
+            )
+        ends = np.concatenate([*ends, [size]]).astype(np.int64)
+        starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
+        if head.startswith(_BOM):
+            starts[0] = len(_BOM)
+        short = np.flatnonzero(ends - starts <= 16)
+        blank = [k for k in short if not self._bytes(starts[k], ends[k]).strip()]
+        keep = np.setdiff1d(np.arange(len(starts)), blank)
+        return starts[keep], ends[keep], keep + 1
+
+    def _chunks(self):
+        if self._data is not None:
+            yield self._data
+            return
+        with open(self.path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+
+class JsonArray:
+    """Rows of a `.json` file that is one list of objects."""
+
+    def __init__(self, path: str):
+        """Parses the whole file."""
+        self.path = path
+        content = files.read_bytes(path)
+        self._digest = hashlib.sha256(content).hexdigest()
+        rows = parse_json(content.removeprefix(_BOM), path, last=True)
+        if not isinstance(rows, list):
+            raise UserError(
+                f"{path}: holds a JSON {_kind(rows)}; a .json data file is a list of "
+                "objects. Write one object a line and call the file .jsonl."
+            )
+        self._rows = rows
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._rows)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        """The row at index `i`."""
+        return _object(self._rows[i], self.where(i))
+
+    def where(self, i: int) -> str:
+        """File and index of row `i`, as in `pairs.json[811]`."""
+        return f"{self.path}[{i % len(self)}]"
+
+    def fingerprint(self) -> str:
+        """sha256 over the file's bytes."""
+        return self._digest
+
+
+def parse_row(line: bytes, where: str, *, last: bool = False) -> dict[str, Any]:
+    """The JSON object in one line.
+
+    Args:
+      line: UTF-8 text of one JSON object.
+      where: file and line, for errors.
+      last: whether nothing follows, so that a cut-off file is the likeliest reason.
+
+    Raises:
+      RowError: if it is not.
+
+    >>> parse_row(b'{"prompt": "2 + 2"}', "sums.jsonl:1")
+    {'prompt': '2 + 2'}
+    """
+    return _object(parse_json(line, where, last=last), where)
+
+
+def parse_json(text: bytes, where: str, *, last: bool = False) -> Any:
+    """Strict JSON from strict UTF-8.
+
+    Raises:
+      RowError: with the byte or column where it stops being so.
+    """
+    try:
+        return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise RowError(
+            where,
+            f"byte {error.start + 1} (0x{text[error.start]:02x}) is not UTF-8",
+            "Save the file as UTF-8.",
+        ) from error
+    except RecursionError as error:
+        raise RowError(where, "JSON nested too deeply", "Flatten the row.") from error
+    except ValueError as error:
+        what = re.sub(r": line \d+ column", ": column", str(error))
+        what = re.sub(r" \(char \d+\)$", "", what)
+        fix = "Each line is one JSON object."
+        if last:
+            fix += " This is the last line: the file may be cut off; copy it again."
+        raise RowError(where, f"not valid JSON ({what})", fix) from error
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _refuse_constant(name: str):
+    raise ValueError(f"{name} is not JSON")
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise RowError(
+        where,
+        f"a JSON {_kind(value)}, not an object",
+        'Rows look like {"prompt": ...}.',
+    )
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "object", list: "list", str: "string", bool: "boolean"}
+    return "null" if value is None else names.get(type(value), "number")
