@@ -1,0 +1,94 @@
+"""The model that is trained: from its folder onto the devices."""
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxalign.models import (
+    PARTITION_RULES,
+    ModelConfig,
+    Transformer,
+    apply_hidden,
+    load_params,
+    param_shapes,
+    read_config,
+    resolve_model,
+    unembedding,
+)
+from jaxalign.objectives import Backbone, Head, TokenBatch
+from jaxalign.parallel import make_mesh, shardings
+from jaxalign.training import TrainState
+
+
+class Policy(NamedTuple):
+    """A model folder and how its parameters lie on the devices.
+
+    Attributes:
+      folder: Where weights and tokenizer come from.
+      config: What is computed.
+      model: The transformer, for training.
+      backbone: The same, as objectives take it.
+      mesh: All devices, or one for `pmap`, which makes its own copies.
+    """
+
+    folder: Path
+    config: ModelConfig
+    model: Transformer
+    backbone: Backbone
+    mesh: jax.sharding.Mesh
+
+    def load(self) -> Any:
+        """Float32 parameters, read straight into their sharding."""
+        places = shardings(PARTITION_RULES, self.mesh, param_shapes(self.config))
+        return load_params(self.folder, self.config, places)
+
+    def start(
+        self, params: Any, optimizer: optax.GradientTransformation, key: jax.Array
+    ) -> TrainState:
+        """A training state at step 0, born in its sharding; `params` are consumed."""
+        create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
+        places = shardings(PARTITION_RULES, self.mesh, jax.eval_shape(create, params))
+        return jax.jit(create, out_shardings=places, donate_argnums=0)(params)
+
+
+def open_policy(
+    name: str, *, dtype: str, remat: str, attention: str, parallel: str, mesh_sizes
+) -> Policy:
+    """Resolves a model and lays out its mesh; no weight is read yet.
+
+    Args:
+      name: A Hugging Face folder, or a name on the hub.
+      dtype: Type of the matrix products.
+      remat: What the backward pass recomputes.
+      attention: How attention is computed.
+      parallel: `mesh`, or `pmap`, whose state is made on one device and copied.
+      mesh_sizes: `{axis: devices}` for `mesh`.
+    """
+    folder = resolve_model(name)
+    config = read_config(folder)
+    model = Transformer(
+        config, dtype=jnp.dtype(dtype), remat=remat, attention=attention
+    )
+    devices = jax.devices()[:1] if parallel == "pmap" else None
+    mesh = make_mesh({"fsdp": -1} if parallel == "pmap" else mesh_sizes, devices)
+    return Policy(folder, config, model, backbone_of(model), mesh)
+
+
+def backbone_of(model: Transformer) -> Backbone:
+    """The transformer in two parts, as packed objectives take it."""
+
+    def hidden(params, rows: TokenBatch):
+        return apply_hidden(
+            model,
+            params,
+            rows.inputs,
+            rows.positions,
+            rows.segment_ids,
+            rows.branch_ids,
+        )
+
+    return Backbone(hidden, lambda params: Head(*unembedding(model, params)))

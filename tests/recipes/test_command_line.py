@@ -1,0 +1,145 @@
+"""Flags and YAML keys are one thing; mistakes are named with file and line."""
+
+import dataclasses
+import subprocess
+import sys
+from typing import Literal
+
+import pytest
+
+from jaxalign.errors import UserError
+from jaxalign.recipes.command_line import field_names, parse
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inner:
+    learning_rate: float = 1e-5
+    name: Literal["a", "b"] = "a"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """A test config."""
+
+    data: str
+    """Rows."""
+    batch_size: int = 4
+    packing: bool = True
+    max_steps: int | None = None
+    keep_last: int = 2
+    report_to: tuple[Literal["x", "y"], ...] = ()
+    optimizer: Inner = Inner()
+
+
+def run(*argv):
+    return parse(Config, [*map(str, argv)], prog="test")
+
+
+def yaml(tmp_path, text):
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_flags_alone():
+    got = run("--data", "x", "--optimizer.learning-rate", "3e-4", "--no-packing")
+    expected = Config(data="x", packing=False, optimizer=Inner(learning_rate=3e-4))
+    assert got == expected
+
+
+def test_yaml_then_flags(tmp_path):
+    file = yaml(
+        tmp_path,
+        "data: rows.jsonl\nbatch-size: 8\npacking: false\nmax_steps: null\n"
+        "report_to: [x, y]\noptimizer:\n  learning_rate: 1e-3\n  name: b\n",
+    )
+    got = run("--config", file, "--batch-size", "2", "--optimizer.name", "a")
+    assert got == Config(
+        data="rows.jsonl",
+        batch_size=2,
+        packing=False,
+        report_to=("x", "y"),
+        optimizer=Inner(learning_rate=1e-3),
+    )
+
+
+def test_json_of_the_config_gives_it_back(tmp_path):
+    import json
+
+    config = Config(data="x", packing=False, report_to=("y",), max_steps=3)
+    file = yaml(tmp_path, json.dumps(dataclasses.asdict(config)))
+    assert run("--config", file) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "data: x\nbatch_sizee: 8\n",
+            "c.yaml:2: unknown key `batch_sizee`. .*`batch_s",
+        ),
+        (
+            "data: x\noptimizer:\n  learning_rat: 1\n",
+            "c.yaml:3: unknown key `learning_rat` under `optimizer`. .*`learning_rate`",
+        ),
+        ("data: x\ndata: y\n", "c.yaml:2: `data` stands there a second time.*line 1"),
+        ("data: x\nfp16: true\n", "c.yaml:2: .*--dtype bfloat16"),
+        ("- 1\n", "c.yaml:1: expected"),
+        ("a: [\n", "not YAML"),
+    ],
+)
+def test_mistakes_in_yaml_name_their_line(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        run("--config", yaml(tmp_path, text))
+
+
+def test_names_of_other_trainers(capsys):
+    assert run("--data", "x", "--save-total-limit", "7").keep_last == 7
+    assert run("--data", "x", "--learning-rate=1").optimizer.learning_rate == 1
+    assert "`keep_last`" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"4 x 8 x 2 = 64"):
+        run("--data", "x", "--per-device-train-batch-size", "4")
+
+
+def test_an_unknown_flag_ends_with_code_2(capsys):
+    with pytest.raises(SystemExit) as end:
+        run("--data", "x", "--batch-siz", "4")
+    assert end.value.code == 2
+    assert "--batch-size" in capsys.readouterr().err
+
+
+def test_print_config_says_where_each_value_came_from(tmp_path, capsys):
+    file = yaml(tmp_path, "data: rows\n")
+    with pytest.raises(SystemExit) as end:
+        run("--config", file, "--batch-size", "9", "--print-config")
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert f"data: 'rows'  # {file}:1" in printed
+    assert "batch_size: 9  # flag" in printed
+    assert "optimizer.name: 'a'  # default" in printed
+
+
+def test_field_names_are_dotted():
+    assert field_names(Config)["optimizer.learning_rate"] is float
+
+
+def test_help_does_not_import_jax():
+    code = (
+        "import sys, runpy; sys.argv = ['jaxalign', '--help']\n"
+        "try: runpy.run_module('jaxalign', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"), [(["dpoo"], "Did you mean `dpo`"), (["xyz"], "--help")]
+)
+def test_unknown_command(argv, message, capsys):
+    from jaxalign.__main__ import main
+
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
