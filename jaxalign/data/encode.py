@@ -1,0 +1,262 @@
+"""Records to token sequences.
+
+A text is made whole first, tokenised once, and its trained characters are mapped to
+tokens by offsets (`trained.py`). Nothing is ever searched for in ids or in text.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxalign.data.example import Example, TokenSequence
+from jaxalign.data.marks import Rendered
+from jaxalign.data.records import (
+    Completion,
+    Content,
+    Conversation,
+    Message,
+    Preference,
+    PromptOnly,
+    Rankings,
+    Record,
+    RowError,
+    Text,
+    Tokenised,
+    TokenisedPair,
+    Unpaired,
+)
+from jaxalign.data.templates import ChatTemplate
+from jaxalign.data.tokenizer import Tokenizer
+from jaxalign.data.trained import span_mask, with_eos
+from jaxalign.errors import UserError
+
+LossOn = Literal["all", "completion", "assistant", "last_assistant"]
+"""Which tokens are trained."""
+
+
+class NoTargetError(RowError):
+    """A row in which nothing would be trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """How records become examples.
+
+    Attributes:
+      tokenizer: with its chat template.
+      vocab_size: ids must lie below; the model's number of embeddings.
+      loss_on: `all` tokens, the `completion`, every `assistant` turn or the
+        `last_assistant` turn. None: the completion where the record has one, else
+        the assistant's turns, and all of a plain text.
+      max_characters: texts are cut there before they are tokenised, or None.
+    """
+
+    tokenizer: Tokenizer
+    vocab_size: int | None = None
+    loss_on: LossOn | None = None
+    max_characters: int | None = None
+
+    def __call__(self, record: Record, index: int = 0) -> Example:
+        """The example of one record.
+
+        Raises:
+          NoTargetError: nothing in it would be trained; holds the rendered text.
+          RowError: an id outside of the vocabulary, or a template that refuses.
+        """
+        try:
+            encoded = self._sides(record)
+        except RowError:
+            raise
+        except UserError as error:
+            raise RowError(
+                record.where or f"row {index}", str(error).rstrip("."), ""
+            ) from error
+        for side in encoded:
+            self._check(side, record.where or f"row {index}")
+        return Example(
+            index=index,
+            sequences=tuple(x.sequence for x in encoded),
+            where=record.where,
+            weight=record.weight,
+            prompt_differs=any(x.prompt_differs for x in encoded),
+        )
+
+    def _sides(self, record: Record) -> "tuple[_Encoded, ...]":
+        match record:
+            case Text():
+                return (self._plain("", record.text, "all"),)
+            case Conversation():
+                return (self._chat(record, (), record.messages),)
+            case Completion() | Unpaired():
+                return (self._answer(record, record.prompt, record.completion),)
+            case Preference():
+                sides = (record.chosen, record.rejected)
+                return tuple(self._answer(record, record.prompt, x) for x in sides)
+            case Rankings():
+                return tuple(
+                    self._answer(record, record.prompt, x) for x in record.completions
+                )
+            case Tokenised():
+                return (_tokenised(record),)
+            case TokenisedPair():
+                return _tokenised(record.chosen), _tokenised(record.rejected)
+        raise UserError(f"A {type(record).__name__} record has nothing to train on.")
+
+    def prompt(self, record: PromptOnly) -> np.ndarray:
+        """Ids `[n]` int32 of a prompt, with the header of the assistant's turn."""
+        if isinstance(record.prompt, str):
+            text = record.prompt
+        else:
+            text = self._template().render(
+                [m.as_dict() for m in record.prompt],
+                tools=record.tools,
+                add_generation_prompt=True,
+                **record.template_kwargs,
+            )
+        ids, _ = self._encode(text)
+        return ids
+
+    def _template(self) -> ChatTemplate:
+        if self.tokenizer.template is None:
+            raise UserError(
+                "The tokenizer has no chat template, and the row is a conversation."
+                " Pass --chat-template (for example chatml)."
+            )
+        return self.tokenizer.template
+
+    def _answer(self, record: Record, prompt: Content, answer: Content) -> "_Encoded":
+        if isinstance(prompt, str) and isinstance(answer, str):
+            return self._plain(prompt, answer, self.loss_on or "completion")
+        if isinstance(prompt, str) or isinstance(answer, str):
+            raise UserError("One side of the row is plain text, the other messages.")
+        return self._chat(record, prompt, answer)
+
+    def _encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and offsets, with one BOS in front if the model reads one."""
+        text = text[: self.max_characters]
+        ids, offsets = self.tokenizer.encode(text)
+        bos = self.tokenizer.bos_id
+        if self.tokenizer.adds_bos and ids[:1] != bos:
+            ids = np.concatenate([[np.int32(bos or 0)], ids]).astype(np.int32)
+            offsets = np.concatenate([np.zeros((1, 2), np.int32), offsets])
+        return ids, offsets
+
+    def _plain(self, prompt: str, answer: str, loss_on: LossOn) -> "_Encoded":
+        text = prompt + answer
+        ids, offsets = self._encode(text)
+        if loss_on == "all":
+            trained = np.ones(len(ids), bool)
+        elif loss_on == "completion":
+            # Everything behind the first token that is not wholly prompt; offsets of
+            # later tokens may lie oddly (white space), so they are not asked.
+            trained = np.logical_or.accumulate(offsets[:, 1] > len(prompt))
+        else:
+            raise UserError(
+                f"--loss-on {loss_on} needs messages, the row is plain text."
+            )
+        if not self._cut(text):
+            ids, trained = with_eos(self.tokenizer, ids, trained)
+        return _Encoded(_sequence(ids, trained, self._cut(text)), text)
+
+    def _cut(self, text: str) -> bool:
+        return self.max_characters is not None and len(text) > self.max_characters
+
+    def _chat(
+        self,
+        record: Record,
+        prompt: Sequence[Message],
+        answer: Sequence[Message],
+    ) -> "_Encoded":
+        """A conversation, rendered whole and once."""
+        template = self._template()
+        options: dict[str, Any] = {"tools": record.tools, **record.template_kwargs}
+        messages = [m.as_dict() for m in (*prompt, *answer)]
+        loss_on = self.loss_on or ("completion" if prompt else "assistant")
+        if loss_on == "all":
+            rendered = Rendered(template.render(messages, **options), ())
+        else:
+            rendered = template.render_marked(messages, **options)
+        text, spans, differs = rendered.text, list(rendered.spans), False
+        if loss_on == "completion":
+            spans = [x for x in spans if x.message >= len(prompt)]
+            if prompt and spans:
+                alone = template.render(
+                    [m.as_dict() for m in prompt], add_generation_prompt=True, **options
+                )
+                differs = not text.startswith(alone)
+                if not differs and spans[0].message == len(prompt):
+                    start = min(len(alone), spans[0].start)
+                    spans[0] = dataclasses.replace(spans[0], start=start)
+        elif loss_on == "last_assistant":
+            spans = spans[-1:]
+        ids, offsets = self._encode(text)
+        if loss_on == "all":
+            trained = np.ones(len(ids), bool)
+        else:
+            trained = span_mask(self.tokenizer, rendered, spans, ids, offsets)
+        ends = bool(spans) and spans[-1].message == len(messages) - 1
+        # For templates that write no end of turn.
+        if ends and not self._cut(text) and not text[spans[-1].end :].strip():
+            ids, trained = with_eos(self.tokenizer, ids, trained)
+        return _Encoded(_sequence(ids, trained, self._cut(text)), text, differs)
+
+    def _check(self, encoded: "_Encoded", where: str):
+        sequence = encoded.sequence
+        limit = self.vocab_size or self.tokenizer.vocab_size
+        bad = np.flatnonzero((sequence.ids < 0) | (sequence.ids >= limit))
+        if len(bad):
+            raise RowError(
+                where,
+                f"token {int(bad[0])} has the id {int(sequence.ids[bad[0]])}, outside"
+                f" of the vocabulary (0 to {limit - 1})",
+                "Tokenise the data with the tokenizer of this model.",
+            )
+        if not sequence.trained.any():
+            raise NoTargetError(
+                where,
+                f"the row has no token to train on ({self._reason(encoded)}); it"
+                f" renders as {_shorten(encoded.text)!r}",
+                "Fix the row, choose another --loss-on, or pass --on-bad-row drop.",
+            )
+
+    def _reason(self, encoded: "_Encoded") -> str:
+        if encoded.sequence.clipped:
+            return f"cut off after {self.max_characters} characters"
+        if encoded.text is None:
+            return "its loss_mask is false everywhere but at token 0"
+        if self.loss_on in (None, "assistant", "last_assistant", "completion"):
+            return "no assistant turn with text, or an empty completion"
+        return "fewer than two tokens"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Encoded:
+    sequence: TokenSequence
+    text: str | None
+    prompt_differs: bool = False
+
+
+def _sequence(ids, trained, clipped=False) -> TokenSequence:
+    trained = np.array(trained, bool)
+    trained[:1] = False
+    return TokenSequence(np.asarray(ids, np.int32), trained, clipped)
+
+
+def _tokenised(record: Tokenised) -> _Encoded:
+    ids = np.asarray(record.input_ids, np.int64)
+    # Ids beyond int32 are brought into its range on the wrong side of the vocabulary.
+    ids = np.clip(ids, -1, np.iinfo(np.int32).max)
+    mask = record.loss_mask
+    trained = np.ones(len(ids), bool) if mask is None else np.asarray(mask, bool)
+    if len(trained) != len(ids):
+        raise UserError(
+            f"`loss_mask` has {len(trained)} entries, `input_ids` {len(ids)}."
+        )
+    return _Encoded(_sequence(ids, trained), None)
+
+
+def _shorten(text: str | None, limit: int = 600) -> str:
+    text = text or ""
+    return text if len(text) <= limit else f"{text[: limit // 2]} [...] {text[-300:]}"

@@ -1,0 +1,72 @@
+"""Characters to tokens: which tokens of a rendered conversation are trained."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxalign.data.marks import Rendered, Span
+from jaxalign.data.tokenizer import Tokenizer
+
+
+def span_mask(
+    tokenizer: Tokenizer,
+    rendered: Rendered,
+    spans: Sequence[Span],
+    ids: np.ndarray,
+    offsets: np.ndarray,
+) -> np.ndarray:
+    """True on the tokens of each span and on the stop token that ends its turn.
+
+    Args:
+      tokenizer: knows which ids are stop tokens.
+      rendered: the whole conversation.
+      spans: the turns to train.
+      ids: its tokens `[n]`.
+      offsets: the characters `[n, 2]` of each token; (0, 0) for a BOS put in front.
+
+    Returns:
+      A mask `[n]`. A token that a span shares with other text counts as trained.
+    """
+    trained = np.zeros(len(ids), bool)
+    starts = sorted(x.start for x in (*rendered.spans, *rendered.others))
+    for span in spans:
+        inside = (offsets[:, 1] > span.start) & (offsets[:, 0] < span.end)
+        tokens = np.flatnonzero(inside)
+        if not len(tokens):
+            continue
+        last = int(tokens[-1])
+        border = next((x for x in starts if x >= span.end), len(rendered.text) + 1)
+        end = _end_of_turn(tokenizer, rendered.text, ids, offsets, last, border)
+        trained |= inside
+        trained[last : end + 1] = True
+    return trained
+
+
+def _end_of_turn(tokenizer, text, ids, offsets, last: int, border: int) -> int:
+    """The stop token behind token `last` and before the next turn's text, or `last`."""
+    for t in range(last, len(ids)):
+        if t > last and offsets[t, 0] >= border:
+            break
+        if int(ids[t]) in tokenizer.stop_ids:
+            return t
+        if t > last and int(ids[t]) in tokenizer.special_ids:
+            break
+        # Behind a generation block only white space may come before the stop token.
+        between = text[offsets[t, 0] : offsets[t, 1]]
+        if t > last and tokenizer.template.marks_generation and between.strip():
+            break
+    return last
+
+
+def with_eos(
+    tokenizer: Tokenizer, ids: np.ndarray, trained: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """One trained EOS behind an answer that does not end in a stop token yet."""
+    if tokenizer.eos_id is None or not trained.any():
+        return ids, trained
+    last = int(np.flatnonzero(trained)[-1])
+    if int(ids[last]) in tokenizer.stop_ids:
+        return ids, trained
+    closed = np.append(trained, True)
+    closed[last:] = True
+    return np.append(ids, np.int32(tokenizer.eos_id)), closed
