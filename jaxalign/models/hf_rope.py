@@ -25,11 +25,18 @@ def rope_section(fields: Fields) -> Fields:
     return Fields(section, f"{fields.where}: {name}")
 
 
-def layer_type_section(fields: Fields, kind: str) -> Fields:
-    """The part of nested `rope_parameters` for one kind of layer."""
+def layer_type_section(fields: Fields, kind: str, flat: dict | None = None) -> Fields:
+    """The rope parameters of one kind of layer.
+
+    Args:
+      fields: The keys.
+      kind: `full_attention` or `sliding_attention`.
+      flat: What to return where the parameters are not nested by kind; default: them.
+    """
     section = rope_section(fields)
-    inner = section.get(kind, default={})
-    return Fields(inner, f"{section.where}.{kind}")
+    if not {"full_attention", "sliding_attention"} & set(section.data):
+        return section if flat is None else Fields(flat, section.where)
+    return Fields(section.get(kind, default={}), f"{section.where}.{kind}")
 
 
 def theta(fields: Fields, section: Fields, default: float, *old_keys: str) -> float:
