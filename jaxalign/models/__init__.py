@@ -2,7 +2,9 @@
 
 from jaxalign.models.cache import Cache, apply_cached, init_cache
 from jaxalign.models.config import ModelConfig, Rope
+from jaxalign.models.export import export_model
 from jaxalign.models.hf_config import read_config
+from jaxalign.models.hub import resolve_model
 from jaxalign.models.partition import PARTITION_RULES
 from jaxalign.models.transformer import (
     REMAT_POLICIES,
@@ -26,6 +28,7 @@ __all__ = [
     "Unembedding",
     "apply_cached",
     "apply_hidden",
+    "export_model",
     "hidden_to_logits",
     "init_cache",
     "init_params",
@@ -33,5 +36,6 @@ __all__ = [
     "logits",
     "param_shapes",
     "read_config",
+    "resolve_model",
     "unembedding",
 ]

@@ -89,7 +89,7 @@ def apply_cached(
     slots = jax.lax.dynamic_update_slice(
         cache.positions, real, (jnp.zeros((), jnp.int32), cache.cursor)
     )
-    hidden, (keys, values) = model.apply(
+    hidden, (keys, values) = model.apply(  # pyright: ignore
         {"params": params},
         tokens,
         positions,

@@ -38,7 +38,7 @@ def read_config(folder: pathlib.Path | str) -> ModelConfig:
     data = read_json(folder / "config.json")
     if data.get("auto_map"):
         warnings.warn(
-            f"{folder / 'config.json'} names code of its own (auto_map); it is not run.",
+            f"{folder / 'config.json'} names code of its own (auto_map): not run.",
             stacklevel=2,
         )
     config = model_config(Fields(data, str(folder / "config.json")))
@@ -70,8 +70,8 @@ def _compare_with_files(folder: pathlib.Path, config: ModelConfig) -> ModelConfi
     if wanted > source.nbytes():
         raise UserError(
             f"{folder / 'config.json'} describes a model of at least {wanted:,} bytes, "
-            f"but its weights are {source.nbytes():,} bytes. One of the two is of another "
-            "model, or the files are cut short."
+            f"but its weights are {source.nbytes():,} bytes. One of the two is of "
+            "another model, or the files are cut short."
         )
     rows = embedding_rows(source, config)
     return replace(config, vocab_rows=rows) if rows > config.vocab_size else config

@@ -27,7 +27,7 @@ def gemma(f: Fields) -> dict[str, Any]:
     if f.get("hidden_activation", "hidden_act") == "gelu":
         raise f.wrong(
             "hidden_act",
-            "old Gemma files say gelu and mean gelu_pytorch_tanh: set hidden_activation",
+            "old files say gelu and mean gelu_pytorch_tanh: set hidden_activation",
         )
     config = _gemma(f, "hidden_activation", "hidden_act")
     return {**config, "windows": one_window(f, config["num_layers"])}

@@ -9,7 +9,8 @@ _SCALINGS = {x: x for x in ("default", "linear", "llama3", "yarn")}
 _KNOWN = {
     "rope_type", "type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
     "original_max_position_embeddings", "beta_fast", "beta_slow", "mscale",
-    "mscale_all_dim", "attention_factor", "truncate", "partial_rotary_factor", "finetuned",
+    "mscale_all_dim", "attention_factor", "truncate", "partial_rotary_factor",
+    "finetuned",
 }  # fmt: skip
 
 

@@ -71,9 +71,9 @@ class SafetensorsFolder:
         kind = self.slices(name).get_dtype()
         if kind not in _FLOATS:
             raise UserError(
-                f"`{name}` in {self.folder / self._where[name][0]} has type {kind}; weights "
-                "are F32, BF16, F16 or F64. Quantised checkpoints are not supported: "
-                "give the original one."
+                f"`{name}` in {self.folder / self._where[name][0]} has type {kind}; "
+                "weights are F32, BF16, F16 or F64. Quantised checkpoints are not "
+                "supported: give the original one."
             )
 
     def nbytes(self) -> int:
@@ -96,8 +96,8 @@ def _listing(folder: pathlib.Path) -> dict[str, set[str]]:
         absent = sorted(f for f in files if not (folder / f).exists())
         if absent:
             raise UserError(
-                f"{folder / _INDEX} names {absent[0]}{_and_more(absent)}, which is not in "
-                "the folder. Fetch the missing files."
+                f"{folder / _INDEX} names {absent[0]}{_and_more(absent)}, which is not "
+                "in the folder. Fetch the missing files."
             )
         return files
     if (folder / _SINGLE).exists():
@@ -107,9 +107,9 @@ def _listing(folder: pathlib.Path) -> dict[str, set[str]]:
     )
     if pickled:
         raise UserError(
-            f"{folder} holds its weights only as {pickled[0]}, a pickle, which can run "
-            "code when opened and is never read. Convert to safetensors with the model's "
-            "own tools."
+            f"{folder} holds its weights only as {pickled[0]}, a pickle, which can "
+            "run code when opened and is never read. Convert to safetensors with the "
+            "model's own tools."
         )
     raise UserError(
         f"{folder} holds no weights: neither {_SINGLE} nor {_INDEX} is there."

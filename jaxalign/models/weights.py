@@ -26,7 +26,7 @@ _CHECKED_PARAMETERS = 1_000_000_000
 
 
 def param_shapes(config: ModelConfig, dtype: Any = jnp.float32):
-    """The parameter tree with a `jax.ShapeDtypeStruct` for each leaf; nothing is made."""
+    """The parameter tree with a `jax.ShapeDtypeStruct` for each leaf."""
     shapes = jax.eval_shape(
         lambda key: init_params(Transformer(config), key), jax.random.key(0)
     )
@@ -102,7 +102,7 @@ class _Reader:
         widths = [leaves[p].shape[-1] for p in tensor.parts]
         self.columns = part_columns(tensor, widths, part, config.head_dim)
 
-    def __call__(self, index: tuple[slice, ...]) -> np.ndarray:
+    def __call__(self, index: Any) -> np.ndarray:
         index = tuple(
             slice(*s.indices(n)) for s, n in zip(index, self.leaf.shape, strict=True)
         )
@@ -121,8 +121,8 @@ class _Reader:
         block = read_columns(self.source.slices(name), index[0], columns, transposed)
         if self.check and not np.isfinite(block).all():
             raise UserError(
-                f"`{name}` in {self.source.folder} holds NaN or infinity. The checkpoint "
-                "is damaged or its training diverged; take an earlier one."
+                f"`{name}` in {self.source.folder} holds NaN or infinity. The "
+                "checkpoint is damaged or its training diverged; take an earlier one."
             )
         return block
 
@@ -157,9 +157,9 @@ def check_names(source: SafetensorsFolder, config, tensors, leaves) -> None:
         source.check_float(name)
         if source.shape(name) != shape:
             raise UserError(
-                f"`{name}` in {source.folder} has shape {list(source.shape(name))}; its "
-                f"config.json asks for {list(shape)}. One of the two files is of another "
-                "model."
+                f"`{name}` in {source.folder} has shape {list(source.shape(name))}; "
+                f"its config.json asks for {list(shape)}. One of the two files is of "
+                "another model."
             )
 
 

@@ -1,0 +1,193 @@
+"""Parameters to a folder that transformers, vLLM and `load_params` read."""
+
+import json
+import math
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+from jaxalign.errors import UserError
+from jaxalign.models.config import ModelConfig
+from jaxalign.models.hf_write import config_json
+from jaxalign.models.names import Tensor, part_columns, present_tensors
+from jaxalign.models.safetensors_folder import SafetensorsFolder
+from jaxalign.models.weights import flat_paths
+
+_MAX_SHARD_BYTES = 5 * 10**9
+_DTYPES = {"float32": "F32", "bfloat16": "BF16"}
+_COPIED = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+
+
+def export_model(
+    folder: pathlib.Path | str,
+    config: ModelConfig,
+    params,
+    *,
+    source: pathlib.Path | str | None = None,
+    dtype: Any = None,
+    card: str | None = None,
+    max_shard_bytes: int = _MAX_SHARD_BYTES,
+) -> pathlib.Path:
+    """Writes a model folder; it appears under its name only when it is whole.
+
+    Tokenizer, chat template, generation config and config are those of `source`, byte
+    for byte; only the type named in `config.json` changes, if the weights' type does.
+
+    Args:
+      folder: To be made; it must not exist, or be empty.
+      config: What `params` belong to.
+      params: The parameter tree, on one or more devices of this process.
+      source: The folder that the model was loaded from; None: there is none, and only
+        weights and a `config.json` are written (Llama family only).
+      dtype: float32 or bfloat16; default: that of the weights in `source`.
+      card: Text of the model card, `README.md`.
+      max_shard_bytes: Longer weights are split into several files.
+
+    Returns:
+      The folder.
+
+    Raises:
+      UserError: The folder has content, or the type is none of the two.
+    """
+    folder = pathlib.Path(folder)
+    source = None if source is None else pathlib.Path(source)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"{folder} exists and is not empty. Name a new folder, or remove it first."
+        )
+    dtype = jnp.dtype(_source_dtype(source, config) if dtype is None else dtype)
+    if dtype.name not in _DTYPES:
+        raise UserError(
+            f"Weights are exported as float32 or bfloat16, not {dtype.name}."
+        )
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    _write_texts(partial, config, source, dtype.name, card)
+    _write_weights(partial, config, params, dtype, max_shard_bytes)
+    if folder.exists():
+        folder.rmdir()
+    return partial.rename(folder)
+
+
+def _source_dtype(source: pathlib.Path | None, config: ModelConfig) -> str:
+    """The type of the embedding in `source`; float32 without one, or for float16."""
+    if source is None:
+        return "float32"
+    files = SafetensorsFolder(source)
+    names = {v: k for k, v in _DTYPES.items()}
+    kinds = {files.slices(n).get_dtype() for n in files.names}
+    return names["BF16"] if kinds == {"BF16"} else names["F32"]
+
+
+def host_copy(leaf: jax.Array) -> np.ndarray:
+    """The whole of a leaf, put together from the devices that hold it."""
+    shards = [s for s in leaf.addressable_shards if s.replica_id == 0]
+    if len(shards) == 1:
+        return np.asarray(shards[0].data)
+    out = np.empty(leaf.shape, leaf.dtype)
+    for shard in shards:
+        out[shard.index] = np.asarray(shard.data)
+    return out
+
+
+def checkpoint_tensors(
+    config: ModelConfig, params, dtype: Any
+) -> Iterator[tuple[str, np.ndarray]]:
+    """`(name, array)` of every tensor of the checkpoint, one parameter at a time."""
+    leaves = flat_paths(params)
+    for tensor in present_tensors(config, leaves):
+        parts = [host_copy(leaves[p]).astype(dtype) for p in tensor.parts]
+        if "{}" not in tensor.name:
+            yield tensor.name, _joined(tensor, parts, config)
+            continue
+        for layer in range(config.num_layers):
+            of_layer = [part[layer] for part in parts]
+            yield tensor.name.format(layer), _joined(tensor, of_layer, config)
+
+
+def _joined(tensor: Tensor, parts: list[np.ndarray], config: ModelConfig) -> np.ndarray:
+    widths = [part.shape[-1] for part in parts]
+    out = np.empty((*parts[0].shape[:-1], sum(widths)), parts[0].dtype)
+    for i, part in enumerate(parts):
+        out[..., part_columns(tensor, widths, i, config.head_dim)] = part
+    return np.ascontiguousarray(out.T if tensor.layout == "transposed" else out)
+
+
+def _write_weights(folder, config, params, dtype, max_shard_bytes: int) -> None:
+    """One file, or several and an index; never more than one file's worth in memory."""
+    size = jnp.dtype(dtype).itemsize
+    total = sum(size * math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    files, pending, pending_bytes = [], {}, 0
+
+    def flush():
+        file = f"model-{len(files) + 1:05}.safetensors"
+        save_file(pending, folder / file, {"format": "pt"})
+        files.append((file, list(pending)))
+        pending.clear()
+
+    for name, array in checkpoint_tensors(config, params, dtype):
+        if pending and pending_bytes + array.nbytes > max_shard_bytes:
+            flush()
+            pending_bytes = 0
+        pending[name] = array
+        pending_bytes += array.nbytes
+    flush()
+    for file, _ in files:  # safetensors lets only the owner read them
+        shutil.copymode(folder / "config.json", folder / file)
+    _name_files(folder, files, total)
+
+
+def _name_files(folder: pathlib.Path, files, total: int) -> None:
+    if len(files) == 1:
+        (folder / files[0][0]).rename(folder / "model.safetensors")
+        return
+    where = {}
+    for i, (file, names) in enumerate(files):
+        name = f"model-{i + 1:05}-of-{len(files):05}.safetensors"
+        (folder / file).rename(folder / name)
+        where.update(dict.fromkeys(names, name))
+    index = {
+        "metadata": {"total_size": total},
+        "weight_map": dict(sorted(where.items())),
+    }
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+
+
+def _write_texts(folder, config, source, dtype: str, card: str | None) -> None:
+    if source is None:
+        text = json.dumps(config_json(config, dtype), indent=2) + "\n"
+        (folder / "config.json").write_text(text, "utf-8")
+    else:
+        original = (source / "config.json").read_bytes()
+        (folder / "config.json").write_bytes(_with_dtype(original, dtype))
+        for name in _COPIED:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)
+    if card is not None:
+        (folder / "README.md").write_text(card, "utf-8")
+
+
+def _with_dtype(text: bytes, dtype: str) -> bytes:
+    """The same bytes, with another value of `torch_dtype` or `dtype` if it differs."""
+    found = rb'("(?:torch_)?dtype"\s*:\s*")\w+(")'
+    return re.sub(found, rb"\g<1>" + dtype.encode() + rb"\g<2>", text)
