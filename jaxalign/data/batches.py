@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxalign.data.example import Example
 from jaxalign.data.layout import Layout, lay_out
 from jaxalign.data.pack import RowShape, fill, pack
 from jaxalign.data.row_shapes import (
@@ -21,6 +20,7 @@ from jaxalign.data.row_shapes import (
     choose_row_shape,
     reach,
 )
+from jaxalign.data.sequences import Example
 from jaxalign.errors import UserError
 
 _TRIAL_EXAMPLES = 2_000

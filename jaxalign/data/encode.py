@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxalign.data.example import Example, TokenSequence
+from jaxalign.data.lengths import TooLongError
 from jaxalign.data.marks import Rendered
 from jaxalign.data.records import (
     Completion,
@@ -27,6 +27,7 @@ from jaxalign.data.records import (
     TokenisedPair,
     Unpaired,
 )
+from jaxalign.data.sequences import Example, TokenSequence
 from jaxalign.data.templates import ChatTemplate
 from jaxalign.data.tokenizer import Tokenizer
 from jaxalign.data.trained import span_mask, with_eos
@@ -213,6 +214,12 @@ class Encoder:
                 f" of the vocabulary (0 to {limit - 1})",
                 "Tokenise the data with the tokenizer of this model.",
             )
+        if not sequence.trained.any() and sequence.clipped:
+            raise TooLongError(
+                where,
+                f"its prompt alone has more than {self.max_characters} characters",
+                "Raise --max-length, or pass --on-long drop.",
+            )
         if not sequence.trained.any():
             raise NoTargetError(
                 where,
@@ -222,8 +229,6 @@ class Encoder:
             )
 
     def _reason(self, encoded: "_Encoded") -> str:
-        if encoded.sequence.clipped:
-            return f"cut off after {self.max_characters} characters"
         if encoded.text is None:
             return "its loss_mask is false everywhere but at token 0"
         if self.loss_on in (None, "assistant", "last_assistant", "completion"):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxalign.data.example import Example, TokenSequence
+from jaxalign.data.sequences import Example, TokenSequence
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

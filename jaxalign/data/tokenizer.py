@@ -1,6 +1,7 @@
 """The tokenizer of a Hugging Face folder: text to ids with offsets, and back."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -49,6 +50,11 @@ class Tokenizer:
     adds_bos: bool
     template: ChatTemplate | None
     fingerprint: str
+
+    @functools.cached_property
+    def longest_token(self) -> int:
+        """No token stands for more characters than this."""
+        return max(map(len, self.backend.get_vocab(with_added_tokens=True)))
 
     def encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Ids `[n]` int32 of `text` and the characters `[n, 2]` each stands for.

@@ -1,0 +1,56 @@
+"""What a record becomes: token sequences with a bool per token that is trained."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TokenSequence:
+    """A whole text as tokens.
+
+    Attributes:
+      ids: token ids `[n]`, int32.
+      trained: whether the loss predicts token t, `[n]` bool. Never true at 0, because
+        nothing comes before it.
+      clipped: the end was cut off, so there is no stop token.
+    """
+
+    ids: np.ndarray
+    trained: np.ndarray
+    clipped: bool = False
+
+    def __post_init__(self):
+        """Checks shapes and types."""
+        ok = self.ids.dtype == np.int32 and self.trained.dtype == np.bool_
+        if not ok or self.ids.shape != self.trained.shape or self.ids.ndim != 1:
+            raise TypeError(
+                "ids must be int32 [n] and trained bool [n], got"
+                f" {self.ids.dtype} {self.ids.shape},"
+                f" {self.trained.dtype} {self.trained.shape}"
+            )
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens before the first trained one; all of them if none is trained."""
+        return int(self.trained.argmax()) if self.trained.any() else len(self.ids)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Example:
+    """One record, encoded.
+
+    Attributes:
+      index: number of the record in its data set; batches carry it as example id.
+      sequences: one; or chosen and rejected; or K answers to one prompt.
+      where: file and line, for messages.
+      weight: factor on the example's loss.
+      prompt_differs: the template renders the prompt alone otherwise than within the
+        whole; the whole was used.
+    """
+
+    index: int
+    sequences: tuple[TokenSequence, ...]
+    where: str = ""
+    weight: float = 1.0
+    prompt_differs: bool = False
