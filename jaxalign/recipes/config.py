@@ -33,6 +33,8 @@ class DataConfig:
     """In place of `eval_data`: share of the prompts to hold out, chosen by a hash."""
     format: str | None = None
     """The rows' format or converter; found from the columns by default."""
+    dress: Literal["plain", "conversational"] | None = None
+    """Whether text becomes messages for the chat template; by default as the rows."""
     columns: str | None = None
     """Renamed columns: `prompt=question,chosen=good`."""
     on_bad_row: Literal["error", "drop"] = "error"
@@ -45,6 +47,8 @@ class DataConfig:
     """Which tokens are trained; by default what the format suggests."""
     max_length: int = 1024
     """Longest sequence, in tokens, prompt included."""
+    max_prompt_length: int | None = None
+    """Longest prompt, in tokens."""
     on_long: Literal["drop", "error", "keep_end", "keep_start"] = "drop"
     """What happens to a row whose prompt leaves no room for a response."""
     packing: bool = True

@@ -1,0 +1,25 @@
+"""Host batches as the arguments of objectives."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxalign.losses import Pair
+from jaxalign.objectives import PairBatch, TokenBatch
+
+
+def token_batch(arrays: Mapping[str, Any]) -> TokenBatch:
+    """The packed rows among the arrays that `jaxalign.data` makes."""
+    return TokenBatch(**{name: arrays[name] for name in TokenBatch._fields})
+
+
+def pair_batch(arrays: Mapping[str, Any]) -> PairBatch:
+    """Packed pairs; without `ref_logps` the reference's log-probabilities are 0."""
+    rows = token_batch(arrays)
+    ref = arrays.get("ref_logps")
+    if ref is None:
+        ref = np.zeros(rows.target_ids.shape, np.float32)
+    start = Pair(arrays["chosen_start"], arrays["rejected_start"])
+    length = Pair(arrays["chosen_length"], arrays["rejected_length"])
+    return PairBatch(rows, start, length, ref)

@@ -1,0 +1,144 @@
+"""From the settings to encoded examples, telling the user what was found."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from jaxalign.data.encode import Encoder
+from jaxalign.data.formats import parse_columns
+from jaxalign.data.lengths import LengthLimits
+from jaxalign.data.prepare import EncodeReport, encode_all
+from jaxalign.data.preview import segments
+from jaxalign.data.reading import Account, detect_format, read_records
+from jaxalign.data.sequences import Example
+from jaxalign.data.sources import open_source
+from jaxalign.data.tokenizer import Tokenizer
+from jaxalign.errors import UserError
+from jaxalign.recipes.config import DataConfig
+
+Task = Literal["sft", "preference"]
+MIN_STOP_SHARE = 0.99
+
+
+class Rows(NamedTuple):
+    """Encoded rows, and what tells them from others.
+
+    Attributes:
+      train: Examples to train on.
+      held_out: Examples to evaluate on; may be empty.
+      fingerprints: Digests of the sources by role.
+    """
+
+    train: list[Example]
+    held_out: list[Example]
+    fingerprints: dict[str, str]
+
+
+def read_rows(
+    config: DataConfig, task: Task, encoder: Encoder, seed: int, console: Console
+) -> Rows:
+    """Reads, encodes and splits the rows of a run.
+
+    Raises:
+      UserError: A row cannot be used, or hardly any row ends in a stop token.
+    """
+    train, digest = _read(config, config.data, task, encoder, console)
+    digests = {"data": digest}
+    held_out: list[Example] = []
+    if config.eval_data:
+        held_out, digest = _read(config, config.eval_data, task, encoder, console)
+        digests["eval_data"] = digest
+    elif config.eval_fraction:
+        train, held_out = split(train, config.eval_fraction, seed)
+        console.print(f"held out: {len(held_out)} of {len(train) + len(held_out)}")
+        if not train or not held_out:
+            raise UserError(
+                f"eval_fraction {config.eval_fraction} leaves {len(train)} rows to "
+                f"train on and {len(held_out)} to evaluate; both must be 1 or more."
+            )
+    show_example(train[0], encoder.tokenizer, console)
+    return Rows(train, held_out, digests)
+
+
+def _read(config: DataConfig, path: str, task: Task, encoder: Encoder, console):
+    source = open_source(path)
+    rename = parse_columns(config.columns) if config.columns else None
+    form = detect_format(
+        source, task, rename=rename, name=config.format, dress=config.dress
+    )
+    account = Account()
+    records = read_records(
+        source,
+        form,
+        on_bad_row=config.on_bad_row,
+        max_dropped=config.max_dropped,
+        account=account,
+    )
+    limits = LengthLimits(config.max_length, config.max_prompt_length, config.on_long)
+    examples, report = encode_all(
+        records, encoder, limits=limits, on_bad_row=config.on_bad_row
+    )
+    console.print(f"{path}: {form}: {account}")
+    _tell(report, console)
+    check_stops(report, encoder.tokenizer, config.allow_no_eos)
+    return examples, source.fingerprint()
+
+
+def _tell(report: EncodeReport, console: Console) -> None:
+    lengths = report.lengths
+    console.print(f"  prompt tokens: {lengths.prompt}")
+    console.print(f"  response tokens: {lengths.completion}; trained: {report.trained}")
+    if report.too_long or report.clipped:
+        console.print(
+            f"  {report.too_long} rows dropped for their length, "
+            f"{report.clipped} cut at the end"
+        )
+    if report.prompt_differs:
+        console.print(
+            f"  {report.prompt_differs} prompts are rendered otherwise on their own; "
+            "the whole rendering was used"
+        )
+    console.print(f"  {report.stop_share:.1%} of the responses end in a stop token")
+
+
+def check_stops(report: EncodeReport, tokenizer: Tokenizer, allow: bool) -> None:
+    """Refuses data after which the model would never stop."""
+    if report.stop_share >= MIN_STOP_SHARE or allow:
+        return
+    stops = ", ".join(repr(tokenizer.token(i)) for i in sorted(tokenizer.stop_ids))
+    raise UserError(
+        f"only {report.stop_share:.1%} of the responses end in a trained stop token "
+        f"({stops or 'the tokenizer has none'}), so the model would not learn to stop. "
+        "Choose another --chat-template, or pass --allow-no-eos."
+    )
+
+
+def split(
+    examples: Sequence[Example], fraction: float, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Examples to train on and to hold out; those of one prompt stay together.
+
+    The side is decided by a hash of the seed and the prompt, so it does not depend on
+    the order of the rows or on what else is in the file.
+    """
+    train, held_out = [], []
+    for example in examples:
+        first = example.sequences[0]
+        ids = first.ids[: first.prompt_length] if first.prompt_length > 1 else first.ids
+        digest = hashlib.sha256(f"{seed}:".encode() + ids.tobytes()).digest()
+        share = int.from_bytes(digest[:8], "big") / 2**64
+        (held_out if share < fraction else train).append(example)
+    return train, held_out
+
+
+def show_example(example: Example, tokenizer: Tokenizer, console: Console) -> None:
+    """Prints a decoded example whose trained tokens are marked."""
+    console.print("first example, trained tokens in [reverse]reverse[/reverse]:")
+    for sequence in example.sequences:
+        text = Text("  ")
+        for piece, trained in segments(tokenizer, sequence):
+            text.append(piece, style="reverse green" if trained else "dim")
+        console.print(text)
