@@ -77,6 +77,23 @@ def digest(paths: list[str]) -> str:
     return total.hexdigest()
 
 
+def stamp(path: str) -> tuple[int, ...]:
+    """What changes when a local file does: size, time and inode."""
+    if is_remote(path):
+        return ()
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def check_unchanged(path: str, before: tuple[int, ...]) -> None:
+    """Raises `UserError` if the file's stamp is not the one taken before."""
+    if stamp(path) != before:
+        raise UserError(
+            f"{path}: changed since it was opened. Data must stay as it is during a run: "
+            "start again, or put the old file back."
+        )
+
+
 def _read_local(path: str) -> bytes:
     try:
         with open(path, "rb") as file:

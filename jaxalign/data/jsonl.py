@@ -2,21 +2,17 @@
 
 import hashlib
 import json
-import os
 import re
 from typing import Any
 
 import numpy as np
 
 from jaxalign.data import files
+from jaxalign.data.blob import Blob
 from jaxalign.data.records import RowError
 from jaxalign.errors import UserError
 
-IN_MEMORY = 256 << 20
-"""Files up to this many bytes are held in memory; larger ones are read by offset."""
-
 _BOM = b"\xef\xbb\xbf"
-_CHUNK = 16 << 20
 
 
 class JsonLines:
@@ -30,14 +26,7 @@ class JsonLines:
     def __init__(self, path: str):
         """Reads the file once to find its lines."""
         self.path = path
-        packed = files.is_remote(path) or path.endswith((".gz", ".zst"))
-        self._data = None
-        if packed or os.path.getsize(path) <= IN_MEMORY:
-            self._data = files.read_bytes(path)
-            self._digest = hashlib.sha256(self._data).hexdigest()
-        else:
-            self._stamp = _stamp(path)
-            self._digest = files.digest([path])
+        self._blob = Blob(path)
         self._starts, self._stops, self._lines = self._index()
 
     def __len__(self) -> int:
@@ -46,7 +35,7 @@ class JsonLines:
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         """The row at index `i`."""
-        line = self._bytes(int(self._starts[i]), int(self._stops[i]))
+        line = self._blob.read(int(self._starts[i]), int(self._stops[i]))
         last = i in (-1, len(self) - 1)
         return parse_row(line, self.where(i), last=last)
 
@@ -56,24 +45,12 @@ class JsonLines:
 
     def fingerprint(self) -> str:
         """sha256 over the content that the rows were read from, unpacked."""
-        return self._digest
-
-    def _bytes(self, start: int, stop: int) -> bytes:
-        if self._data is not None:
-            return self._data[start:stop]
-        with open(self.path, "rb") as file:
-            if _stamp(self.path) != self._stamp:
-                raise UserError(
-                    f"{self.path}: changed since it was opened. Data must stay as "
-                    "it is during a run: start again, or put the old file back."
-                )
-            file.seek(start)
-            return file.read(stop - start)
+        return self._blob.digest
 
     def _index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Start, stop and number of each line that is not blank."""
         size, ends, head = 0, [], b""
-        for chunk in self._chunks():
+        for chunk in self._blob.chunks():
             head = head or chunk[:4]
             newlines = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n"))
             ends.append(newlines + size)
@@ -88,17 +65,9 @@ class JsonLines:
         if head.startswith(_BOM):
             starts[0] = len(_BOM)
         short = np.flatnonzero(ends - starts <= 16)
-        blank = [k for k in short if not self._bytes(starts[k], ends[k]).strip()]
+        blank = [k for k in short if not self._blob.read(starts[k], ends[k]).strip()]
         keep = np.setdiff1d(np.arange(len(starts)), blank)
         return starts[keep], ends[keep], keep + 1
-
-    def _chunks(self):
-        if self._data is not None:
-            yield self._data
-            return
-        with open(self.path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
 
 
 class JsonArray:
@@ -174,11 +143,6 @@ def parse_json(text: bytes, where: str, *, last: bool = False) -> Any:
         if last:
             fix += " This is the last line: the file may be cut off; copy it again."
         raise RowError(where, f"not valid JSON ({what})", fix) from error
-
-
-def _stamp(path: str) -> tuple[int, int, int]:
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _refuse_constant(name: str):

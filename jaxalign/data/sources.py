@@ -135,6 +135,8 @@ def open_source(spec: str) -> Source:
         name, weight = _split_weight(part)
         weights.append(weight)
         sources.append(_open_one(name))
+        if len(sources[-1]) == 0:
+            raise UserError(f"{name}: holds 0 rows; at least 1 is needed. Check it.")
     if any(w is not None for w in weights):
         if None in weights:
             raise UserError(
@@ -144,8 +146,6 @@ def open_source(spec: str) -> Source:
         source: Source = Weighted(sources, weights) if len(sources) > 1 else sources[0]
     else:
         source = sources[0] if len(sources) == 1 else Concatenated(sources)
-    if len(source) == 0:
-        raise UserError(f"{spec}: holds 0 rows; at least 1 is needed. Check the file.")
     return source
 
 
@@ -172,15 +172,20 @@ def _open_one(name: str) -> Source:
         from jaxalign.data import tfds_source
 
         return tfds_source.open_tfds(name)
-    folder, split = name, None
-    match = re.fullmatch(r"(.+):([^:/\\]+)", name)
-    if match and not os.path.exists(name) and os.path.isdir(match[1]):
-        folder, split = match[1], match[2]
+    folder, split = _split_folder(name)
     if os.path.isdir(folder):
         from jaxalign.data import folders
 
         return folders.open_folder(folder, split, open_files)
     return open_files(files.expand(name))
+
+
+def _split_folder(name: str) -> tuple[str, str | None]:
+    """`FOLDER:SPLIT` in its parts, where the split may be a slice with a colon."""
+    for colon in re.finditer(":(?=[A-Za-z_])", name):
+        if os.path.isdir(name[: colon.start()]) and not os.path.exists(name):
+            return name[: colon.start()], name[colon.end() :]
+    return name, None
 
 
 def open_files(paths: Sequence[str]) -> Source:
