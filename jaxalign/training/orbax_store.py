@@ -1,0 +1,93 @@
+"""Arrays to disk and back through Orbax; nothing else in the package imports it."""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign.training.manifest import named_leaves
+
+# jax.random.key_impl reads this from arrays only, and targets may be abstract.
+_GENERATORS = {
+    "key<fry>": "threefry2x32",
+    "key<rbg>": "rbg",
+    "key<urbg>": "unsafe_rbg",
+}
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is an array of typed random keys."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def snapshot(tree: Any) -> dict[tuple[str, ...], np.ndarray]:
+    """Copies every leaf to the host, random keys as the integers they are made of.
+
+    The copies are the caller's own: the device arrays may be donated afterwards.
+    """
+    leaves = named_leaves(tree)
+    plain = [jax.random.key_data(x) if is_key(x) else x for x in leaves.values()]
+    for x in plain:
+        if isinstance(x, jax.Array):
+            x.copy_to_host_async()
+    return dict(zip(leaves, (np.array(x, copy=True) for x in plain), strict=True))
+
+
+def write_arrays(folder: pathlib.Path, arrays: dict[tuple[str, ...], np.ndarray]):
+    """Writes arrays by path to a new folder; those without elements are left out."""
+    from orbax.checkpoint import v1 as ocp
+
+    ocp.save(str(folder), _nested({k: v for k, v in arrays.items() if v.size}))
+
+
+def read_arrays(folder: pathlib.Path, target: Any) -> Any:
+    """Reads a tree like `target`, each leaf born with its sharding.
+
+    Args:
+      folder: Where `write_arrays` wrote.
+      target: A tree of arrays or `jax.ShapeDtypeStruct`; a leaf without a sharding
+        goes to the first device. Its names, shapes and dtypes must be those saved:
+        the caller compares them first, because Orbax casts in silence.
+
+    Returns:
+      The tree, with random keys as typed keys again.
+    """
+    from orbax.checkpoint import v1 as ocp
+
+    leaves = named_leaves(target)
+    wanted = {name: _abstract(leaf) for name, leaf in leaves.items()}
+    loaded = ocp.load(str(folder), _nested({k: v for k, v in wanted.items() if v.size}))
+    found = named_leaves(loaded)
+    restored = []
+    for name, leaf in leaves.items():
+        if name in found:
+            array = found[name]
+        else:
+            array = jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding)
+        if is_key(leaf):
+            array = jax.random.wrap_key_data(array, impl=_GENERATORS[str(leaf.dtype)])
+        restored.append(array)
+    return jax.tree.unflatten(jax.tree.structure(target), restored)
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(leaf, "sharding", None)
+    if sharding is None:
+        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    if is_key(leaf):
+        shape = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        leaf = jax.eval_shape(jax.random.key_data, shape)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _nested(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:
+    """Paths to nested dicts: Orbax then needs no type of ours to read them."""
+    tree: dict[str, Any] = {}
+    for (*parents, last), leaf in leaves.items():
+        node = tree
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = leaf
+    return tree

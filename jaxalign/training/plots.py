@@ -1,0 +1,66 @@
+"""Pictures of a run, from its `metrics.jsonl` alone."""
+
+import pathlib
+import re
+
+from jaxalign.training.metrics import read_metrics
+
+_FIGURES = {
+    "loss": r"loss|nll_loss|policy_loss",
+    "reward": r"rewards?(/chosen|/rejected|/margins)?|mean_reward|margin",
+    "accuracy": r"rewards/accuracies|accuracy|mean_token_accuracy",
+    "kl": r"kl|objective/kl",
+    "logps": r"logps/(chosen|rejected)",
+    "grad_norm": r"grad_norm",
+    "learning_rate": r"learning_rate|lr",
+}
+
+
+def draw_plots(metrics: str | pathlib.Path, folder: str | pathlib.Path) -> list[str]:
+    """Draws a PNG for each group of metrics that the file has.
+
+    Args:
+      metrics: A `metrics.jsonl`.
+      folder: Where `loss.png`, `accuracy.png`, ... go; made if needed.
+
+    Returns:
+      The names of the files drawn.
+    """
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for line in read_metrics(metrics):
+        for name, value in line.items():
+            if name not in ("step", "split") and value is not None:
+                steps, values = series.setdefault(name, ([], []))
+                steps.append(line["step"])
+                values.append(value)
+    drawn = []
+    for title, pattern in _FIGURES.items():
+        matching = {
+            name: points
+            for name, points in sorted(series.items())
+            if re.fullmatch(pattern, name.removeprefix("eval_"))
+        }
+        if matching:
+            _draw(pathlib.Path(folder) / f"{title}.png", title, matching)
+            drawn.append(f"{title}.png")
+    return drawn
+
+
+def _draw(path: pathlib.Path, title: str, series) -> None:
+    # Not pyplot: it keeps every figure, and picks a window system.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, (steps, values) in series.items():
+        held_out = name.startswith("eval_")
+        style = "o--" if held_out else "-"
+        axes.plot(steps, values, style, label=name, linewidth=1.2, markersize=4)
+    axes.set_xlabel("step")
+    axes.set_ylabel(title.replace("_", " "))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,169 @@
+"""What a loop remembers between lines of metrics, and writes down one step late."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxalign.training.clock import Clock
+from jaxalign.training.exits import NonFiniteError
+from jaxalign.training.metrics import MetricsLog, Window, append_line
+from jaxalign.training.optimizer import Schedule
+from jaxalign.training.progress import Progress
+
+
+class Record:
+    """Reads the metrics of step n once step n + 1 is on its way, and logs them."""
+
+    def __init__(
+        self,
+        metrics: MetricsLog,
+        *,
+        host: Mapping[str, Any] | None,
+        step: int,
+        num_steps: int,
+        logging_steps: int,
+        learning_rate: Schedule | None,
+        updates: int,
+        steps_per_epoch: float | None,
+        max_skipped: int,
+        clock: Clock,
+        progress: Progress | None,
+    ):
+        """Goes on from the `host` part of a checkpoint; arguments as in `train`."""
+        host = host or {}
+        self._metrics, self._clock, self._progress = metrics, clock, progress
+        self._num_steps, self._logging_steps = num_steps, logging_steps
+        self._learning_rate, self._steps_per_epoch = learning_rate, steps_per_epoch
+        self._max_skipped = max_skipped
+        self._window = Window(host.get("window"))
+        self._skipped: int = host.get("skipped_steps", 0)
+        self._in_a_row: int = host.get("skipped_in_a_row", 0)
+        self._tokens: int = host.get("num_tokens", 0)
+        self._updates = updates
+        self._pending: tuple[int, Mapping[str, Any], Any, int] | None = None
+        self._bad: list[tuple[int, Any]] = []
+        self._shapes: set[Any] = set()
+        self._logged = step, self._tokens, self._working_seconds()
+        self.eval_due: bool = host.get("eval_due", not host)
+        self.last_evaluation: dict[str, float] = {}
+        self.compiles = False
+
+    def phase_of(self, batch: Mapping[str, np.ndarray]) -> str:
+        """`compile` for the first batch with these shapes, else `step`."""
+        shapes = tuple((name, x.shape) for name, x in sorted(batch.items()))
+        self.compiles = shapes not in self._shapes
+        self._shapes.add(shapes)
+        return "compile" if self.compiles else "step"
+
+    def step(self, step: int, metrics: Mapping[str, Any], batch: Any, tokens: int):
+        """Takes the metrics of a step that was just dispatched, unread."""
+        late, self._pending = self._pending, (step, metrics, batch, tokens)
+        if late is not None:
+            with self._clock.phase("step"):
+                self._read(*late)
+
+    def catch_up(self) -> None:
+        """Waits for the last step, and reads its metrics too."""
+        late, self._pending = self._pending, None
+        if late is not None:
+            with self._clock.phase("step"):
+                self._read(*late)
+
+    def evaluation(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes the line of an evaluation."""
+        named = {"eval_" + name.removeprefix("eval_"): v for name, v in values.items()}
+        self.last_evaluation = named
+        self._metrics.write(step, "eval", self._with_epoch(step) | named)
+        if self._progress is not None:
+            self._progress.evaluation(step, named)
+
+    def host_state(self) -> dict[str, Any]:
+        """What a checkpoint has to keep for the next line to come out the same."""
+        return {
+            "window": self._window.sums,
+            "skipped_steps": self._skipped,
+            "skipped_in_a_row": self._in_a_row,
+            "num_tokens": self._tokens,
+        }
+
+    def close(self, step: int) -> None:
+        """Writes the last line of times."""
+        self._write_times(step, {})
+
+    def _read(self, step: int, metrics: Mapping[str, Any], batch: Any, tokens: int):
+        read: dict[str, Any] = jax.device_get(dict(metrics))
+        skipped = float(np.asarray(read.pop("skipped_steps", 0.0))) > 0
+        self._tokens += tokens
+        rate = self._learning_rate(self._updates) if self._learning_rate else None
+        if skipped:
+            self._skipped += 1
+            self._in_a_row += 1
+            self._bad.append((step, batch))
+            if self._progress is not None:
+                self._progress.say(f"step {step} is not finite: its update is left out")
+        else:
+            self._updates += 1
+            self._in_a_row = 0
+            self._bad.clear()
+            self._window.add(read)
+        if step % self._logging_steps == 0 or step == self._num_steps:
+            self._write(step, rate)
+        if self._in_a_row >= self._max_skipped:
+            raise self._not_finite(step)
+
+    def _write(self, step: int, rate: float | None) -> None:
+        means = self._window.take()
+        values = {name: means.pop(name) for name in ("loss",) if name in means} | means
+        if rate is not None:
+            values["learning_rate"] = float(rate)
+        values |= self._with_epoch(step)
+        values |= {"num_tokens": self._tokens, "skipped_steps": self._skipped}
+        self._metrics.write(step, "train", values)
+        old_step, old_tokens, old_seconds = self._logged
+        self._logged = step, self._tokens, self._working_seconds()
+        seconds = max(self._logged[2] - old_seconds, 1e-9)
+        times = {
+            "step_time": seconds / (step - old_step),
+            "perf/tokens_per_second": (self._tokens - old_tokens) / seconds,
+        }
+        self._write_times(step, times)
+        if self._progress is not None:
+            self._progress.update(step, values | times)
+
+    def _write_times(self, step: int, times: Mapping[str, float]) -> None:
+        line = {"step": step, "split": "train", **times}
+        line["perf/compilations"] = len(self._shapes)
+        line |= {f"time/{k}": v for k, v in self._clock.seconds().items()}
+        append_line(self._metrics.path.with_name("timing.jsonl"), line)
+
+    def _working_seconds(self) -> float:
+        seconds = self._clock.seconds()
+        return seconds.get("step", 0.0) + seconds.get("data", 0.0)
+
+    def _with_epoch(self, step: int) -> dict[str, float]:
+        if self._steps_per_epoch is None:
+            return {}
+        return {"epoch": step / self._steps_per_epoch}
+
+    def _not_finite(self, step: int) -> NonFiniteError:
+        path = self._metrics.path.with_name("bad_batch.npz")
+        write_bad_batches(path, self._bad[-self._max_skipped :])
+        return NonFiniteError(
+            f"loss or gradient was not finite in {self._in_a_row} steps in a row, the "
+            f"last of them step {step}; no parameter was touched by them. {path} holds "
+            "that batch and the indices of the examples in each. Look at those rows, "
+            "or lower --optimizer.learning-rate"
+        )
+
+
+def write_bad_batches(path: pathlib.Path, bad: list[tuple[int, Any]]) -> None:
+    """Writes the last batch and the example ids of all as plain arrays."""
+    arrays = {"steps": np.asarray([step for step, _ in bad])}
+    for step, batch in bad:
+        if "example_ids" in batch:
+            arrays[f"example_ids/{step}"] = np.asarray(batch["example_ids"])
+    last = {f"batch/{name}": np.asarray(x) for name, x in bad[-1][1].items()}
+    np.savez(path, allow_pickle=False, **arrays, **last)

@@ -1,0 +1,42 @@
+"""Goes on where the run in a folder stopped, or starts it."""
+
+from typing import Any
+
+from jaxalign.training.checkpoint import Checkpoints, Verify
+from jaxalign.training.metrics import MetricsLog
+from jaxalign.training.run_folder import RunFolder
+
+
+def restore_or_start(
+    run: RunFolder,
+    checkpoints: Checkpoints,
+    metrics: MetricsLog,
+    state: Any,
+    *,
+    verify: Verify = "leaves",
+    strict: bool = False,
+) -> tuple[Any, dict[str, Any] | None]:
+    """Restores the newest verified checkpoint, and cuts the metrics back to its step.
+
+    Args:
+      run: Entered; says whether to resume, and from which step.
+      checkpoints: Those of the run.
+      metrics: Its metrics; lines after the restored step are removed.
+      state: A state at step 0, or its `jax.ShapeDtypeStruct`s with shardings.
+      verify: See `Checkpoints.restore`.
+      strict: Fail at a damaged checkpoint, in place of using the one before.
+
+    Returns:
+      The state to train from, and the host part of the checkpoint for `train`; `state`
+      itself and None if there is no checkpoint.
+    """
+    restored = None
+    if run.resumes:
+        restored = checkpoints.restore(
+            state, step=run.resume_step, verify=verify, strict=strict
+        )
+    step = None if restored is None else restored.step
+    checkpoints.begin_at(step)
+    metrics.cut_back(-1 if step is None else step)
+    run.started(step or 0)
+    return (state, None) if restored is None else (restored.state, restored.host)

@@ -1,0 +1,229 @@
+"""The folder of a run: what was asked for, with which versions, and who holds it."""
+
+import json
+import logging
+import pathlib
+import sys
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from jaxalign.errors import UserError
+from jaxalign.training import chaos, exits
+from jaxalign.training.lock import Lock
+from jaxalign.training.versions import versions
+
+_LOG = logging.getLogger("jaxalign")
+_NOT_A_RUN = {".lock", "cache", "logs"}
+
+
+class RunFolder:
+    """One run's folder, held by this process while it is entered.
+
+    Attributes:
+      path: The folder; `metrics.jsonl`, `checkpoints/`, `plots/`, `cache/` and
+        `export/` are below it.
+      resumes: Whether an earlier start of the same run is there to go on from.
+      resume_step: The step asked for by number, None for the newest.
+    """
+
+    def __init__(
+        self,
+        path: str | pathlib.Path,
+        *,
+        config: Mapping[str, Any],
+        fingerprints: Mapping[str, str] | None = None,
+        resume: str = "auto",
+        allow_change: Collection[str] = (),
+        free: Collection[str] = (),
+    ):
+        """Nothing is touched before it is entered.
+
+        Args:
+          path: Made if it is not there.
+          config: Every setting, resolved; nested dicts of JSON values.
+          fingerprints: Of model, tokenizer, template, data and reference, by name.
+          resume: `auto` goes on where the folder's run stopped, `never` refuses a used
+            folder, a number goes on from that step.
+          allow_change: Settings (dotted) or fingerprints that may differ from those of
+            the earlier start; each change is recorded in `run.json`.
+          free: Settings that never matter to a resume, such as `output_dir`.
+        """
+        self.path = pathlib.Path(path)
+        self.resumes = False
+        self.resume_step: int | None = None
+        self._config = json.loads(json.dumps(config))
+        self._fingerprints = dict(fingerprints or {})
+        self._resume = resume
+        self._allowed, self._free = set(allow_change), set(free)
+        self._starts: list[dict[str, Any]] = []
+        self._lock = Lock(self.path / ".lock")
+
+    def __enter__(self) -> "RunFolder":
+        """Takes the lock, decides whether to resume, writes the records.
+
+        Raises:
+          UserError: Another process holds the folder; or it holds a run that may not be
+            resumed, or other files; or a setting has changed since.
+        """
+        if self._resume not in ("auto", "never") and not self._resume.isdigit():
+            raise UserError(
+                f"resume must be auto, never or the number of a step, got "
+                f"{self._resume!r}; mend --resume"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"the run folder {self.path} cannot be made: {error.strerror}; choose "
+                "another --output-dir"
+            ) from error
+        self._lock.acquire()
+        try:
+            changes = self._decide()
+            self._record_start(changes)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        """Records how it ended and gives the lock back."""
+        if "exit_code" not in self._starts[-1]:
+            self._starts[-1]["exit_code"] = _exit_code(error)
+            self._write_starts()
+        self._lock.release()
+
+    def started(self, step: int) -> None:
+        """Records the step that this start goes on from."""
+        self._starts[-1]["start_step"] = step
+        self._write_starts()
+
+    def finished(self, step: int, exit_code: int) -> None:
+        """Records the last step and the exit code."""
+        self._starts[-1] |= {"stop_step": step, "exit_code": exit_code}
+        self._write_starts()
+
+    def _decide(self) -> dict[str, Any]:
+        used = (self.path / "config.json").exists()
+        others = {p.name for p in self.path.iterdir()} - _NOT_A_RUN
+        if not used and others:
+            listed = ", ".join(sorted(others)[:3])
+            raise UserError(
+                f"{self.path} holds files but no run ({listed}); "
+                "choose an empty or new --output-dir"
+            )
+        if not used and self._resume.isdigit():
+            raise UserError(
+                f"{self.path} holds no run to resume at step {self._resume}; leave out "
+                "--resume, or mend --output-dir"
+            )
+        if used and self._resume == "never":
+            raise UserError(
+                f"{self.path} holds a run already; choose another --output-dir, or go "
+                "on with --resume auto"
+            )
+        if not used:
+            return {}
+        self.resumes = True
+        self.resume_step = int(self._resume) if self._resume.isdigit() else None
+        self._starts = _read_json(self.path / "run.json", {"starts": []})["starts"]
+        return self._changes()
+
+    def _changes(self) -> dict[str, Any]:
+        old = flatten(_read_json(self.path / "config.json", {}))
+        new = flatten(self._config)
+        if self._starts:
+            old |= _named(self._starts[-1].get("fingerprints", {}))
+            new |= _named(self._fingerprints)
+        changes = {
+            name: [old.get(name), new.get(name)]
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name) and not _covers(self._free, name)
+        }
+        refused = [name for name in changes if not _covers(self._allowed, name)]
+        if refused:
+            listed = "; ".join(
+                f"{name} was {changes[name][0]!r}, is {changes[name][1]!r}"
+                for name in refused
+            )
+            raise UserError(
+                f"the run in {self.path} was started with other settings: {listed}. "
+                "Give the old ones, choose another --output-dir, or accept the change "
+                f"with --allow-change {' '.join(refused)}"
+            )
+        for name, (before, after) in changes.items():
+            _LOG.warning("%s changed from %r to %r", name, before, after)
+        return changes
+
+    def _record_start(self, changes: dict[str, Any]) -> None:
+        write_json(self.path / "config.json", self._config)
+        write_json(self.path / "versions.json", versions())
+        start = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "argv": sys.argv,
+            "fingerprints": self._fingerprints,
+            "changes": changes,
+        }
+        if chaos.faults():
+            _LOG.warning("faults are switched on: %s", chaos.faults())
+            start["chaos"] = [str(fault) for fault in chaos.faults()]
+        self._starts.append(start)
+        self._write_starts()
+
+    def _write_starts(self) -> None:
+        write_json(self.path / "run.json", {"starts": self._starts})
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted names.
+
+    >>> flatten({"a": {"b": 1}, "c": [2]})
+    {'a.b': 1, 'c': [2]}
+    """
+    flat = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file that is never seen half-written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _read_json(path: pathlib.Path, default: Any) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not JSON ({error}); restore it, or choose another --output-dir"
+        ) from error
+
+
+def _named(fingerprints: Mapping[str, str]) -> dict[str, str]:
+    return {f"fingerprints.{name}": value for name, value in fingerprints.items()}
+
+
+def _covers(names: Collection[str], field: str) -> bool:
+    """Whether `field` or something above it is among the names, `-` being `_`."""
+    field = field.removeprefix("fingerprints.")
+    plain = {n.replace("-", "_").removeprefix("fingerprints.") for n in names}
+    return any(field == name or field.startswith(name + ".") for name in plain)
+
+
+def _exit_code(error: BaseException | None) -> int:
+    if error is None:
+        return exits.FINISHED
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else exits.BUG
+    code = exits.USER_ERROR if isinstance(error, UserError) else exits.BUG
+    return getattr(error, "exit_code", code)
