@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.ops import Mean, sequence_logps
+from jaxalign.ops import Mean, masked, sequence_logps
 
 
 def pairwise_logistic(margin: jax.Array, *, label_smoothing: float = 0.0) -> jax.Array:
@@ -71,7 +71,10 @@ def dpo_loss(
     logps = Pair(*map(sequence_logps, policy, mask))
     # Subtracted token by token: sums of hundreds of nats would lose their low digits.
     log_ratios = Pair(
-        *(sequence_logps(p - r, m) for p, r, m in zip(policy, ref, mask, strict=True))
+        *(
+            sequence_logps(masked(p, m) - masked(r, m), m)
+            for p, r, m in zip(policy, ref, mask, strict=True)
+        )
     )
     rewards = Pair(beta * log_ratios.chosen, beta * log_ratios.rejected)
     margins = rewards.chosen - rewards.rejected

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput
-from jaxalign.ops import Mean
+from jaxalign.ops import Mean, masked
 
 
 def sft_loss(
@@ -45,23 +45,17 @@ def sft_loss(
     """
     chex.assert_equal_shape([logps, mask])
     chex.assert_type([logps, mask], [float, bool])
-    losses = -_safe(logps, mask)
+    losses = -masked(logps, mask)
     if mean_logps is not None:
-        uniform = -_safe(mean_logps, mask)
+        uniform = -masked(mean_logps, mask)
         losses = (1 - label_smoothing) * losses + label_smoothing * uniform
     elif not _is_zero(label_smoothing):
         raise ValueError(f"label_smoothing={label_smoothing} needs mean_logps")
     if logz is not None:
-        losses = losses + z_loss * jnp.square(_safe(logz, mask))
+        losses = losses + z_loss * jnp.square(masked(logz, mask))
     elif not _is_zero(z_loss):
         raise ValueError(f"z_loss={z_loss} needs logz")
     return LossOutput(Mean.of(losses, where=mask), {})
-
-
-def _safe(x: jax.Array, mask: jax.Array) -> jax.Array:
-    chex.assert_equal_shape([x, mask])
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.where(mask, x.astype(dtype), 0.0)
 
 
 def _is_zero(x) -> bool:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.ops.logps import TokenStats
+from jaxalign.ops.reduce import sum_dtype
 
 
 class _Head(NamedTuple):
@@ -53,7 +54,7 @@ def chunked_stats(
       chunk_size: Positions whose logits are held at a time, over all R rows.
 
     Returns:
-      `TokenStats` of `[R, M]` arrays, float32.
+      `TokenStats` of `[R, M]` arrays, float32 (float64 for float64 `hidden`).
 
     >>> h, w = jnp.ones((1, 3, 2)), jnp.zeros((4, 2))
     >>> print(jnp.exp(chunked_stats(h, w, jnp.array([[0, 1, 2]]), chunk_size=2).logps))
@@ -61,7 +62,7 @@ def chunked_stats(
     """
     _check(hidden, kernel, targets)
     head = _Head(softcap, vocab_size or kernel.shape[0], entropy, chunk_size)
-    tau = jnp.asarray(temperature, jnp.float32)
+    tau = jnp.asarray(temperature, sum_dtype(hidden))
     return _stats(head, hidden, kernel, tau, targets)
 
 
@@ -106,7 +107,7 @@ def fused_token_loss(
     _check(hidden, kernel, targets)
     chex.assert_equal_shape([targets, *per_token])
     head = _Head(softcap, vocab_size or kernel.shape[0], entropy, chunk_size)
-    tau = jnp.asarray(temperature, jnp.float32)
+    tau = jnp.asarray(temperature, sum_dtype(hidden))
     return _loss(loss_fn, head, hidden, kernel, tau, (targets, *per_token))
 
 
@@ -141,7 +142,8 @@ def _join(chunks, length: int):
 
 
 def _logits(head: _Head, hidden, kernel, tau):
-    z = jnp.einsum("rmd,vd->rmv", hidden, kernel, preferred_element_type=jnp.float32)
+    dtype = sum_dtype(hidden)
+    z = jnp.einsum("rmd,vd->rmv", hidden, kernel, preferred_element_type=dtype)
     if head.softcap is not None:
         z = head.softcap * jnp.tanh(z / head.softcap)
     z = z / tau
@@ -187,17 +189,19 @@ def _chunk_grads(head: _Head, ct: TokenStats, stats, z, hidden, kernel, tau, tar
         dz = dz * (1 - jnp.square(z * (tau / head.softcap)))
     if head.vocab_size < kernel.shape[0]:
         dz = jnp.where(ids < head.vocab_size, dz, 0.0)
+    dtype = dz.dtype
     dz = (dz / tau).astype(hidden.dtype)
-    d_hidden = jnp.einsum("rmv,vd->rmd", dz, kernel, preferred_element_type=jnp.float32)
-    d_kernel = jnp.einsum("rmv,rmd->vd", dz, hidden, preferred_element_type=jnp.float32)
+    d_hidden = jnp.einsum("rmv,vd->rmd", dz, kernel, preferred_element_type=dtype)
+    d_kernel = jnp.einsum("rmv,rmd->vd", dz, hidden, preferred_element_type=dtype)
     return d_hidden, d_kernel
 
 
 def _zero_kernel(hidden, kernel):
-    """Float32 zeros like `kernel`, varying over the mapped axes as `hidden` does."""
+    """Zeros to sum gradients in, varying over the mapped axes as `hidden` does."""
     # Built from both arrays: under shard_map that makes the type of a sum of theirs.
-    sample = jnp.where(False, hidden[0, 0, 0].astype(jnp.float32), 0.0)
-    return jnp.zeros_like(kernel, jnp.float32) + sample
+    dtype = sum_dtype(hidden)
+    sample = jnp.where(False, hidden[0, 0, 0].astype(dtype), 0.0)
+    return jnp.zeros_like(kernel, dtype) + sample
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

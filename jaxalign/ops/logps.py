@@ -6,6 +6,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxalign.ops.reduce import sum_dtype
+
 
 class TokenStats(NamedTuple):
     """What losses and metrics need to know of each token's distribution.
@@ -54,7 +56,7 @@ def token_stats(
     """
     chex.assert_equal_shape_prefix([logits, targets], targets.ndim)
     chex.assert_type([logits, targets], [float, int])
-    z = logits.astype(jnp.promote_types(logits.dtype, jnp.float32)) / temperature
+    z = logits.astype(sum_dtype(logits)) / temperature
     top = jax.lax.stop_gradient(jnp.max(z, axis=-1))
     picked = jnp.take_along_axis(z, targets[..., None], axis=-1)[..., 0]
     weights = jnp.exp(z - top[..., None])
@@ -105,5 +107,4 @@ def sequence_logps(logps: jax.Array, mask: jax.Array) -> jax.Array:
     """
     chex.assert_equal_shape([logps, mask])
     chex.assert_type([logps, mask], [float, bool])
-    dtype = jnp.promote_types(logps.dtype, jnp.float32)
-    return jnp.sum(logps, axis=-1, dtype=dtype, where=mask)
+    return jnp.sum(logps, axis=-1, dtype=sum_dtype(logps), where=mask)

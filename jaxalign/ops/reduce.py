@@ -1,10 +1,41 @@
 """Masked means that stay exact when summed over microbatches and devices."""
 
 import dataclasses
+from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
+
+
+def sum_dtype(x: jax.Array | jax.ShapeDtypeStruct) -> Any:
+    """In what type to sum `x`: float32 for all but float64, which stays as it is.
+
+    >>> print(jnp.dtype(sum_dtype(jnp.ones(2, jnp.bfloat16))))
+    float32
+    """
+    return jnp.float64 if x.dtype == jnp.float64 else jnp.float32
+
+
+def masked(x: jax.Array, mask: jax.Array) -> jax.Array:
+    """Zero wherever `mask` is False, in a type to sum in; the first thing to do.
+
+    Inf and NaN in padding are gone before arithmetic could spread them into values or
+    gradients.
+
+    Args:
+      x: Any shape, float.
+      mask: The same shape, bool.
+
+    Returns:
+      The same shape, float32 (float64 for float64 `x`).
+
+    >>> print(masked(jnp.array([1.0, jnp.inf]), jnp.array([True, False])))
+    [1. 0.]
+    """
+    chex.assert_equal_shape([x, mask])
+    chex.assert_type([x, mask], [float, bool])
+    return jnp.where(mask, x.astype(sum_dtype(x)), 0.0)
 
 
 @jax.tree_util.register_dataclass
@@ -42,7 +73,7 @@ class Mean:
         """
         chex.assert_equal_shape([x, where])
         chex.assert_type(where, bool)
-        dtype = jnp.promote_types(jnp.asarray(x).dtype, jnp.float32)
+        dtype = sum_dtype(x)
         total = jnp.sum(x, dtype=dtype, where=where)
         return cls(total, jnp.sum(where, dtype=dtype))
 

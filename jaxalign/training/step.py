@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxalign.losses.base import LossOutput
-from jaxalign.ops import Mean
+from jaxalign.ops import Mean, sum_dtype
 from jaxalign.training.state import TrainState
 
 Objective = Callable[[Any, Any, jax.Array], LossOutput]
@@ -37,15 +37,17 @@ def make_train_step(
       objective: `(params, batch, key) -> LossOutput`.
       optimizer: Any Optax transformation.
       num_microbatches: Parts that each batch is split into, to save memory; must
-        divide the (per-device) batch size.
-      microbatch_size: In place of `num_microbatches`: rows of each part over all
-        devices that this program sees, so that batches of any size fit.
+        divide its rows.
+      microbatch_size: In place of `num_microbatches`: rows of each part. A batch may
+        have any multiple of it, or fewer rows than that.
       axis_name: The mapped axis to reduce over inside `jax.pmap` or
-        `jax.shard_map`. Leave it out under `jax.jit`, which sees global arrays.
+        `jax.shard_map`; rows, parts and their sizes are then those of one device.
+        Leave it out under `jax.jit`, which sees global arrays.
 
     Returns:
       `step(state, batch) -> (state, metrics)`, where metrics are scalars: the
       objective's own, `loss`, `grad_norm` (before clipping) and `skipped_steps`.
+      It raises `ValueError` while tracing if the rows do not divide into the parts.
     """
 
     def grads_of_sum(params, batch, key):
@@ -62,21 +64,22 @@ def make_train_step(
         if axis_name is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
             params = _as_varying(params, axis_name)
-        parts = num_microbatches
-        if microbatch_size is not None:
-            parts = max(1, jax.tree.leaves(batch)[0].shape[0] // microbatch_size)
+        rows = jax.tree.leaves(batch)[0].shape[0]
+        parts = num_microbatches if microbatch_size is None else rows // microbatch_size
+        if parts < 1 or rows % parts or microbatch_size and rows % microbatch_size:
+            raise ValueError(
+                f"{rows} rows do not divide into microbatches: num_microbatches="
+                f"{num_microbatches}, microbatch_size={microbatch_size}"
+            )
 
         grads, out = _add_up(grads_of_sum, parts, axis_name)(params, batch, key)
         if axis_name is not None:
             grads, out = jax.lax.psum((grads, out), axis_name)
         weight = jnp.maximum(out.loss.weight, 1.0)
-        grads = jax.tree.map(
-            lambda g, p: (g / weight.astype(g.dtype)).astype(p.dtype),
-            grads,
-            state.params,
-        )
+        grads = jax.tree.map(lambda g: _wide(g) / weight.astype(_wide(g).dtype), grads)
         metrics = {name: m.value for name, m in _means(out).items()}
         metrics["grad_norm"] = optax.tree.norm(grads)
+        grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
 
         finite = jnp.isfinite(out.loss.total) & jnp.isfinite(metrics["grad_norm"])
         metrics["skipped_steps"] = 1.0 - finite.astype(jnp.float32)
@@ -117,6 +120,23 @@ def _means(out: LossOutput) -> dict[str, Mean]:
     return {"loss": out.loss, **out.metrics}
 
 
+def _wide(x):
+    return x.astype(sum_dtype(x))
+
+
+def _num_parts(batch, num_microbatches: int, microbatch_size: int | None) -> int:
+    rows = jax.tree.leaves(batch)[0].shape[0]
+    parts = num_microbatches
+    if microbatch_size is not None:
+        parts = max(1, -(-rows // microbatch_size))
+    if rows % parts:
+        raise ValueError(
+            f"{rows} rows do not divide into {parts} microbatches of the same size"
+            f" (num_microbatches={num_microbatches}, {microbatch_size=})"
+        )
+    return parts
+
+
 def _add_up(fn, n: int, axis_name: str | None):
     """`fn(params, batch, key)`, summed in float32 over `n` parts of the batch."""
     if n == 1:
@@ -125,7 +145,7 @@ def _add_up(fn, n: int, axis_name: str | None):
     def summed(params, batch, key):
         parts = jax.tree.map(_split(n), batch), jax.random.split(key, n)
         shapes = jax.eval_shape(fn, params, *jax.tree.map(lambda x: x[0], parts))
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), shapes)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, sum_dtype(s)), shapes)
         if axis_name is not None:
             zeros = _as_varying(zeros, axis_name)
 
