@@ -7,7 +7,7 @@ generation blocks), and their places in the output are the answer.
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxalign.errors import UserError
@@ -50,30 +50,40 @@ class UnmarkableError(UserError):
     """The template changes the assistant's text so that its place is unknown."""
 
 
-def with_marks(messages: Sequence[Mapping[str, Any]], roles) -> list:
-    """The messages with marks in the contents of those of `roles` (None: all)."""
+def with_marks(
+    messages: Sequence[Mapping[str, Any]], *, every_role: bool, trimmed: bool
+) -> list[dict[str, Any]]:
+    """The messages with a mark on both sides of their contents.
+
+    Args:
+      messages: made of plain JSON types.
+      every_role: else the assistant's contents alone.
+      trimmed: leave white space at the ends of a content outside of the marks, for
+        templates that trim it.
+    """
     marked = []
     for i, message in enumerate(messages):
-        if roles is None or message.get("role") in roles:
-            message = dict(message)
+        message = dict(message)
+        if every_role or message.get("role") == "assistant":
             for field in ("reasoning_content", "content"):
                 if field in message:
-                    message[field] = _mark_text(message[field], i)
+                    message[field] = _mark_text(message[field], i, trimmed)
         marked.append(message)
     return marked
 
 
-def _mark_text(content, i: int):
-    """Marks around what is left when white space is trimmed from both ends."""
+def _mark_text(content: Any, i: int, trimmed: bool) -> Any:
     if isinstance(content, list):
         return [
-            {**part, "text": _mark_text(part["text"], i)} if "text" in part else part
+            {**part, "text": _mark_text(part["text"], i, trimmed)}
+            if "text" in part
+            else part
             for part in content
         ]
     if not content or not content.strip():
         return content
-    core = content.strip()
-    head, tail = content.split(core, 1) if core != content else ("", "")
+    core = content.strip() if trimmed else content
+    head, tail = content.split(core, 1)
     first = _FIRST_MARK + 2 * i
     return f"{head}{chr(first)}{core}{chr(first + 1)}{tail}"
 
@@ -91,25 +101,21 @@ def strip_marks(marked: str) -> tuple[str, list[tuple[int, int]]]:
     return "".join(pieces), marks
 
 
-def content_spans(text, marks, messages) -> Iterator[Span]:
-    """Where the contents stand in `text`, from the places of the marks."""
-    for i, message in enumerate(messages):
-        first = _FIRST_MARK + 2 * i
-        places = [place for place, mark in marks if mark in (first, first + 1)]
-        if not places:
-            continue
-        start, end = min(places), max(places)
-        content = message.get("content")
-        if isinstance(content, str):
-            # White space around the content stands outside the marks; where the
-            # template kept it, it belongs to the turn.
-            head = content[: len(content) - len(content.lstrip())]
-            tail = content[len(content.rstrip()) :]
-            if head and text.endswith(head, 0, start):
-                start -= len(head)
-            if tail and text.startswith(tail, end):
-                end += len(tail)
-        yield Span(start, end, i)
+def content_spans(marks: Sequence[tuple[int, int]], messages: int) -> list[Span] | None:
+    """Where the contents of `messages` messages stand, from the places of the marks.
+
+    None if the template lost one end of a content.
+    """
+    spans = []
+    for i in range(messages):
+        begin = _FIRST_MARK + 2 * i
+        begins = [place for place, mark in marks if mark == begin]
+        ends = [place for place, mark in marks if mark == begin + 1]
+        if len(begins) != len(ends):
+            return None
+        if begins:
+            spans.append(Span(min(begins), max(ends), i))
+    return spans
 
 
 def generation_spans(marked: str, messages, name: str) -> Rendered:

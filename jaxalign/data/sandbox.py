@@ -83,7 +83,7 @@ def compile_template(source: str) -> jinja2.Template:
 
 
 def _leaves(value: Any, depth: int = 0) -> Iterator[int]:
-    yield len(value) if isinstance(value, str) else 8
+    yield len(value) if isinstance(value, str) else 32
     if depth > 50:
         raise LimitError("a value nests more than 50 deep")
     if isinstance(value, Mapping):

@@ -6,13 +6,14 @@ import importlib.resources
 import json
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jaxalign.data.marks import (
     MARK,
     MAX_MESSAGES,
     Rendered,
+    Span,
     UnmarkableError,
     content_spans,
     generation_spans,
@@ -121,23 +122,28 @@ class ChatTemplate:
         plain = self._render(messages, tools, False, kwargs)
         if self.marks_generation:
             return generation_spans(plain, messages, self.name)
-        for roles in (None, ("assistant",)):
-            marked = self._render(with_marks(messages, roles), tools, False, kwargs)
-            text, marks = strip_marks(marked)
-            if text == plain:
-                spans = tuple(content_spans(text, marks, messages))
-                ours = [messages[x.message].get("role") == "assistant" for x in spans]
-                return Rendered(
-                    text,
-                    tuple(x for x, own in zip(spans, ours, strict=True) if own),
-                    tuple(x for x, own in zip(spans, ours, strict=True) if not own),
-                )
+        for trimmed, every_role in ((0, 1), (0, 0), (1, 1), (1, 0)):
+            marked = with_marks(
+                messages, every_role=bool(every_role), trimmed=bool(trimmed)
+            )
+            text, marks = strip_marks(self._render(marked, tools, False, kwargs))
+            spans = content_spans(marks, len(messages))
+            if text == plain and spans is not None:
+                return _split_by_role(text, spans, messages)
         raise UnmarkableError(
             f"The chat template {self.name} rewrites the assistant's text, so that the"
             " trained tokens cannot be found. Use a template with generation blocks:"
             f" --chat-template NAME.training, NAME one of {', '.join(BUILTIN)}, or a"
             " .jinja file of your own."
         )
+
+
+def _split_by_role(text: str, spans: Iterable[Span], messages) -> Rendered:
+    ours, others = [], []
+    for span in spans:
+        own = messages[span.message].get("role") == "assistant"
+        (ours if own else others).append(span)
+    return Rendered(text, tuple(ours), tuple(others))
 
 
 class _Explained:

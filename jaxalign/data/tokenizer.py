@@ -214,6 +214,6 @@ def _end_of_turn(backend, template: ChatTemplate | None, special_ids) -> int | N
         rendered = template.render_marked(turns)
     except UserError:
         return None
-    behind = rendered.text[rendered.spans[-1].start :]
+    behind = rendered.text[rendered.spans[-1].start :] if rendered.spans else ""
     ids = backend.encode(behind, add_special_tokens=False).ids
     return next((i for i in ids if i in special_ids), None)
