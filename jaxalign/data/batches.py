@@ -173,6 +173,13 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         copy._columns = {**self._columns, **columns}
         return copy
 
+    def one_epoch(self) -> "Batches":
+        """The same batches, going on or ending where each example was used once."""
+        copy = object.__new__(Batches)
+        copy.__dict__.update(self.__dict__)
+        copy._total = len(self.layouts)
+        return copy
+
     def examples_of(self, step: int) -> list[int]:
         """Positions in the list of examples of those in update `step`."""
         size = len(self.layouts)

@@ -74,11 +74,12 @@ class Encoder:
             raise RowError(
                 record.where or f"row {index}", str(error).rstrip("."), ""
             ) from error
-        for side in encoded:
-            self._check(side, record.where or f"row {index}")
+        sequences = tuple(
+            self._checked(x, record.where or f"row {index}") for x in encoded
+        )
         return Example(
             index=index,
-            sequences=tuple(x.sequence for x in encoded),
+            sequences=sequences,
             where=record.where,
             weight=record.weight,
             prompt_differs=any(x.prompt_differs for x in encoded),
@@ -159,7 +160,7 @@ class Encoder:
             )
         if not self._cut(text):
             ids, trained = with_eos(self.tokenizer, ids, trained)
-        return _Encoded(_sequence(ids, trained, self._cut(text)), text)
+        return _Encoded(ids, trained, text, self._cut(text))
 
     def _cut(self, text: str) -> bool:
         return self.max_characters is not None and len(text) > self.max_characters
@@ -201,32 +202,34 @@ class Encoder:
         # For templates that write no end of turn.
         if ends and not self._cut(text) and not text[spans[-1].end :].strip():
             ids, trained = with_eos(self.tokenizer, ids, trained)
-        return _Encoded(_sequence(ids, trained, self._cut(text)), text, differs)
+        return _Encoded(ids, trained, text, self._cut(text), differs)
 
-    def _check(self, encoded: "_Encoded", where: str):
-        sequence = encoded.sequence
+    def _checked(self, encoded: "_Encoded", where: str) -> TokenSequence:
+        ids, trained = encoded.ids, np.array(encoded.trained, bool)
+        trained[:1] = False
         limit = self.vocab_size or self.tokenizer.vocab_size
-        bad = np.flatnonzero((sequence.ids < 0) | (sequence.ids >= limit))
+        bad = np.flatnonzero((ids < 0) | (ids >= limit))
         if len(bad):
             raise RowError(
                 where,
-                f"token {int(bad[0])} has the id {int(sequence.ids[bad[0]])}, outside"
-                f" of the vocabulary (0 to {limit - 1})",
+                f"token {int(bad[0])} has the id {int(ids[bad[0]])}, outside of the"
+                f" vocabulary (0 to {limit - 1})",
                 "Tokenise the data with the tokenizer of this model.",
             )
-        if not sequence.trained.any() and sequence.clipped:
+        if not trained.any() and encoded.clipped:
             raise TooLongError(
                 where,
                 f"its prompt alone has more than {self.max_characters} characters",
                 "Raise --max-length, or pass --on-long drop.",
             )
-        if not sequence.trained.any():
+        if not trained.any():
             raise NoTargetError(
                 where,
                 f"the row has no token to train on ({self._reason(encoded)}); it"
                 f" renders as {_shorten(encoded.text)!r}",
                 "Fix the row, choose another --loss-on, or pass --on-bad-row drop.",
             )
+        return TokenSequence(np.asarray(ids, np.int32), trained, encoded.clipped)
 
     def _reason(self, encoded: "_Encoded") -> str:
         if encoded.text is None:
@@ -236,30 +239,27 @@ class Encoder:
         return "fewer than two tokens"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Encoded:
-    sequence: TokenSequence
-    text: str | None
+    ids: np.ndarray
+    trained: np.ndarray
+    text: str | None = None
+    clipped: bool = False
     prompt_differs: bool = False
 
 
-def _sequence(ids, trained, clipped=False) -> TokenSequence:
-    trained = np.array(trained, bool)
-    trained[:1] = False
-    return TokenSequence(np.asarray(ids, np.int32), trained, clipped)
-
-
 def _tokenised(record: Tokenised) -> _Encoded:
-    ids = np.asarray(record.input_ids, np.int64)
-    # Ids beyond int32 are brought into its range on the wrong side of the vocabulary.
-    ids = np.clip(ids, -1, np.iinfo(np.int32).max)
+    try:
+        ids = np.asarray(record.input_ids, np.int64)
+    except OverflowError as error:
+        raise UserError("An entry of `input_ids` has more than 64 bits.") from error
     mask = record.loss_mask
     trained = np.ones(len(ids), bool) if mask is None else np.asarray(mask, bool)
     if len(trained) != len(ids):
         raise UserError(
             f"`loss_mask` has {len(trained)} entries, `input_ids` {len(ids)}."
         )
-    return _Encoded(_sequence(ids, trained), None)
+    return _Encoded(ids, trained)
 
 
 def _shorten(text: str | None, limit: int = 600) -> str:
