@@ -14,8 +14,6 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-import jax
-
 from jaxalign.errors import UserError
 from jaxalign.training import chaos, manifest, orbax_store
 from jaxalign.training.exits import CheckpointSaveError
@@ -83,7 +81,7 @@ class Checkpoints:
           CheckpointSaveError: The save before failed, or there is no room for this one.
         """
         self.wait()
-        needed = size_in_bytes(state)
+        needed = orbax_store.size_in_bytes(state)
         self.require_space(needed)
         arrays = orbax_store.snapshot(state)
         leaves = {"/".join(k): manifest.describe(v) for k, v in _items(state)}
@@ -266,7 +264,9 @@ class Checkpoints:
         self._verified(step, "files")
         chaos.at("delete")
         for old in self._superseded(step):
-            shutil.rmtree(self.folder / str(old))
+            # Renamed first, so that a crash leaves no half of a step behind.
+            doomed = (self.folder / str(old)).rename(self.folder / f"{old}.tmp")
+            shutil.rmtree(doomed)
 
     def _superseded(self, newest: int) -> Iterable[int]:
         """Steps that no rule keeps; damaged ones are left for people to look at."""
@@ -281,12 +281,6 @@ class Checkpoints:
     def _warn_about(self, step: int, error: BadCheckpointError) -> None:
         path = self.folder / str(step)
         _LOG.warning("checkpoint %s is passed over: %s", path, error)
-
-
-def size_in_bytes(tree: Any) -> int:
-    """Bytes that a checkpoint of `tree` takes, with some room for its index."""
-    leaves = jax.tree.leaves(tree)
-    return sum(leaf.nbytes for leaf in leaves) + 4096 * len(leaves)
 
 
 def _items(tree: Any):

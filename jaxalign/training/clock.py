@@ -12,7 +12,7 @@ class Clock:
     def __init__(self, phase: str = "init"):
         """Starts to count for `phase`."""
         self._phase, self._since = phase, time.monotonic()
-        self._seconds: collections.Counter[str] = collections.Counter()
+        self._seconds = collections.defaultdict[str, float](float)
 
     def switch(self, phase: str) -> str:
         """Counts for `phase` from now on; returns the phase before."""

@@ -12,11 +12,12 @@ import jax
 import numpy as np
 
 from jaxalign.training import chaos, exits
-from jaxalign.training.checkpoint import Checkpoints, size_in_bytes
+from jaxalign.training.checkpoint import Checkpoints
 from jaxalign.training.clock import Clock
 from jaxalign.training.evaluate import Evaluate
 from jaxalign.training.metrics import MetricsLog
 from jaxalign.training.optimizer import Schedule
+from jaxalign.training.orbax_store import size_in_bytes
 from jaxalign.training.preemption import StopRequest
 from jaxalign.training.prefetch import Prefetch
 from jaxalign.training.progress import Progress
@@ -68,6 +69,7 @@ def train(
     data_timeout: float = 600.0,
     clock: Clock | None = None,
     progress: Progress | None = None,
+    whole: Callable[[Any], Any] = lambda state: state,
 ) -> Finished:
     """Trains from `state.step` to `num_steps`.
 
@@ -101,6 +103,8 @@ def train(
       data_timeout: Seconds to wait for a batch.
       clock: Started with the process, to account for all of its time.
       progress: What people see.
+      whole: From the state that `step_fn` carries to the one copy that is saved; they
+        differ under `pmap`, where every leaf has a device axis.
 
     Returns:
       The last state, its step, and the exit code.
@@ -111,7 +115,7 @@ def train(
       CheckpointSaveError: A checkpoint could not be written.
       UserError: The data ended too early.
     """
-    start = int(state.step)
+    start = int(whole(state).step)
     clock = clock or Clock()
     record = Record(
         metrics,
@@ -120,90 +124,122 @@ def train(
         num_steps=num_steps,
         logging_steps=logging_steps,
         learning_rate=learning_rate,
-        updates=start - int((host or {}).get("skipped_steps", 0)),
         steps_per_epoch=steps_per_epoch,
         max_skipped=max_skipped,
         clock=clock,
         progress=progress,
     )
-    step, saved, evaluated = start, start if host else None, not record.eval_due
-
-    def evaluate_now():
-        nonlocal evaluated
-        if evaluate is None or evaluated or stop.requested:
-            return
-        record.catch_up()
-        with clock.phase("eval"):
-            values = evaluate(state.params)
-            if values is not None:
-                evaluated = True
-                record.evaluation(step, values)
-                if after_evaluation is not None:
-                    after_evaluation(step)
-
-    def save_now():
-        nonlocal saved
-        if checkpoints is None or saved == step:
-            return
-        record.catch_up()
-        with clock.phase("save"):
-            metrics.flush()
-            eval_due = evaluate is not None and not evaluated
-            host = record.host_state() | {"eval_due": eval_due}
-            data = {"position": step}
-            values = record.last_evaluation
-            checkpoints.save(step, state, data=data, host=host, metrics=values)
-            if step == start:
-                checkpoints.wait()
-        saved = step
-
+    run = _Run(state, start, whole, record, clock, stop)
+    run.evaluate, run.after_evaluation = evaluate, after_evaluation
+    run.checkpoints, run.saved = checkpoints, None if host is None else start
+    run.eval_due = record.eval_due and not metrics.has(start, "eval")
     stream = Prefetch(batches, start, timeout=data_timeout)
     try:
-        if checkpoints is not None and host is None:
-            checkpoints.require_space(2 * size_in_bytes(state))
-        evaluate_now()
-        save_now()
-        while step < num_steps and not stop.requested:
+        run.begin()
+        while run.step < num_steps and not stop.requested:
             with clock.phase("data"):
                 batch = stream.get(stop)
             if batch is None:
                 break
-            batch = chaos.spoiled("batch", step + 1, batch)
-            with clock.phase(record.phase_of(batch)):
-                placed = place(batch)
-                if record.compiles:
-                    chaos.at("compile")
-                state, step_metrics = step_fn(state, placed)
-            step += 1
-            chaos.at("step", step)
-            record.step(step, step_metrics, batch, num_tokens(batch))
-            last = step == num_steps
-            evaluated = not (last or step % eval_steps == 0)
-            evaluate_now()
-            if last or step % save_steps == 0:
-                save_now()
+            run.advance(step_fn, place, batch, num_tokens(batch))
+            last = run.step == num_steps
+            run.eval_due = last or run.step % eval_steps == 0
+            run.evaluate_if_due()
+            if last or run.step % save_steps == 0:
+                run.save()
             if checkpoints is not None:
                 checkpoints.check()
-        record.catch_up()
-        _save_if_it_fits(save_now, checkpoints, stop)
-        if checkpoints is not None:
-            with clock.phase("save"):
-                checkpoints.wait()
-        jax.block_until_ready(state)
-        record.close(step)
+        run.end()
     finally:
         stream.close()
-    done = step >= num_steps and not (stop.requested and not evaluated)
-    return Finished(state, step, exits.FINISHED if done else exits.STOPPED)
+    unfinished = run.step < num_steps or (run.eval_due and evaluate is not None)
+    code = exits.STOPPED if unfinished else exits.FINISHED
+    return Finished(run.state, run.step, code)
 
 
-def _save_if_it_fits(save_now, checkpoints: Checkpoints | None, stop: StopRequest):
-    if checkpoints is not None and (checkpoints.save_seconds or 0) > stop.seconds_left:
-        _LOG.warning(
-            "a save takes %.0f s and %.0f s of the grace period are left: the last "
-            "checkpoint stays the newest",
-            checkpoints.save_seconds,
-            stop.seconds_left,
-        )
-        return
-    save_now()
+class _Run:
+    """The state of a loop, and what is done to it."""
+
+    evaluate: Evaluate | None
+    after_evaluation: Callable[[int], None] | None
+    checkpoints: Checkpoints | None
+    saved: int | None
+    eval_due: bool
+
+    def __init__(self, state, step: int, whole, record: Record, clock, stop):
+        self.state, self.step = state, step
+        self._whole, self._record = whole, record
+        self._clock: Clock = clock
+        self._stop: StopRequest = stop
+
+    def begin(self) -> None:
+        """Evaluates and saves what there is before the first step."""
+        is_new = self.saved is None
+        if is_new and self.checkpoints is not None:
+            needed = 2 * size_in_bytes(self._whole(self.state))
+            self.checkpoints.require_space(needed)
+        self.evaluate_if_due()
+        self.save()
+        if is_new and self.checkpoints is not None:
+            with self._clock.phase("save"):
+                self.checkpoints.wait()
+
+    def advance(self, step_fn, place, batch: Batch, tokens: int) -> None:
+        """Dispatches one step, and reads the metrics of the one before."""
+        batch = chaos.spoiled("batch", self.step + 1, batch)
+        with self._clock.phase(self._record.phase_of(batch)):
+            if self._record.compiles:
+                chaos.at("compile")
+            self.state, metrics = step_fn(self.state, place(batch))
+        self.step += 1
+        chaos.at("step", self.step)
+        self._record.step(self.step, metrics, batch, tokens)
+
+    def evaluate_if_due(self) -> None:
+        """Evaluates, unless that is not due or the run is asked to stop."""
+        if self.evaluate is None or not self.eval_due or self._stop.requested:
+            return
+        self._record.catch_up()
+        with self._clock.phase("eval"):
+            values = self.evaluate(self.state.params)
+            if values is None:
+                return
+            self.eval_due = False
+            self._record.evaluation(self.step, values)
+            if self.after_evaluation is not None:
+                self.after_evaluation(self.step)
+
+    def save(self) -> None:
+        """Begins to save this step, unless it is saved."""
+        if self.checkpoints is None or self.saved == self.step:
+            return
+        self._record.catch_up()
+        with self._clock.phase("save"):
+            due = self.evaluate is not None and self.eval_due
+            self.checkpoints.save(
+                self.step,
+                self._whole(self.state),
+                data={"position": self.step},
+                host=self._record.host_state() | {"eval_due": due},
+                metrics=self._record.last_evaluation,
+            )
+        self.saved = self.step
+
+    def end(self) -> None:
+        """Reads what is late, saves once more if the grace period allows, waits."""
+        self._record.catch_up()
+        if self.checkpoints is not None:
+            needed = self.checkpoints.save_seconds or 0
+            if needed <= self._stop.seconds_left:
+                self.save()
+            else:
+                _LOG.warning(
+                    "a save takes %.0f s, of the grace period %.0f s are left: the "
+                    "last checkpoint stays the newest",
+                    needed,
+                    self._stop.seconds_left,
+                )
+            with self._clock.phase("save"):
+                self.checkpoints.wait()
+        jax.block_until_ready(self.state)
+        self._record.close(self.step)

@@ -39,7 +39,7 @@ def named_leaves(tree: Any) -> dict[tuple[str, ...], Any]:
 def leaf_digest(array: np.ndarray) -> str:
     """sha256 of the elements in logical (row-major) order."""
     flat = np.ascontiguousarray(array).reshape(-1)
-    return hashlib.sha256(flat.view(np.uint8)).hexdigest()
+    return hashlib.sha256(flat.view(np.uint8).data).hexdigest()
 
 
 def describe(leaf: Any) -> dict[str, Any]:
@@ -114,10 +114,13 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
         raise BadCheckpointError(f"{NAME} is not a manifest")
     if _sealed(body) != raw:
         raise BadCheckpointError(f"{NAME} is damaged: its own digest differs")
-    if body["format"] != FORMAT:
+    if body.get("format") != FORMAT:
         raise BadCheckpointError(
-            f"{NAME} has format {body['format']}, this version reads {FORMAT}"
+            f"{NAME} has format {body.get('format')}, this version reads {FORMAT}"
         )
+    tables = (body.get(name) for name in ("files", "leaves", "metrics"))
+    if not all(isinstance(table, dict) for table in tables):
+        raise BadCheckpointError(f"{NAME} lacks its tables of files and leaves")
     return body
 
 
@@ -128,20 +131,21 @@ def check_files(folder: pathlib.Path, body: dict[str, Any]) -> None:
       BadCheckpointError: Naming the first file that is missing, of another size, or
         of other content.
     """
+    root = folder.resolve()
     for name, entry in body["files"].items():
         path = folder / name
         try:
+            if path.resolve(strict=True) != root / name:
+                raise BadCheckpointError(f"{name} leads out of its place by a link")
             size = path.stat().st_size
-            if path.is_symlink():
-                raise BadCheckpointError(f"{name} is a symbolic link")
             if size != entry["size"]:
                 raise BadCheckpointError(
                     f"{name} has {size} bytes, {entry['size']} were written"
                 )
             if _file_entry(path)["sha256"] != entry["sha256"]:
                 raise BadCheckpointError(f"{name} is damaged: its sha256 differs")
-        except OSError as error:
-            raise BadCheckpointError(f"{name}: {error.strerror}") from None
+        except (OSError, RuntimeError) as error:  # the latter for a loop of links
+            raise BadCheckpointError(f"{name} is not readable ({error})") from None
 
 
 def sync(path: pathlib.Path) -> None:

@@ -70,7 +70,7 @@ class MetricsLog:
         Raises:
           ValueError: This step of this split, or a later one, is there already.
         """
-        if step <= self._last.get(split, -1):
+        if self.has(step, split):
             raise ValueError(
                 f"{self.path} has {split} step {self._last[split]}; step {step} would "
                 "be there twice"
@@ -90,6 +90,10 @@ class MetricsLog:
                     self.path,
                     error,
                 )
+
+    def has(self, step: int, split: str) -> bool:
+        """Whether this step of this split, or a later one, is written."""
+        return step <= self._last.get(split, -1)
 
     def cut_back(self, step: int) -> None:
         """Removes all lines after `step`, and a last line that was cut short."""

@@ -22,6 +22,12 @@ def is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def size_in_bytes(tree: Any) -> int:
+    """Bytes that a checkpoint of `tree` takes, with some room for its index."""
+    leaves = jax.tree.leaves(tree)
+    return sum(leaf.nbytes for leaf in leaves) + 4096 * len(leaves)
+
+
 def snapshot(tree: Any) -> dict[tuple[str, ...], np.ndarray]:
     """Copies every leaf to the host, random keys as the integers they are made of.
 

@@ -35,10 +35,10 @@ class Prefetch:
         self._timeout = timeout
         self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(depth)
         self._closed = threading.Event()
-        run = threading.Thread(
+        self._thread = threading.Thread(
             target=self._fill, args=(batches, position), name="batches", daemon=True
         )
-        run.start()
+        self._thread.start()
 
     def get(self, stop: StopRequest) -> Any:
         """The next batch, or None if the run is asked to stop before it comes.
@@ -70,8 +70,9 @@ class Prefetch:
         return None
 
     def close(self) -> None:
-        """Lets the thread end."""
+        """Lets the thread end, which it does once the batch in the making is made."""
         self._closed.set()
+        self._thread.join(timeout=1.0)
 
     def _fill(self, batches, position) -> None:
         try:
@@ -79,7 +80,7 @@ class Prefetch:
             while not self._closed.is_set():
                 chaos.at("data")
                 self._put((next(iterator), None))
-        except BaseException as error:
+        except BaseException as error:  # raised again where the batch is wanted
             self._put((None, error))
 
     def _put(self, item) -> None:

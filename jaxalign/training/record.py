@@ -26,7 +26,6 @@ class Record:
         num_steps: int,
         logging_steps: int,
         learning_rate: Schedule | None,
-        updates: int,
         steps_per_epoch: float | None,
         max_skipped: int,
         clock: Clock,
@@ -42,7 +41,7 @@ class Record:
         self._skipped: int = host.get("skipped_steps", 0)
         self._in_a_row: int = host.get("skipped_in_a_row", 0)
         self._tokens: int = host.get("num_tokens", 0)
-        self._updates = updates
+        self._updates = step - self._skipped
         self._pending: tuple[int, Mapping[str, Any], Any, int] | None = None
         self._bad: list[tuple[int, Any]] = []
         self._shapes: set[Any] = set()
@@ -82,6 +81,7 @@ class Record:
 
     def host_state(self) -> dict[str, Any]:
         """What a checkpoint has to keep for the next line to come out the same."""
+        self._metrics.flush()
         return {
             "window": self._window.sums,
             "skipped_steps": self._skipped,

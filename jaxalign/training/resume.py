@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxalign.training.checkpoint import Checkpoints, Verify
+from jaxalign.training.clock import Clock
 from jaxalign.training.metrics import MetricsLog
 from jaxalign.training.run_folder import RunFolder
 
@@ -13,6 +14,7 @@ def restore_or_start(
     metrics: MetricsLog,
     state: Any,
     *,
+    clock: Clock | None = None,
     verify: Verify = "leaves",
     strict: bool = False,
 ) -> tuple[Any, dict[str, Any] | None]:
@@ -23,6 +25,7 @@ def restore_or_start(
       checkpoints: Those of the run.
       metrics: Its metrics; lines after the restored step are removed.
       state: A state at step 0, or its `jax.ShapeDtypeStruct`s with shardings.
+      clock: Counts the time as `restore`.
       verify: See `Checkpoints.restore`.
       strict: Fail at a damaged checkpoint, in place of using the one before.
 
@@ -31,10 +34,11 @@ def restore_or_start(
       itself and None if there is no checkpoint.
     """
     restored = None
-    if run.resumes:
-        restored = checkpoints.restore(
-            state, step=run.resume_step, verify=verify, strict=strict
-        )
+    with (clock or Clock()).phase("restore"):
+        if run.resumes:
+            restored = checkpoints.restore(
+                state, step=run.resume_step, verify=verify, strict=strict
+            )
     step = None if restored is None else restored.step
     checkpoints.begin_at(step)
     metrics.cut_back(-1 if step is None else step)

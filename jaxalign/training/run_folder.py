@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import re
 import sys
 import time
 from collections.abc import Collection, Mapping
@@ -70,6 +71,11 @@ class RunFolder:
             raise UserError(
                 f"resume must be auto, never or the number of a step, got "
                 f"{self._resume!r}; mend --resume"
+            )
+        if re.match(r"\w+:/", str(self.path)):
+            raise UserError(
+                f"the run folder must be on a mounted disk, got {self.path}; mend "
+                "--output-dir"
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -113,7 +113,7 @@ def run(settings: Settings) -> int:
         metrics = MetricsLog(folder / "metrics.jsonl")
         checkpoints = Checkpoints(folder / "checkpoints", keep_last=2)
         state, host = restore_or_start(
-            held, checkpoints, metrics, initial_state(optimizer)
+            held, checkpoints, metrics, initial_state(optimizer), clock=clock
         )
         evaluate = make_evaluate(
             jax.jit(make_eval_step(bigram_loss)),
@@ -160,10 +160,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return exits.USER_ERROR
     except Exception as error:
-        if not hasattr(error, "exit_code"):
+        code = getattr(error, "exit_code", None)
+        if code is None:
             raise
         print(error, file=sys.stderr)
-        return error.exit_code
+        return code
 
 
 if __name__ == "__main__":
