@@ -1,0 +1,163 @@
+"""The host side of sampling: lists of prompts to padded rows, and rows to answers."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxalign.errors import UserError
+
+_NARROWEST = 8
+
+
+class Completions(NamedTuple):
+    """What was sampled, a row per sample: all samples of prompt 0, of prompt 1, ...
+
+    Attributes:
+      tokens: `[B, N]` int32 ids, the stop token included; 0 behind the end.
+      lengths: `[B]` int32, tokens in each row, the stop token included.
+      logps: `[B, N]` float32, each token's log-probability under the whole vocabulary
+        at the sampling temperature (greedy: at temperature 1); 0 behind the end.
+      stopped: `[B]` bool: ended by a stop token; else by `max_new_tokens`.
+    """
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    logps: np.ndarray
+    stopped: np.ndarray
+
+    @property
+    def mask(self) -> np.ndarray:
+        """`[B, N]` bool, True on sampled tokens."""
+        return np.arange(self.tokens.shape[1])[None] < self.lengths[:, None]
+
+    def ids(self) -> list[list[int]]:
+        """The token ids of each row, as lists."""
+        return [
+            row[:n].tolist() for row, n in zip(self.tokens, self.lengths, strict=True)
+        ]
+
+
+class Rows(NamedTuple):
+    """Prompts as the sampling loop reads them, padded on the left.
+
+    Attributes:
+      tokens: `[B, T]` int32; 0 in padding.
+      positions: `[B, T]` int32, 0 at the first real token; 0 in padding.
+      valid: `[B, T]` bool, False in padding.
+      prompt_index: `[B]` int32, the prompt's number, for its keys.
+      sample_index: `[B]` int32, which sample of that prompt.
+      running: `[B]` bool, False on rows that only fill up the batch.
+    """
+
+    tokens: np.ndarray
+    positions: np.ndarray
+    valid: np.ndarray
+    prompt_index: np.ndarray
+    sample_index: np.ndarray
+    running: np.ndarray
+
+
+def bucket_width(length: int) -> int:
+    """The next power of two, or 3/4 of one, at or above `length`; at least 8.
+
+    >>> [bucket_width(n) for n in (1, 8, 9, 13, 17, 24, 25)]
+    [8, 8, 12, 16, 24, 24, 32]
+    """
+    power = 1 << max(length - 1, _NARROWEST - 1).bit_length()
+    return power * 3 // 4 if max(length, _NARROWEST) <= power * 3 // 4 else power
+
+
+def left_pad(
+    prompts: Sequence[Sequence[int]],
+    prompt_index: Sequence[int],
+    sample_index: Sequence[int],
+    num_rows: int,
+) -> Rows:
+    """Rows for `prompts`, and rows that are over from the start up to `num_rows`."""
+    width = bucket_width(max(map(len, prompts)))
+    rows = Rows(
+        tokens=np.zeros((num_rows, width), np.int32),
+        positions=np.zeros((num_rows, width), np.int32),
+        valid=np.zeros((num_rows, width), bool),
+        prompt_index=np.zeros(num_rows, np.int32),
+        sample_index=np.zeros(num_rows, np.int32),
+        running=np.arange(num_rows) < len(prompts),
+    )
+    for r, ids in enumerate(prompts):
+        rows.tokens[r, width - len(ids) :] = ids
+        rows.positions[r, width - len(ids) :] = np.arange(len(ids))
+        rows.valid[r, width - len(ids) :] = True
+    rows.prompt_index[: len(prompts)] = prompt_index
+    rows.sample_index[: len(prompts)] = sample_index
+    return rows
+
+
+def check_prompts(
+    prompts: Sequence[Sequence[int]], vocab_size: int, room: int, new_tokens: int
+) -> None:
+    """Refuses prompts that no row can be made of.
+
+    Args:
+      prompts: Token ids.
+      vocab_size: Ids are below it.
+      room: Longest sequence of the model, in tokens.
+      new_tokens: Tokens to be sampled behind each prompt.
+
+    Raises:
+      UserError: The list or a prompt is empty, an id is not of the vocabulary, or
+        prompt and answer are longer than the model's context.
+    """
+    if not prompts:
+        raise UserError("There are no prompts to answer: the list is empty.")
+    for i, ids in enumerate(prompts):
+        if not len(ids):
+            raise UserError(
+                f"Prompt {i} has no tokens: give each at least one, a BOS for example."
+            )
+        if min(ids) < 0 or max(ids) >= vocab_size:
+            wrong = next(x for x in ids if not 0 <= x < vocab_size)
+            raise UserError(
+                f"Prompt {i} holds token id {wrong}, but the model's ids are 0 to"
+                f" {vocab_size - 1}: it was encoded with another model's tokenizer."
+            )
+        if len(ids) + new_tokens > room:
+            raise UserError(
+                f"Prompt {i} has {len(ids)} tokens; with max_new_tokens {new_tokens}"
+                f" that is more than the model's context of {room} tokens. Shorten the"
+                f" prompt, or set max_new_tokens to {max(room - len(ids), 0)} or less."
+            )
+
+
+def check_settings(
+    *,
+    max_new_tokens: int,
+    min_new_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float,
+    num_samples: int,
+) -> None:
+    """Refuses sampling settings that mean nothing, naming the value.
+
+    Raises:
+      UserError: With the value that was found and those that are possible.
+    """
+    if max_new_tokens < 1:
+        raise UserError(f"max_new_tokens must be 1 or more, got {max_new_tokens}.")
+    if not 0 <= min_new_tokens <= max_new_tokens:
+        raise UserError(
+            f"min_new_tokens must be from 0 to max_new_tokens ({max_new_tokens}), got"
+            f" {min_new_tokens}."
+        )
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise UserError(
+            f"temperature must be 0 (greedy) or a positive number, got {temperature}."
+        )
+    if top_k is not None and top_k < 1:
+        raise UserError(f"top_k must be 1 or more, or unset, got {top_k}.")
+    if not 0 < top_p <= 1:
+        raise UserError(f"top_p must be above 0 and at most 1, got {top_p}.")
+    if num_samples < 1:
+        raise UserError(f"num_samples must be 1 or more, got {num_samples}.")
