@@ -120,7 +120,7 @@ def _flatten(path, node, prefix, names, entries):
         raise UserError(f"{path}:{node.start_mark.line + 1}: expected `name: value`.")
     for key, value in node.value:
         line = key.start_mark.line + 1
-        name = prefix + str(key.value).replace("-", "_")
+        name: str = prefix + str(key.value).replace("-", "_")
         name = ALIASES.get(name, name)
         if isinstance(value, yaml.MappingNode):
             if not any(known.startswith(f"{name}.") for known in names):

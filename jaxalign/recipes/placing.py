@@ -17,7 +17,7 @@ def token_batch(arrays: Mapping[str, Any]) -> TokenBatch:
 def pair_batch(arrays: Mapping[str, Any]) -> PairBatch:
     """Packed pairs; without `ref_logps` the reference's log-probabilities are 0."""
     rows = token_batch(arrays)
-    ref = arrays.get("ref_logps")
+    ref: Any = arrays.get("ref_logps")
     if ref is None:
         ref = np.zeros(rows.target_ids.shape, np.float32)
     start = Pair(arrays["chosen_start"], arrays["rejected_start"])

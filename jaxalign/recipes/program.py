@@ -1,6 +1,6 @@
-"""A step on its devices: the same pure function under a mesh or under pmap."""
+"""A step on its devices: the same pure functions under a mesh or under pmap."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,129 +17,113 @@ AXIS = "data"
 
 
 class Program(NamedTuple):
-    """What a training loop calls.
+    """How pure functions run on the devices at hand.
 
     Attributes:
-      spread: A state in one copy to the state as it is trained.
+      row_devices: Over how many devices the rows of a batch are split.
+      spread: From one copy of a state or of parameters to how they are trained.
       whole: The reverse, for checkpoints and export.
-      place: A host batch to the devices.
-      step: `(state, batch) -> (state, metrics)`; consumes the state.
-      evaluate: `(state, host batches) -> {name: Mean}` on the host.
+      place: From a host batch, a tree of arrays with rows first, to the devices.
+      rows: From an output with rows first to a host array `[R, ...]`.
+      map: Compiles a function `(params, batch) -> output with rows first`.
+      train: From objective and optimizer to a compiled step that consumes its state.
+      evaluate: From objective to a compiled `(params, batch, key) -> {name: Mean}`.
     """
 
-    spread: Callable[[TrainState], TrainState]
-    whole: Callable[[TrainState], TrainState]
-    place: Callable[[Mapping[str, np.ndarray]], Any]
-    step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
-    evaluate: Callable[[TrainState, Iterable], dict[str, Mean]]
+    row_devices: int
+    spread: Callable[[Any], Any]
+    whole: Callable[[Any], Any]
+    place: Callable[[Any], Any]
+    rows: Callable[[jax.Array], np.ndarray]
+    map: Callable[[Callable], Callable]
+    train: Callable[..., Callable[[TrainState, Any], tuple[TrainState, dict]]]
+    evaluate: Callable[[Objective], Callable[..., Mapping[str, Mean]]]
 
 
-def row_devices(parallel: str, mesh: jax.sharding.Mesh) -> int:
-    """Over how many devices the rows of a batch are split."""
-    if parallel == "pmap":
-        return jax.local_device_count()
-    return mesh.shape["data"] * mesh.shape["fsdp"]
+def mesh_program(mesh: jax.sharding.Mesh) -> Program:
+    """`jit` over a mesh: rows are split, state lies as the partition rules say."""
+    devices = mesh.shape["data"] * mesh.shape["fsdp"]
+
+    def train(
+        objective: Objective,
+        optimizer: optax.GradientTransformation,
+        microbatch_size: int | None = None,
+    ):
+        size = microbatch_size and microbatch_size * devices
+        step = make_train_step(objective, optimizer, microbatch_size=size)
+        compiled = None
+
+        def run(state, batch):
+            nonlocal compiled
+            if compiled is None:
+                # Pinned: left to itself XLA may move a leaf, and compile anew for it.
+                places = jax.tree.map(lambda x: x.sharding, state), replicated(mesh)
+                compiled = jax.jit(step, donate_argnums=0, out_shardings=places)
+            return compiled(state, batch)
+
+        return run
+
+    return Program(
+        row_devices=devices,
+        spread=lambda tree: tree,
+        whole=lambda tree: tree,
+        place=lambda batch: jax.device_put(batch, batch_sharding(mesh)),
+        rows=np.asarray,
+        map=jax.jit,
+        train=train,
+        evaluate=lambda objective: jax.jit(make_eval_step(objective)),
+    )
 
 
-def mesh_program(
-    objective: Objective,
-    optimizer: optax.GradientTransformation,
-    to_batch: Callable[[Mapping[str, Any]], Any],
-    mesh: jax.sharding.Mesh,
-    microbatch_size: int | None = None,
-) -> Program:
-    """`jit` over a mesh: rows and state lie as the partition rules say.
-
-    Args:
-      objective: What is minimised.
-      optimizer: The update rule.
-      to_batch: From a host batch to the objective's.
-      mesh: The devices.
-      microbatch_size: Rows that a device computes at a time; all by default.
-    """
-    rows = batch_sharding(mesh)
-    size = microbatch_size and microbatch_size * row_devices("mesh", mesh)
-    step = make_train_step(objective, optimizer, microbatch_size=size)
-    compiled = None
-
-    def place(arrays):
-        return jax.device_put(to_batch(arrays), rows)
-
-    def run(state, batch):
-        nonlocal compiled
-        if compiled is None:
-            # Pinned: left to itself XLA may move a leaf, and compile anew for it.
-            places = jax.tree.map(lambda x: x.sharding, state), replicated(mesh)
-            compiled = jax.jit(step, donate_argnums=0, out_shardings=places)
-        return compiled(state, batch)
-
-    score = jax.jit(make_eval_step(objective))
-
-    def evaluate(state, batches):
-        key = jax.random.fold_in(state.key, state.step)
-        return _total(score(state.params, place(x), key) for x in batches)
-
-    return Program(lambda state: state, lambda state: state, place, run, evaluate)
-
-
-def pmap_program(
-    objective: Objective,
-    optimizer: optax.GradientTransformation,
-    to_batch: Callable[[Mapping[str, Any]], Any],
-    microbatch_size: int | None = None,
-) -> Program:
-    """`pmap`: every device holds the whole state and its share of the rows.
-
-    Args:
-      objective: What is minimised.
-      optimizer: The update rule.
-      to_batch: From a host batch to the objective's.
-      microbatch_size: Rows that a device computes at a time; all by default.
-    """
+def pmap_program() -> Program:
+    """`pmap`: every device holds the whole state and its share of the rows."""
     devices = jax.local_devices()
     copies = jax.sharding.NamedSharding(
         jax.sharding.Mesh(np.array(devices), (AXIS,)), jax.sharding.PartitionSpec(AXIS)
     )
-    step = jax.pmap(
-        make_train_step(
-            objective, optimizer, microbatch_size=microbatch_size, axis_name=AXIS
-        ),
-        axis_name=AXIS,
-        donate_argnums=0,
-    )
-    score = jax.pmap(make_eval_step(objective, axis_name=AXIS), axis_name=AXIS)
 
-    def spread(state):
-        return jax.device_put(
-            jax.tree.map(lambda x: jnp.stack([x] * len(devices)), state), copies
-        )
+    def spread(tree):
+        stacked = jax.tree.map(lambda x: jnp.stack([x] * len(devices)), tree)
+        return jax.device_put(stacked, copies)
 
-    def place(arrays):
+    def place(batch):
         def cut(x):
             return np.reshape(x, (len(devices), -1, *x.shape[1:]))
 
-        return jax.device_put(jax.tree.map(cut, to_batch(arrays)), copies)
+        return jax.device_put(jax.tree.map(cut, batch), copies)
 
-    def run(state, batch):
-        state, metrics = step(state, batch)
-        return state, _first(metrics)
-
-    def evaluate(state, batches):
-        return _total(
-            _first(score(state.params, place(batch), state.key)) for batch in batches
+    def train(
+        objective: Objective,
+        optimizer: optax.GradientTransformation,
+        microbatch_size: int | None = None,
+    ):
+        step = make_train_step(
+            objective, optimizer, microbatch_size=microbatch_size, axis_name=AXIS
         )
+        compiled = jax.pmap(step, axis_name=AXIS, donate_argnums=0)
 
-    return Program(spread, _first, place, run, evaluate)
+        def run(state, batch):
+            state, metrics = compiled(state, batch)
+            return state, _first(metrics)
+
+        return run
+
+    def evaluate(objective: Objective):
+        step = make_eval_step(objective, axis_name=AXIS)
+        compiled = jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None))
+        return lambda params, batch, key: _first(compiled(params, batch, key))
+
+    return Program(
+        row_devices=len(devices),
+        spread=spread,
+        whole=_first,
+        place=place,
+        rows=lambda x: np.asarray(x).reshape(-1, *x.shape[2:]),
+        map=lambda fn: jax.pmap(fn, axis_name=AXIS),
+        train=train,
+        evaluate=evaluate,
+    )
 
 
 def _first(tree):
     return jax.tree.map(lambda x: x[0], tree)
-
-
-def _total(parts: Iterable[dict[str, Mean]]) -> dict[str, Mean]:
-    """The sum over batches, fetched at the end so that no batch waits for the host."""
-    parts = [*parts]
-    first, *rest = jax.device_get(parts)
-    for part in rest:
-        first = {name: first[name] + mean for name, mean in part.items()}
-    return first

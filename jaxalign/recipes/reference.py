@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxalign.data.pack import unpack_targets
 
-Scorer = Callable[[Any, Any], jax.Array]
+Scorer = Callable[[Any, Any], jax.Array | np.ndarray]
 """`(params, TokenBatch) -> [R, M]` log-probabilities of the target slots."""
 
 
@@ -67,7 +67,7 @@ def score(
 
 
 def load(file: Path, ids: Iterable[int]) -> dict[int, np.ndarray] | None:
-    """What `save` wrote, or None if the file is not there, damaged or short of `ids`."""
+    """What `save` wrote; None if it is not there, damaged, or short of `ids`."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             keys, ends, values = arrays["ids"], arrays["ends"], arrays["values"]

@@ -38,8 +38,9 @@ def make_train_step(
       optimizer: Any Optax transformation.
       num_microbatches: Parts that each batch is split into, to save memory; must
         divide its rows.
-      microbatch_size: In place of `num_microbatches`: rows of each part. A batch may
-        have any multiple of it, or fewer rows than that.
+      microbatch_size: In place of `num_microbatches`: split each batch into the fewest
+        equal parts of at most this many rows, whatever its size. Rows are counted as
+        the step sees them: of all devices under `jit`, of one under `pmap`.
       axis_name: The mapped axis to reduce over inside `jax.pmap` or
         `jax.shard_map`; rows, parts and their sizes are then those of one device.
         Leave it out under `jax.jit`, which sees global arrays.
@@ -47,7 +48,8 @@ def make_train_step(
     Returns:
       `step(state, batch) -> (state, metrics)`, where metrics are scalars: the
       objective's own, `loss`, `grad_norm` (before clipping) and `skipped_steps`.
-      It raises `ValueError` while tracing if the rows do not divide into the parts.
+      It raises `ValueError` while tracing if `num_microbatches` does not divide the
+      rows.
     """
 
     def grads_of_sum(params, batch, key):
@@ -64,13 +66,7 @@ def make_train_step(
         if axis_name is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
             params = _as_varying(params, axis_name)
-        rows = jax.tree.leaves(batch)[0].shape[0]
-        parts = num_microbatches if microbatch_size is None else rows // microbatch_size
-        if parts < 1 or rows % parts or microbatch_size and rows % microbatch_size:
-            raise ValueError(
-                f"{rows} rows do not divide into microbatches: num_microbatches="
-                f"{num_microbatches}, microbatch_size={microbatch_size}"
-            )
+        parts = _num_parts(batch, num_microbatches, microbatch_size)
 
         grads, out = _add_up(grads_of_sum, parts, axis_name)(params, batch, key)
         if axis_name is not None:
@@ -124,19 +120,6 @@ def _wide(x):
     return x.astype(sum_dtype(x))
 
 
-def _num_parts(batch, num_microbatches: int, microbatch_size: int | None) -> int:
-    rows = jax.tree.leaves(batch)[0].shape[0]
-    parts = num_microbatches
-    if microbatch_size is not None:
-        parts = max(1, -(-rows // microbatch_size))
-    if rows % parts:
-        raise ValueError(
-            f"{rows} rows do not divide into {parts} microbatches of the same size"
-            f" (num_microbatches={num_microbatches}, {microbatch_size=})"
-        )
-    return parts
-
-
 def _add_up(fn, n: int, axis_name: str | None):
     """`fn(params, batch, key)`, summed in float32 over `n` parts of the batch."""
     if n == 1:
@@ -156,6 +139,16 @@ def _add_up(fn, n: int, axis_name: str | None):
         return jax.lax.scan(add, zeros, parts)[0]
 
     return summed
+
+
+def _num_parts(batch, num_microbatches: int, microbatch_size: int | None) -> int:
+    rows = jax.tree.leaves(batch)[0].shape[0]
+    if microbatch_size is not None:
+        fewest = -(-rows // microbatch_size)
+        return next(n for n in range(fewest, rows + 1) if not rows % n)
+    if rows % num_microbatches:
+        raise ValueError(f"{rows} rows do not divide into {num_microbatches=}")
+    return num_microbatches
 
 
 def _split(n: int):

@@ -1,0 +1,55 @@
+"""`jaxalign sft`: supervised fine-tuning on demonstrations."""
+
+import dataclasses
+
+from jaxalign.errors import UserError
+from jaxalign.objectives import packed_sft_objective
+from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.placing import token_batch
+from jaxalign.recipes.policy import Policy
+from jaxalign.recipes.training_run import Method, run_training
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """Supervised fine-tuning on text, conversations, or prompts with completions."""
+
+    label_smoothing: float = 0.0
+    """Share of each target's weight that is spread over the vocabulary."""
+    z_loss: float = 0.0
+    """Weight of the squared log partition function; PaLM uses 1e-4."""
+    entropy: bool = False
+    """Log the entropy too, at the cost of a pass over the logits."""
+
+    def __post_init__(self):
+        """Refuses values that mean nothing, naming the value."""
+        super().__post_init__()
+        if not 0 <= self.label_smoothing < 1:
+            raise UserError(
+                f"label_smoothing must be in [0, 1), got {self.label_smoothing}"
+            )
+        if self.z_loss < 0:
+            raise UserError(f"z_loss must be 0 or more, got {self.z_loss}")
+
+
+def main(config: Config) -> int:
+    """Fine-tunes a model; returns the exit code."""
+
+    def objective(policy: Policy):
+        return packed_sft_objective(
+            policy.backbone,
+            chunk_size=config.chunk_size,
+            entropy=config.entropy,
+            label_smoothing=config.label_smoothing,
+            z_loss=config.z_loss,
+        )
+
+    method = Method(
+        name="supervised fine-tuning",
+        task="sft",
+        main_metric="mean_token_accuracy",
+        objective=objective,
+        to_batch=token_batch,
+        prepare=lambda run, params, folder, plan: plan,
+    )
+    return run_training(config, method)
