@@ -1,0 +1,226 @@
+"""The step gives one and the same update however it is split and run.
+
+The optimizer is SGD, never Adam, which would hide a gradient of the wrong scale.
+"""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxalign.losses import LossOutput
+from jaxalign.objectives import Tokens, logits_stats, sft_objective
+from jaxalign.ops import Mean
+from jaxalign.training import TrainState, make_eval_step, make_train_step
+from tests.ways import MESH
+
+OPTIMIZER = optax.sgd(1.0)
+MOMENTUM = optax.sgd(1e-2, momentum=0.9)
+OBJECTIVE = sft_objective(logits_stats(lambda params, ids: params["table"][ids]))
+
+
+def mean_loss(params, batch):
+    """The oracle: the mean over all the batch at once."""
+    logps = jax.nn.log_softmax(params["table"])[batch.inputs, batch.targets]
+    return -jnp.sum(jnp.where(batch.mask, logps, 0)) / jnp.sum(
+        batch.mask, dtype=jnp.float32
+    )
+
+
+oracle = jax.jit(jax.value_and_grad(mean_loss))
+
+
+def setup(rows=16, optimizer=OPTIMIZER, dtype=jnp.float32):
+    """A bigram table and rows of very unequal length; some have no trained token."""
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 11, size=(rows, 8)).astype(np.int32)
+    lengths = rng.integers(1, 8, size=(rows, 1))
+    lengths[:2] = 0
+    batch = Tokens(tokens[:, :-1], tokens[:, 1:], np.arange(7) < lengths)
+    params = {"table": jnp.asarray(rng.normal(size=(11, 11)), dtype)}
+    return TrainState.create(params, optimizer, jax.random.key(0)), batch
+
+
+def by_jit(make_step, state, batch):
+    return jax.jit(make_step(None))(state, batch)
+
+
+def by_sharded_jit(make_step, state, batch):
+    state = jax.device_put(state, NamedSharding(MESH, P()))
+    batch = jax.device_put(batch, NamedSharding(MESH, P("data")))
+    return jax.jit(make_step(None))(state, batch)
+
+
+def by_shard_map(make_step, state, batch, check_vma=True):
+    mapped = jax.shard_map(
+        make_step("data"),
+        mesh=MESH,
+        in_specs=(P(), P("data")),
+        out_specs=(P(), P()),
+        check_vma=check_vma,
+    )
+    return jax.jit(mapped)(state, batch)
+
+
+def by_unchecked_shard_map(make_step, state, batch):
+    return by_shard_map(make_step, state, batch, check_vma=False)
+
+
+def by_pmap(make_step, state, batch):
+    state = jax.tree.map(lambda x: jnp.stack([x] * 8), state)
+    batch = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), batch)
+    out = jax.pmap(make_step("data"), axis_name="data")(state, batch)
+    return jax.tree.map(lambda x: x[0], out)
+
+
+WAYS = [by_jit, by_sharded_jit, by_shard_map, by_unchecked_shard_map, by_pmap]
+PARTS = [{}, {"num_microbatches": 2}, {"microbatch_size": 1}]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("parts", PARTS, ids=str)
+def test_same_update(way, parts):
+    state, batch = setup()
+    expected_loss, expected = oracle(state.params, batch)
+
+    def make_step(axis_name):
+        return make_train_step(OBJECTIVE, OPTIMIZER, axis_name=axis_name, **parts)
+
+    new, metrics = way(make_step, state, batch)
+    grads = state.params["table"] - new.params["table"]
+    np.testing.assert_allclose(grads, expected["table"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], expected_loss, rtol=1e-5)
+    norm = np.linalg.norm(expected["table"])
+    np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)
+    assert metrics["skipped_steps"] == 0
+    assert int(new.step) == 1
+
+
+def test_parts_are_seen_one_at_a_time_and_with_keys_of_their_own():
+    keys = []
+
+    def objective(params, batch, key):
+        assert batch.inputs.shape[0] == 4
+        jax.debug.callback(lambda k: keys.append(k.tolist()), jax.random.key_data(key))
+        return OBJECTIVE(params, batch, key)
+
+    step = jax.jit(make_train_step(objective, OPTIMIZER, microbatch_size=4))
+    state, batch = setup()
+    for _ in range(2):
+        state, _ = step(state, batch)
+    jax.effects_barrier()
+    assert len({tuple(k) for k in keys}) == len(keys) == 8
+
+
+def test_rows_that_do_not_divide_are_refused():
+    step = make_train_step(OBJECTIVE, OPTIMIZER, num_microbatches=3)
+    with pytest.raises(ValueError, match="16 rows do not divide"):
+        jax.eval_shape(step, *setup())
+
+
+@pytest.mark.parametrize(("most", "parts"), [(16, 1), (99, 1), (7, 4), (3, 8), (1, 16)])
+def test_microbatches_are_the_fewest_equal_ones_of_that_size_at_most(most, parts):
+    sizes = set()
+
+    def objective(params, batch, key):
+        sizes.add(batch.inputs.shape[0])
+        return OBJECTIVE(params, batch, key)
+
+    jax.eval_shape(
+        make_train_step(objective, OPTIMIZER, microbatch_size=most), *setup()
+    )
+    assert sizes == {16 // parts}
+
+
+def test_second_step_does_not_recompile_and_the_state_keeps_its_types():
+    state, batch = setup(optimizer=MOMENTUM, dtype=jnp.bfloat16)
+    step = make_train_step(OBJECTIVE, MOMENTUM, num_microbatches=2)
+    step = jax.jit(chex.assert_max_traces(step, 1))
+    types = jax.tree.map(lambda x: x.dtype, state)
+    for _ in range(3):
+        state, _ = step(state, batch)
+    assert jax.tree.map(lambda x: x.dtype, state) == types
+
+
+def test_gradients_of_half_precision_parameters_are_divided_in_float32():
+    """By 771 tokens: in bfloat16 the count would be 772."""
+
+    def objective(params, batch, key):
+        total = jnp.sum(params["table"], dtype=jnp.float32)
+        return LossOutput(Mean(total, jnp.float32(771)), {})
+
+    step = make_train_step(objective, OPTIMIZER)
+    _, metrics = jax.jit(step)(*setup(dtype=jnp.bfloat16))
+    np.testing.assert_allclose(metrics["grad_norm"], 11 / 771, rtol=1e-5)
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_non_finite_step_is_skipped_and_counted(where):
+    state, batch = setup(optimizer=MOMENTUM)
+
+    def objective(params, batch, key):
+        tokens, poison = batch
+        out = OBJECTIVE(params, tokens, key)
+        if where == "loss":
+            bad = jnp.where(poison[0], jnp.inf, 0.0)
+        else:  # of value 0 and slope inf
+            x = params["table"][0, 0]
+            x = jnp.where(poison[0], x - jax.lax.stop_gradient(x), 1.0)
+            bad = jnp.sqrt(x) - jax.lax.stop_gradient(jnp.sqrt(x))
+        total = out.loss.total + bad
+        loss = dataclasses.replace(out.loss, total=total)
+        return dataclasses.replace(out, loss=loss)
+
+    step = jax.jit(make_train_step(objective, MOMENTUM))
+    good, bad = np.zeros(16, bool), np.ones(16, bool)
+    state, metrics = step(state, (batch, good))
+    assert metrics["skipped_steps"] == 0
+    skipped, metrics = step(state, (batch, bad))
+    assert metrics["skipped_steps"] == 1
+    kept = (state.params, state.opt_state), (skipped.params, skipped.opt_state)
+    chex.assert_trees_all_equal(*kept)
+    assert int(skipped.step) == 2
+
+    resumed, metrics = step(skipped, (batch, good))
+    straight, _ = step(state, (batch, good))
+    assert metrics["skipped_steps"] == 0
+    chex.assert_trees_all_equal(resumed.params, straight.params)
+
+
+def test_donation_takes():
+    state, batch = setup(optimizer=MOMENTUM)
+    step = jax.jit(make_train_step(OBJECTIVE, MOMENTUM), donate_argnums=0)
+    memory = step.lower(state, batch).compile().memory_analysis()
+    assert memory.alias_size_in_bytes >= 2 * 4 * 11 * 11
+    step(state, batch)
+    with pytest.raises(RuntimeError, match="deleted"):
+        np.asarray(state.params["table"])
+
+
+def test_evaluation_adds_up_over_batches_and_devices():
+    state, batch = setup()
+    step = jax.jit(make_eval_step(OBJECTIVE))
+    whole = step(state.params, batch, state.key)
+    halves = [
+        step(state.params, jax.tree.map(lambda x, s=s: x[s], batch), state.key)
+        for s in (slice(0, 8), slice(8, 16))
+    ]
+    assert whole.keys() == {"loss", "mean_token_accuracy"}
+    for name in whole:
+        parts = halves[0][name] + halves[1][name]
+        np.testing.assert_allclose(parts.value, whole[name].value, rtol=1e-5)
+
+    mapped = jax.shard_map(
+        make_eval_step(OBJECTIVE, axis_name="data"),
+        mesh=MESH,
+        in_specs=(P(), P("data"), P()),
+        out_specs=P(),
+    )
+    got = jax.jit(mapped)(state.params, batch, state.key)
+    chex.assert_trees_all_close(got, whole, rtol=1e-5)
