@@ -64,13 +64,14 @@ class ArrayRecord:
                 ArrayRecordReader,
             )
 
-            self._reader = ArrayRecordReader(self.path)
-            if not self._reader.ok():
-                self._reader.close()
-                raise UserError(
-                    f"{self.path}: no ArrayRecord file, or cut off "
-                    f"({os.path.getsize(self.path)} bytes). Copy or make it again."
-                )
+            reader = ArrayRecordReader(self.path)
+            if not reader.ok():
+                try:
+                    reader.close()
+                except RuntimeError as error:
+                    raise self._damaged(error) from error
+                raise self._damaged("not an ArrayRecord file")
+            self._reader = reader
         return self._reader
 
     def _read(self, indices) -> list[bytes]:
@@ -78,6 +79,10 @@ class ArrayRecord:
             with self._lock:
                 return self._open().read(list(indices))
         except RuntimeError as error:
-            raise UserError(
-                f"{self.path}: the file is damaged ({error}). Copy or make it again."
-            ) from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, reason: object) -> UserError:
+        return UserError(
+            f"{self.path}: the file is cut off or damaged ({reason}; "
+            f"{os.path.getsize(self.path)} bytes). Copy or make it again."
+        )

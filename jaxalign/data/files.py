@@ -89,8 +89,8 @@ def check_unchanged(path: str, before: tuple[int, ...]) -> None:
     """Raises `UserError` if the file's stamp is not the one taken before."""
     if stamp(path) != before:
         raise UserError(
-            f"{path}: changed since it was opened. Data must stay as it is during a run: "
-            "start again, or put the old file back."
+            f"{path}: changed since it was opened. Data must stay as it is during a "
+            "run: start again, or put the old file back."
         )
 
 
