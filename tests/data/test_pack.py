@@ -1,0 +1,167 @@
+"""Packed rows hold every example once, exactly as it would stand alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxalign.data.layout import lay_out, shared_prefix
+from jaxalign.data.pack import RowShape, fill, pack, pad_fraction, unpack_targets
+from jaxalign.data.row_shapes import choose_row_counts, choose_row_shape
+from jaxalign.errors import UserError
+from tests.data.examples import alone, answers, example_lists, read_back, some_examples
+
+
+def packed(examples, shape, share_prompt=True, extra_rows=0):
+    layouts = [lay_out(x, share_prompt=share_prompt) for x in examples]
+    rows = pack(layouts, shape)
+    return fill(layouts, rows, shape, len(rows) + extra_rows), layouts
+
+
+@given(
+    examples=example_lists(),
+    spare=st.integers(0, 20),
+    share_prompt=st.booleans(),
+    slots=st.integers(1, 4),
+)
+@settings(max_examples=60, deadline=None)
+def test_each_target_sees_what_it_would_see_alone(examples, spare, share_prompt, slots):
+    layouts = [lay_out(x, share_prompt=share_prompt) for x in examples]
+    shape = RowShape(
+        max(len(x.inputs) for x in layouts) + spare,
+        max(len(x.target_ids) for x in layouts) + spare // 2,
+        slots,
+    )
+    batch, _ = packed(examples, shape, share_prompt, extra_rows=1)
+    ids = batch["example_ids"]
+    assert sorted(ids[ids >= 0]) == [x.index for x in examples]
+    found = read_back(batch)
+    assert found == {x.index: alone(x) for x in examples}
+
+
+@given(examples=example_lists(sides=2))
+@settings(max_examples=40, deadline=None)
+def test_starts_and_lengths_point_at_the_targets_of_each_side(examples):
+    shape = RowShape(60, 40, 5)
+    batch, _ = packed(examples, shape)
+    by_id = {x.index: x for x in examples}
+    for r, p in np.ndindex(*batch["example_ids"].shape):
+        example = by_id.get(int(batch["example_ids"][r, p]))
+        for side, name in enumerate(("chosen", "rejected")):
+            start = int(batch[f"{name}_start"][r, p])
+            length = int(batch[f"{name}_length"][r, p])
+            if example is None:
+                assert length == 0
+                continue
+            x = example.sequences[side]
+            expected = [int(t) for t, on in zip(x.ids, x.trained, strict=True) if on]
+            assert batch["target_ids"][r, start : start + length].tolist() == expected
+            assert batch["target_mask"][r, start : start + length].all()
+
+
+def test_padding_is_zero_and_comes_last():
+    batch, _ = packed(some_examples(9, 2), RowShape(64, 40, 4), extra_rows=2)
+    for r in range(len(batch["inputs"])):
+        real = batch["segment_ids"][r] > 0
+        assert not np.any(np.diff(real.astype(int)) > 0)
+        for name in ("inputs", "positions", "branch_ids"):
+            assert not batch[name][r][~real].any()
+        assert not batch["target_ids"][r][~batch["target_mask"][r]].any()
+        assert not batch["target_at"][r][~batch["target_mask"][r]].any()
+    kinds = {name: leaf.dtype for name, leaf in batch.items()}
+    assert kinds.pop("target_mask") == np.bool_
+    assert kinds.pop("example_ids") == np.int64
+    assert set(kinds.values()) == {np.dtype(np.int32)}
+    assert {leaf.shape[0] for leaf in batch.values()} == {len(batch["inputs"])}
+    assert pad_fraction(batch) == np.mean(batch["segment_ids"] == 0)
+
+
+def test_a_pair_by_hand():
+    pair = answers(3, [10, 11, 12], [13, 20, 21], [13, 30], tail=[40])
+    x = lay_out(pair)
+    # The common 13 is trained in both, so the shared prefix ends before 12.
+    assert x.inputs.tolist() == [10, 11, 12, 13, 20, 12, 13]
+    assert x.positions.tolist() == [0, 1, 2, 3, 4, 2, 3]
+    assert x.branch_ids.tolist() == [0, 0, 1, 1, 1, 2, 2]
+    assert x.target_ids.tolist() == [13, 20, 21, 13, 30]
+    assert x.target_at.tolist() == [2, 3, 4, 5, 6]
+    apart = lay_out(pair, share_prompt=False)
+    assert apart.inputs.tolist() == [10, 11, 12, 13, 20, 10, 11, 12, 13]
+    assert apart.branch_ids.tolist() == [1, 1, 1, 1, 1, 2, 2, 2, 2]
+
+
+def test_an_answer_alone_is_branch_zero():
+    x = lay_out(answers(0, [10, 11], [12, 13], tail=[14]))
+    assert x.inputs.tolist() == [10, 11, 12]
+    assert x.branch_ids.tolist() == [0, 0, 0]
+    assert x.target_at.tolist() == [1, 2]
+
+
+def test_nothing_is_shared_by_prompts_that_differ_at_once():
+    a, b = (
+        answers(0, [1, 2, 3], [9]).sequences[0],
+        answers(0, [4, 2, 3], [9]).sequences[0],
+    )
+    assert shared_prefix((a, b)) == 0
+    assert shared_prefix((a, a)) == 2
+
+
+def test_more_than_two_answers():
+    batch, _ = packed(some_examples(5, 4), RowShape(80, 60, 3))
+    assert batch["branch_start"].shape == (len(batch["inputs"]), 3, 4)
+    assert "chosen_start" not in batch
+
+
+def test_best_fit_leaves_fewer_rows_than_one_each():
+    examples = [answers(i, [1], [2] * n) for i, n in enumerate((7, 5, 5, 3, 3, 1))]
+    # 7+3 | 5+5 | 3+1 tokens: the optimum for rows of ten.
+    assert len(pack([lay_out(x) for x in examples], RowShape(10, 10, 9))) == 3
+
+
+def test_an_example_larger_than_a_row_is_refused():
+    layouts = [lay_out(answers(5, [1, 2, 3], [4, 5]))]
+    with pytest.raises(UserError, match="Example 5 takes 4 tokens and 2 targets"):
+        pack(layouts, RowShape(3, 9, 1))
+    with pytest.raises(UserError, match="a row holds 9 and 1"):
+        pack(layouts, RowShape(9, 1, 1))
+
+
+@pytest.mark.parametrize("sides", [1, 2, 3])
+def test_columns_go_out_and_come_back(sides):
+    """What a scorer writes per target returns under the example's id."""
+    examples = some_examples(11, sides)
+    batch, layouts = packed(examples, RowShape(90, 60, 4), extra_rows=1)
+    values = unpack_targets(batch, batch["target_ids"].astype(np.float32))
+    assert values.keys() == {x.index for x in examples}
+    for x in examples:
+        expected = [int(i) for s in x.sequences for i in s.ids[s.trained]]
+        assert values[x.index].tolist() == expected
+    layouts = [
+        dataclasses.replace(x, columns={"ref_logps": values[x.index]}) for x in layouts
+    ]
+    shape = RowShape(90, 60, 4)
+    again = fill(layouts, pack(layouts, shape), shape, len(batch["inputs"]))
+    assert again["ref_logps"].dtype == np.float32
+    assert again["ref_logps"].tolist() == batch["target_ids"].tolist()
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 8))
+@settings(max_examples=40, deadline=None)
+def test_row_counts_reach_every_count(counts, multiple):
+    chosen = choose_row_counts(counts, row_multiple=multiple, most=3)
+    assert len(chosen) <= 3
+    assert all(x % multiple == 0 for x in chosen)
+    assert max(counts) <= max(chosen) < max(counts) + multiple
+    assert list(chosen) == sorted(set(chosen))
+
+
+def test_the_shape_holds_the_largest_and_respects_what_is_given():
+    layouts = [lay_out(x) for x in some_examples(40, 2, longest=90)]
+    updates = [layouts[:20], layouts[20:]]
+    shape = choose_row_shape(updates, layouts)
+    assert shape.tokens >= max(len(x.inputs) for x in layouts)
+    assert shape.targets >= max(len(x.target_ids) for x in layouts)
+    fixed = choose_row_shape(updates, layouts, tokens=512, targets=200)
+    assert (fixed.tokens, fixed.targets) == (512, 200)
