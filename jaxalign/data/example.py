@@ -7,6 +7,9 @@ from typing import Any
 from jaxalign.data.jsonl import parse_row
 from jaxalign.data.records import RowError
 
+_MALFORMED = (
+    IndexError, KeyError, ValueError, TypeError, AttributeError, struct.error
+)  # fmt: skip
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -29,7 +32,7 @@ def decode_payload(payload: bytes, where: str) -> dict[str, Any]:
         return parse_row(payload, where)
     try:
         return _example(payload)
-    except (IndexError, ValueError, struct.error) as error:
+    except _MALFORMED as error:
         raise RowError(
             where,
             f"{len(payload)} bytes that are neither a JSON object nor a "

@@ -210,7 +210,7 @@ DAMAGED = [
      r"`history\[0\]` is not a pair"),
     (converters.hh, {"chosen": "hi", "rejected": "hi"}, "does not begin with"),
     (converters.hh, {"chosen": "x\n\nHuman: hi", "rejected": ""}, "rejected` is an em"),
-    (converters.ultrafeedback, {"score_chosen": "a", "score_rejected": 1}, "chosen` is"),
+    (converters.ultrafeedback, {"score_chosen": "a", "score_rejected": 1}, "chosen`"),
     (converters.question_answer, {"question": "a"}, "no `answer`"),
     (converters.question_answer, {"question": "a", "answer": []}, "an empty list"),
     (converters.question_answer, {"answer": "a"}, "no `question`"),
