@@ -51,8 +51,21 @@ class Policy(NamedTuple):
     ) -> TrainState:
         """A training state at step 0, born in its sharding; `params` are consumed."""
         create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
-        places = shardings(PARTITION_RULES, self.mesh, jax.eval_shape(create, params))
+        places = jax.tree.map(lambda x: x.sharding, self.shapes(optimizer, key))
         return jax.jit(create, out_shardings=places, donate_argnums=0)(params)
+
+    def shapes(
+        self, optimizer: optax.GradientTransformation, key: jax.Array
+    ) -> TrainState:
+        """What `start` gives, as shapes with shardings: a target for a restore."""
+        create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
+        state = jax.eval_shape(create, param_shapes(self.config))
+        places = shardings(PARTITION_RULES, self.mesh, state)
+        return jax.tree.map(
+            lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+            state,
+            places,
+        )
 
 
 def open_policy(

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from jaxalign.data.encode import Encoder
 from jaxalign.data.formats import parse_columns
-from jaxalign.data.lengths import LengthLimits
+from jaxalign.data.lengths import LengthLimits, LengthReport
 from jaxalign.data.prepare import EncodeReport, encode_all
-from jaxalign.data.preview import segments
+from jaxalign.data.preview import segments, stop_share, trained_tokens
 from jaxalign.data.reading import Account, detect_format, read_records
 from jaxalign.data.sequences import Example
 from jaxalign.data.sources import open_source
@@ -102,6 +102,19 @@ def _tell(report: EncodeReport, console: Console) -> None:
             "the whole rendering was used"
         )
     console.print(f"  {report.stop_share:.1%} of the responses end in a stop token")
+
+
+def tell_lengths(
+    examples: Sequence[Example], tokenizer: Tokenizer, max_length: int, console: Console
+) -> None:
+    """Prints the lengths of rows before anything is cut."""
+    lengths = LengthReport.of(examples, max_length)
+    share = stop_share(examples, tokenizer.stop_ids)
+    console.print(f"  prompt tokens: {lengths.prompt}", highlight=False)
+    console.print(f"  response tokens: {lengths.completion}", highlight=False)
+    console.print(f"  trained tokens: {trained_tokens(examples)}", highlight=False)
+    console.print(f"  longer than {max_length}: {lengths.over_limit}", highlight=False)
+    console.print(f"  end in a stop token: {share:.1%}", highlight=False)
 
 
 def check_stops(report: EncodeReport, tokenizer: Tokenizer, allow: bool) -> None:

@@ -1,0 +1,71 @@
+"""`jaxalign validate`: every row of a data file, before anything is trained."""
+
+import dataclasses
+from typing import Literal
+
+from jaxalign.recipes.config import DataConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(DataConfig):
+    """Check each row as `sft` or `dpo` would read it; list what is wrong."""
+
+    task: Literal["sft", "preference"] | None = None
+    """What the rows are for; by default what their columns say."""
+    show: int = 20
+    """Bad rows to list."""
+
+
+def main(config: Config) -> int:
+    """Prints a report; returns 2 if a row is bad, else 0."""
+    from rich.console import Console
+
+    from jaxalign.data.encode import Encoder
+    from jaxalign.data.formats import parse_columns
+    from jaxalign.data.lengths import LengthLimits, TooLongError, apply_limits
+    from jaxalign.data.reading import Account, detect_format, read_records
+    from jaxalign.data.records import RowError
+    from jaxalign.data.sources import open_source
+    from jaxalign.data.tokenizer import load_tokenizer
+    from jaxalign.models import read_config, resolve_model
+    from jaxalign.recipes.rows import show_example, tell_lengths
+
+    console = Console()
+    folder = resolve_model(config.model)
+    tokenizer = load_tokenizer(folder, chat_template=config.chat_template)
+    encoder = Encoder(tokenizer, read_config(folder).vocab_size, config.loss_on)
+    source = open_source(config.data)
+    rename = parse_columns(config.columns) if config.columns else None
+    form = detect_format(
+        source, config.task, rename=rename, name=config.format, dress=config.dress
+    )
+    account = Account()
+    records = read_records(
+        source, form, on_bad_row="drop", max_dropped=1.0, account=account
+    )
+    limits = LengthLimits(config.max_length, config.max_prompt_length, "error")
+    examples, untrainable, too_long = [], [], []
+    for index, record in enumerate(records):
+        try:
+            example = encoder(record, index)
+            examples.append(example)
+            apply_limits(example, limits, bos=tokenizer.adds_bos)
+        except TooLongError as error:
+            too_long.append(error)
+        except RowError as error:
+            untrainable.append(error)
+    console.print(f"{config.data}: {form}: {account}", highlight=False)
+    if examples:
+        tell_lengths(examples, tokenizer, config.max_length, console)
+        show_example(examples[0], tokenizer, console)
+    bad = [*account.bad, *untrainable]
+    for title, errors in (("bad rows", bad), ("rows that are too long", too_long)):
+        if errors:
+            console.print(f"{len(errors)} {title}:", style="bold")
+        for error in errors[: config.show]:
+            console.print(f"  {error}", markup=False, highlight=False)
+        if len(errors) > config.show:
+            console.print(f"  ... and {len(errors) - config.show} more (--show)")
+    if not bad:
+        console.print("every row can be used", style="green")
+    return 2 if bad else 0
