@@ -49,7 +49,7 @@ DECODER = Decoder(
 @functools.cache
 def params():
     """Larger than at birth, so that the next token depends on all before it."""
-    made = init_params(MODEL, jax.random.key(7))
+    made = jax.jit(functools.partial(init_params, MODEL))(jax.random.key(7))
     made = jax.tree.map(lambda x: x * 8 if x.ndim > 2 else x, made)
     table = made["embed"]["embedding"] * 30
     # Rows of padding that would always win if they were looked at.
