@@ -74,13 +74,20 @@ def attend(q, k, v, seen, *, scale: float, softcap: float | None) -> jax.Array:
     Returns:
       `[R, K, G, Q, head_dim]` of the type of `v`.
     """
-    scores = jnp.einsum("rkgqd,rksd->rkgqs", q, k, preferred_element_type=jnp.float32)
+    r, kv_heads, groups, length, d = q.shape
+    # One axis of queries, so that the gradients contract over one axis: over two, they
+    # are computed from transposed copies of the weights.
+    q = q.reshape(r, kv_heads, groups * length, d)
+    scores = jnp.einsum("rknd,rksd->rkns", q, k, preferred_element_type=jnp.float32)
     scores = scores * scale
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
-    scores = jnp.where(seen[:, None, None], scores, _HIDDEN)
+    hidden = jnp.where(seen, 0.0, _HIDDEN)[:, None, None]
+    scores = scores.reshape(r, kv_heads, groups, length, -1) + hidden
+    scores = scores.reshape(r, kv_heads, groups * length, -1)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.einsum("rkgqs,rksd->rkgqd", weights, v)
+    out = jnp.einsum("rkns,rksd->rknd", weights, v)
+    return out.reshape(r, kv_heads, groups, length, d)
 
 
 def naive_attention(q, k, v, rows: Visibility, window, **options) -> jax.Array:
@@ -118,7 +125,7 @@ def _in_blocks(q, k, v, rows, window, block, *, scale, softcap) -> jax.Array:
     q = q.reshape(r, t, k.shape[2], groups, d).transpose(0, 2, 3, 1, 4)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
 
-    @functools.partial(jax.checkpoint, static_argnums=(5, 6))
+    @functools.partial(jax.checkpoint, static_argnums=(5, 6), prevent_cse=False)
     def one_block(q, k, v, rows, window, start, stop):
         seen = _visible(rows, window, start, stop)
         return attend(q, k, v, seen, scale=scale, softcap=softcap)

@@ -89,7 +89,7 @@ def apply_cached(
     slots = jax.lax.dynamic_update_slice(
         cache.positions, real, (jnp.zeros((), jnp.int32), cache.cursor)
     )
-    hidden, (keys, values) = model.apply(  # pyright: ignore
+    applied: Any = model.apply(
         {"params": params},
         tokens,
         positions,
@@ -97,4 +97,5 @@ def apply_cached(
         (cache.keys, cache.values),
         cache.cursor,
     )
+    hidden, (keys, values) = applied
     return hidden, Cache(keys, values, slots, cache.cursor + tokens.shape[1])

@@ -90,7 +90,10 @@ class Projection(nn.Module):
         init = nn.initializers.variance_scaling(self.init_scale, "fan_in", "normal")
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", init, shape, jnp.float32)
-        y = jnp.dot(x, kernel.astype(self.dtype))
+        # Rows and positions as one axis: the kernel's gradient is then a plain product,
+        # without a transposed copy of what it is made of.
+        y = jnp.dot(x.reshape(-1, x.shape[-1]), kernel.astype(self.dtype))
+        y = y.reshape(*x.shape[:-1], self.features)
         if self.use_bias:
             zeros = nn.initializers.zeros
             bias = self.param("bias", zeros, (self.features,), jnp.float32)

@@ -3,8 +3,8 @@
 from jax.sharding import PartitionSpec as P
 
 PARTITION_RULES = (
-    (r"^(embed|unembed)/(embedding|kernel)$", P("tensor", "fsdp")),
-    (r"^position_embed/embedding$", P(None, "fsdp")),
+    (r"(^|/)(embed|unembed)/(embedding|kernel)$", P("tensor", "fsdp")),
+    (r"(^|/)position_embed/embedding$", P(None, "fsdp")),
     (r"/(query|key|value|gate|up)/kernel$", P(None, "fsdp", "tensor")),
     (r"/(query|key|value|gate|up)/bias$", P(None, "tensor")),
     (r"/(out|down)/kernel$", P(None, "tensor", "fsdp")),
