@@ -66,22 +66,23 @@ class Encoder:
           NoTargetError: nothing in it would be trained; holds the rendered text.
           RowError: an id outside of the vocabulary, or a template that refuses.
         """
+        where = record.where or f"row {index}"
+        if record.weight != 1:
+            raise RowError(
+                where,
+                f"`weight` is {record.weight:g}, and no loss takes weights yet",
+                "Remove the column, or rename it with --columns.",
+            )
         try:
             encoded = self._sides(record)
         except RowError:
             raise
         except UserError as error:
-            raise RowError(
-                record.where or f"row {index}", str(error).rstrip("."), ""
-            ) from error
-        sequences = tuple(
-            self._checked(x, record.where or f"row {index}") for x in encoded
-        )
+            raise RowError(where, str(error).rstrip("."), "") from error
         return Example(
             index=index,
-            sequences=sequences,
+            sequences=tuple(self._checked(x, where) for x in encoded),
             where=record.where,
-            weight=record.weight,
             prompt_differs=any(x.prompt_differs for x in encoded),
         )
 

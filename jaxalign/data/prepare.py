@@ -17,9 +17,6 @@ from jaxalign.data.records import Record, RowError
 from jaxalign.data.sequences import Example
 from jaxalign.errors import UserError
 
-MAX_DROPPED = 0.01
-"""The share of unusable rows above which dropping them is not offered."""
-
 
 @dataclasses.dataclass(frozen=True)
 class EncodeReport:
@@ -53,6 +50,7 @@ def encode_all(
     *,
     limits: LengthLimits | None = None,
     on_bad_row: Literal["error", "drop"] = "error",
+    max_dropped: float = 0.01,
 ) -> tuple[list[Example], EncodeReport]:
     """Encodes every record and applies the length limits.
 
@@ -62,6 +60,7 @@ def encode_all(
       limits: of length; None for no limit.
       on_bad_row: stop at the first row that cannot be used, or leave such rows out and
         count them.
+      max_dropped: the share of rows that may be left out as bad; 1 for any.
 
     Returns:
       The examples in order, and the report.
@@ -69,7 +68,7 @@ def encode_all(
     Raises:
       RowError: with `on_bad_row="error"`, the first bad row; with
         `on_long="error"`, the first over-long one.
-      UserError: more than 1 % of the rows were dropped as bad, or none is left.
+      UserError: more rows than `max_dropped` were bad, or none is left.
     """
     limits = limits or LengthLimits()
     encoder = _with_character_limit(encoder, limits)
@@ -88,10 +87,10 @@ def encode_all(
             if on_bad_row == "error":
                 raise
             bad.append(str(error))
-    if len(bad) > MAX_DROPPED * rows:
+    if len(bad) > max_dropped * rows:
         raise UserError(
-            f"{len(bad)} of {rows} rows cannot be used, more than the 1 % that may be"
-            f" dropped. The first: {bad[0]}"
+            f"{len(bad)} of {rows} rows cannot be used, more than the {max_dropped:.1%}"
+            f" that may be left out. The first: {bad[0]}"
         )
     if not kept:
         raise UserError(

@@ -44,7 +44,6 @@ class Example:
       index: number of the record in its data set; batches carry it as example id.
       sequences: one; or chosen and rejected; or K answers to one prompt.
       where: file and line, for messages.
-      weight: factor on the example's loss.
       prompt_differs: the template renders the prompt alone otherwise than within the
         whole; the whole was used.
     """
@@ -52,5 +51,4 @@ class Example:
     index: int
     sequences: tuple[TokenSequence, ...]
     where: str = ""
-    weight: float = 1.0
     prompt_differs: bool = False

@@ -271,6 +271,11 @@ def test_a_conversation_needs_a_template(tmp_path):
         Encoder(tokenizer)(Conversation(messages=TALK))
 
 
+def test_a_weight_is_not_passed_over_in_silence(tokenizer):
+    with pytest.raises(RowError, match="`weight` is 2, and no loss takes weights"):
+        Encoder(tokenizer)(Completion(prompt="a", completion=" b", weight=2.0))
+
+
 def test_mixed_dress_and_shapes_without_target_are_refused(tokenizer):
     with pytest.raises(RowError, match="One side"):
         Encoder(tokenizer)(Completion(prompt="Hi", completion=(ANSWER,)))

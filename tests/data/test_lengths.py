@@ -128,8 +128,10 @@ def test_bad_rows_stop_the_run(tmp_path):
     encoder = Encoder(chatml(tmp_path))
     with pytest.raises(RowError, match="^a:2: the row has no token"):
         encode_all(rows(" noon", ""), encoder)
-    with pytest.raises(UserError, match="2 of 3 rows cannot be used.*1 %.*a:2"):
+    with pytest.raises(UserError, match="2 of 3 rows cannot be used.*1.0%.*a:2"):
         encode_all(rows(" noon", "", ""), encoder, on_bad_row="drop")
+    some = rows(" noon", "", "")
+    assert len(encode_all(some, encoder, on_bad_row="drop", max_dropped=1)[0]) == 1
     with pytest.raises(UserError, match="None of 1 rows is left: 1 are too long"):
         encode_all(rows(" noon"), encoder, limits=LengthLimits(max_length=2))
     limits = LengthLimits(max_length=2, on_long="error")
