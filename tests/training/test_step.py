@@ -28,9 +28,8 @@ OBJECTIVE = sft_objective(logits_stats(lambda params, ids: params["table"][ids])
 def mean_loss(params, batch):
     """The oracle: the mean over all the batch at once."""
     logps = jax.nn.log_softmax(params["table"])[batch.inputs, batch.targets]
-    return -jnp.sum(jnp.where(batch.mask, logps, 0)) / jnp.sum(
-        batch.mask, dtype=jnp.float32
-    )
+    count = jnp.sum(batch.mask, dtype=jnp.float32)
+    return -jnp.sum(jnp.where(batch.mask, logps, 0)) / count
 
 
 oracle = jax.jit(jax.value_and_grad(mean_loss))
