@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jaxalign.errors import UserError
 
@@ -108,7 +109,7 @@ def main(config: Config) -> int:
     return 0
 
 
-def _records(config: Config, plain: bool):
+def _records(config: Config, plain: bool) -> Iterable[Any]:
     from jaxalign.data.formats import parse_columns
     from jaxalign.data.reading import detect_format, read_records
     from jaxalign.data.records import Message, PromptOnly
