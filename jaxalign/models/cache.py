@@ -34,7 +34,17 @@ class Cache(NamedTuple):
 def init_cache(
     config: ModelConfig, batch: int, length: int, dtype: Any = jnp.float32
 ) -> Cache:
-    """An empty cache of `length` slots for each of `batch` rows."""
+    """An empty cache.
+
+    Args:
+      config: The model's.
+      batch: Rows.
+      length: Slots of each row; a static bound on prompt and response together.
+      dtype: Of the keys and values.
+
+    Returns:
+      What `apply_cached` takes and gives back.
+    """
     shape = (config.num_layers, batch, length, config.num_kv_heads, config.head_dim)
     return Cache(
         jnp.zeros(shape, dtype),

@@ -183,9 +183,18 @@ def logits(
     segment_ids=None,
     branch_ids=None,
 ) -> jax.Array:
-    """`[R, T, vocab_size]` float32 logits; arguments as for `apply_hidden`.
+    """Whole logits, for small vocabularies and for tests: training never holds them.
 
-    For small vocabularies and for tests: training never holds such an array.
+    Args:
+      model: The transformer.
+      params: Its parameters.
+      inputs: `[R, T]` int32 token ids.
+      positions: As for `apply_hidden`.
+      segment_ids: As for `apply_hidden`.
+      branch_ids: As for `apply_hidden`.
+
+    Returns:
+      `[R, T, vocab_size]`, float32.
     """
     hidden = apply_hidden(model, params, inputs, positions, segment_ids, branch_ids)
     return hidden_to_logits(hidden, unembedding(model, params))

@@ -32,6 +32,9 @@ def make_evaluate(
       place: From a host batch to what `eval_step` takes.
       key: Batch n is given `fold_in(key, n)`, the same in every evaluation.
       stop: Looked at between batches.
+
+    Returns:
+      `params -> metrics`; None in place of metrics when it was stopped.
     """
 
     def evaluate(params):

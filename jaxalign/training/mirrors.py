@@ -13,6 +13,15 @@ def make_mirrors(
 ) -> list[Mirror]:
     """Opens the mirrors called `tensorboard` and `wandb`.
 
+    Args:
+      names: Which of the two.
+      folder: The run's.
+      run_name: What the run is called there.
+      config: Shown beside it.
+
+    Returns:
+      One mirror for each name.
+
     Raises:
       UserError: A name is unknown, or its package is not installed.
     """
