@@ -96,6 +96,10 @@ def _leaves(value: Any, depth: int = 0) -> Iterator[int]:
 
 
 def _bounded(value: Any) -> Any:
+    if type(value) in (int, bool, float) or value is None:
+        return value
+    if type(value) is str and len(value) <= SIZE_LIMIT:
+        return value
     total = 0
     for size in _leaves(value):
         total += size
@@ -214,7 +218,8 @@ class Environment(sandbox.ImmutableSandboxedEnvironment):
     def _finalize(value):
         budget = _budget.get()
         if budget is not None:
-            budget.spend(len(str(_bounded(value))))
+            text = value if type(value) is str else str(_bounded(value))
+            budget.spend(len(text))
         return value
 
     def wrap_str_format(self, value):
