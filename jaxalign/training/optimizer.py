@@ -136,7 +136,7 @@ def make_optimizer(
     if config.weight_decay:
         parts.append(optax.add_decayed_weights(config.weight_decay, mask=decayed))
     parts.append(optax.scale_by_learning_rate(schedule))
-    return optax.chain(*parts), schedule
+    return _any_promotion(optax.chain(*parts)), schedule
 
 
 def make_schedule(config: OptimizerConfig, num_steps: int) -> Schedule:
@@ -202,6 +202,16 @@ def optimizer_step_count(opt_state: optax.OptState) -> jax.Array:
     raise ValueError("the optimizer state has no schedule: not from make_optimizer")
 
 
+def _any_promotion(inner: optax.GradientTransformation):
+    """`inner`, also where strict promotion is on: Optax mixes floats with counts."""
+
+    def update(updates, state, params=None):
+        with jax.numpy_dtype_promotion("standard"):
+            return inner.update(updates, state, params)
+
+    return optax.GradientTransformation(inner.init, update)
+
+
 def _update_rule(config: OptimizerConfig) -> optax.GradientTransformation:
     # The table of defaults has a number wherever the rule below reads one.
     b1: Any = config.moment("b1")
@@ -224,24 +234,25 @@ def _update_rule(config: OptimizerConfig) -> optax.GradientTransformation:
         beta=b1,
         eps=eps,
         mu_dtype=mu_dtype,
-        adam_b2=b2,
-        muon_weight_dimension_numbers=_muon_axes,
+        muon_weight_dimension_numbers=contrib.MuonDimensionNumbers(-2, -1),
         consistent_rms=0.2,  # makes updates as long as AdamW's: arXiv 2502.16982
     )
-    return optax.chain(muon, optax.scale(-1.0))
+    rules = {
+        "hidden": optax.chain(muon, optax.scale(-1.0)),
+        "other": optax.scale_by_adam(0.9, b2, eps, mu_dtype=mu_dtype),
+    }
+    return optax.partition(rules, _muon_labels)
 
 
-def _muon_axes(params):
-    """The last two axes of hidden matrices; None (Adam) for all the rest."""
+def _muon_labels(params):
+    """`hidden` for matrices (stacked or not) between embedding and head."""
 
-    def axes(path, decays):
+    def label(path, decays):
         name = jax.tree_util.keystr(path, simple=True, separator="/").lower()
         outer = re.search(r"embed|lm_head|score", name)
-        if not decays or outer:
-            return None
-        return contrib.MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
+        return "hidden" if decays and not outer else "other"
 
-    return jax.tree_util.tree_map_with_path(axes, decayed(params))
+    return jax.tree_util.tree_map_with_path(label, decayed(params))
 
 
 def _within(field, value, low, high, *, open_low=False, open_high=False):

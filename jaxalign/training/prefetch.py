@@ -1,5 +1,6 @@
 """Batches made ahead in a thread, and a wait for them that can be interrupted."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -72,6 +73,9 @@ class Prefetch:
     def close(self) -> None:
         """Lets the thread end, which it does once the batch in the making is made."""
         self._closed.set()
+        with contextlib.suppress(queue.Empty):  # wakes a thread that waits for room
+            while True:
+                self._queue.get_nowait()
         self._thread.join(timeout=1.0)
 
     def _fill(self, batches, position) -> None:

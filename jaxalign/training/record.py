@@ -95,7 +95,8 @@ class Record:
 
     def _read(self, step: int, metrics: Mapping[str, Any], batch: Any, tokens: int):
         read: dict[str, Any] = jax.device_get(dict(metrics))
-        skipped = float(np.asarray(read.pop("skipped_steps", 0.0))) > 0
+        skipped = read.pop("skipped_steps", 0.0)
+        skipped = float(np.asarray(getattr(skipped, "total", skipped))) > 0
         self._tokens += tokens
         rate = self._learning_rate(self._updates) if self._learning_rate else None
         if skipped:
