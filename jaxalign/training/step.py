@@ -13,7 +13,7 @@ from jaxalign.ops import Mean, sum_dtype
 from jaxalign.training.state import TrainState
 
 Objective = Callable[[Any, Any, jax.Array], LossOutput]
-Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
+Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, Mean]]]
 
 
 def make_train_step(
@@ -46,10 +46,9 @@ def make_train_step(
         Leave it out under `jax.jit`, which sees global arrays.
 
     Returns:
-      `step(state, batch) -> (state, metrics)`, where metrics are scalars: the
-      objective's own, `loss`, `grad_norm` (before clipping) and `skipped_steps`.
-      It raises `ValueError` while tracing if `num_microbatches` does not divide the
-      rows.
+      `step(state, batch) -> (state, metrics)`, where metrics are `{name: Mean}`: the
+      objective's own, `loss`, `grad_norm` (before clipping) and `skipped_steps`. Read
+      `value`; or add those of several steps first, and it is their weighted mean.
     """
 
     def grads_of_sum(params, batch, key):
@@ -73,12 +72,10 @@ def make_train_step(
             grads, out = jax.lax.psum((grads, out), axis_name)
         weight = jnp.maximum(out.loss.weight, 1.0)
         grads = jax.tree.map(lambda g: _wide(g) / weight.astype(_wide(g).dtype), grads)
-        metrics = {name: m.value for name, m in _means(out).items()}
-        metrics["grad_norm"] = optax.tree.norm(grads)
+        norm = optax.tree.norm(grads)
         grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
 
-        finite = jnp.isfinite(out.loss.total) & jnp.isfinite(metrics["grad_norm"])
-        metrics["skipped_steps"] = 1.0 - finite.astype(jnp.float32)
+        finite = jnp.isfinite(out.loss.total) & jnp.isfinite(norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         new = optax.apply_updates(state.params, updates), opt_state
         old = state.params, state.opt_state
@@ -86,7 +83,10 @@ def make_train_step(
         state = dataclasses.replace(
             state, step=state.step + 1, params=params, opt_state=opt_state
         )
-        return state, metrics
+        once = jnp.ones((), jnp.float32)
+        skipped = Mean(1.0 - finite.astype(jnp.float32), once)
+        own = {"grad_norm": Mean(norm, once), "skipped_steps": skipped}
+        return state, _means(out) | own
 
     return step
 

@@ -94,10 +94,10 @@ def test_same_update(way, parts):
     new, metrics = way(make_step, state, batch)
     grads = state.params["table"] - new.params["table"]
     np.testing.assert_allclose(grads, expected["table"], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(metrics["loss"], expected_loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"].value, expected_loss, rtol=1e-5)
     norm = np.linalg.norm(expected["table"])
-    np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)
-    assert metrics["skipped_steps"] == 0
+    np.testing.assert_allclose(metrics["grad_norm"].value, norm, rtol=1e-5)
+    assert metrics["skipped_steps"].value == 0
     assert int(new.step) == 1
 
 
@@ -156,7 +156,7 @@ def test_gradients_of_half_precision_parameters_are_divided_in_float32():
 
     step = make_train_step(objective, OPTIMIZER)
     _, metrics = jax.jit(step)(*setup(dtype=jnp.bfloat16))
-    np.testing.assert_allclose(metrics["grad_norm"], 11 / 771, rtol=1e-5)
+    np.testing.assert_allclose(metrics["grad_norm"].value, 11 / 771, rtol=1e-5)
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
@@ -179,16 +179,16 @@ def test_a_non_finite_step_is_skipped_and_counted(where):
     step = jax.jit(make_train_step(objective, MOMENTUM))
     good, bad = np.zeros(16, bool), np.ones(16, bool)
     state, metrics = step(state, (batch, good))
-    assert metrics["skipped_steps"] == 0
+    assert metrics["skipped_steps"].value == 0
     skipped, metrics = step(state, (batch, bad))
-    assert metrics["skipped_steps"] == 1
+    assert metrics["skipped_steps"].value == 1
     kept = (state.params, state.opt_state), (skipped.params, skipped.opt_state)
     chex.assert_trees_all_equal(*kept)
     assert int(skipped.step) == 2
 
     resumed, metrics = step(skipped, (batch, good))
     straight, _ = step(state, (batch, good))
-    assert metrics["skipped_steps"] == 0
+    assert metrics["skipped_steps"].value == 0
     chex.assert_trees_all_equal(resumed.params, straight.params)
 
 
