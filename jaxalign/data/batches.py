@@ -6,6 +6,7 @@ host, and a run goes on after a stop by going on counting.
 
 import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -172,6 +173,16 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         copy.__dict__.update(self.__dict__)
         copy._columns = {**self._columns, **columns}
         return copy
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hex digest of every example's id, inputs and targets, in their order."""
+        digest = hashlib.sha256()
+        for x in self.layouts:
+            sizes = np.array([x.index, len(x.inputs), len(x.target_ids)])
+            for leaf in (sizes, x.inputs, x.branch_ids, x.target_ids, x.target_at):
+                digest.update(leaf.tobytes())
+        return digest.hexdigest()
 
     def one_epoch(self) -> "Batches":
         """The same batches, going on or ending where each example was used once."""

@@ -5,7 +5,7 @@ tokens by offsets (`trained.py`). Nothing is ever searched for in ids or in text
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -52,12 +52,14 @@ class Encoder:
         `last_assistant` turn. None: the completion where the record has one, else
         the assistant's turns, and all of a plain text.
       max_characters: texts are cut there before they are tokenised, or None.
+      template_kwargs: further arguments of the chat template; a row's own win.
     """
 
     tokenizer: Tokenizer
     vocab_size: int | None = None
     loss_on: LossOn | None = None
     max_characters: int | None = None
+    template_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(self, record: Record, index: int = 0) -> Example:
         """The example of one record.
@@ -114,12 +116,15 @@ class Encoder:
         else:
             text = self._template().render(
                 [m.as_dict() for m in record.prompt],
-                tools=record.tools,
                 add_generation_prompt=True,
-                **record.template_kwargs,
+                **self._options(record),
             )
         ids, _ = self._encode(text)
         return ids
+
+    def _options(self, record: Record) -> dict[str, Any]:
+        rows_own = dict(record.template_kwargs)
+        return {"tools": record.tools, **self.template_kwargs, **rows_own}
 
     def _template(self) -> ChatTemplate:
         if self.tokenizer.template is None:
@@ -174,7 +179,7 @@ class Encoder:
     ) -> "_Encoded":
         """A conversation, rendered whole and once."""
         template = self._template()
-        options: dict[str, Any] = {"tools": record.tools, **record.template_kwargs}
+        options = self._options(record)
         messages = [m.as_dict() for m in (*prompt, *answer)]
         loss_on = self.loss_on or ("completion" if prompt else "assistant")
         if loss_on == "all":

@@ -1,12 +1,14 @@
 """The order of examples, batches by number, resuming, hosts, shapes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from jaxalign.data.batches import Batches, BatchIterator, permutation
 from jaxalign.data.pack import unpack_targets
 from jaxalign.errors import UserError
-from tests.data.examples import alone, read_back, some_examples
+from tests.data.examples import alone, read_back, sequence, some_examples
 
 
 def make(count=23, sides=2, **options):
@@ -170,6 +172,28 @@ def test_columns_reach_the_targets_of_their_examples():
         assert batch["ref_logps"].dtype == np.float32
     assert "ref_logps" not in batches[0]
     assert filled.plan == batches.plan
+
+
+def test_one_epoch_of_any_run_holds_every_example_once():
+    for epochs in (0.3, 1.0, 4.0):
+        once = make(num_epochs=epochs).one_epoch()
+        seen = [i for batch in once for i in ids_of(batch)]
+        assert sorted(seen) == [100 + i for i in range(23)]
+
+
+def test_the_fingerprint_sees_prompts_and_targets_and_no_order():
+    base = make().fingerprint
+    assert make(seed=4, batch_size=2, packing=False).fingerprint == base
+    assert make(share_prompt=False).fingerprint != base
+    assert make(count=22).fingerprint != base
+    examples = some_examples(23, 2)
+    for place in (0, -1):
+        ids = examples[0].sequences[0].ids.copy()
+        ids[place] = 51
+        trained = examples[0].sequences[0].trained
+        sequences = (sequence(ids, trained), examples[0].sequences[1])
+        other = [dataclasses.replace(examples[0], sequences=sequences), *examples[1:]]
+        assert Batches(other, batch_size=5).fingerprint != base
 
 
 def test_columns_must_fit():

@@ -202,6 +202,8 @@ def test_what_the_template_adds_behind_the_header_is_trained(tmp_path):
     )
     assert trained(tokenizer, quiet) == [["Hello!" + END]]
     assert not Encoder(tokenizer)(record).prompt_differs
+    said = trained(tokenizer, record, template_kwargs={"enable_thinking": False})
+    assert said == trained(tokenizer, quiet)
 
 
 def test_prompts_end_with_the_header(tokenizer):
