@@ -226,8 +226,9 @@ def _dress(
     if layout.shape == "text":
         return "plain"
     content = (row.get(k) for k in ("messages", "prompt", "completion", "chosen"))
-    spoken = any(isinstance(v, list | tuple) for v in content)
-    spoken |= any(isinstance(v, list) for v in (row.get("completions") or [])[:1])
+    spoken = any(isinstance(v, list | tuple | Mapping) for v in content)
+    if layout.shape == "rankings" and isinstance(row.get("completions"), list):
+        spoken |= any(isinstance(v, list | Mapping) for v in row["completions"])
     spoken |= layout.shape == "messages" or "system" in present
     if wanted == "plain" and spoken:
         raise UserError(

@@ -78,13 +78,7 @@ class JsonArray:
         self.path = path
         content = files.read_bytes(path)
         self._digest = hashlib.sha256(content).hexdigest()
-        rows = parse_json(content.removeprefix(_BOM), path, last=True)
-        if not isinstance(rows, list):
-            raise UserError(
-                f"{path}: holds a JSON {_kind(rows)}; a .json data file is a list of "
-                "objects. Write one object a line and call the file .jsonl."
-            )
-        self._rows = rows
+        self._rows = parse_json(content.removeprefix(_BOM), path, last=True)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -101,6 +95,12 @@ class JsonArray:
     def fingerprint(self) -> str:
         """sha256 over the file's bytes."""
         return self._digest
+
+
+def open_json(path: str) -> "JsonArray | JsonLines":
+    """Opens a `.json` file, which may be one list or, as often, JSON lines."""
+    head = Blob(path).read(0, 64).removeprefix(_BOM).lstrip()
+    return JsonArray(path) if head.startswith(b"[") else JsonLines(path)
 
 
 def parse_row(line: bytes, where: str, *, last: bool = False) -> dict[str, Any]:

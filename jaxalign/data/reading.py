@@ -44,12 +44,23 @@ def detect_format(
     name: str | None = None,
     dress: Dress | None = None,
 ) -> Format:
-    """`detect` on the first readable rows of a source.
+    """`detect` on the first readable rows of a source, and of each of its parts.
 
     Raises:
       RowError: if none of the first rows can be read.
-      UserError: as `detect` does.
+      UserError: as `detect` does, or if the parts differ.
     """
+    if parts := getattr(source, "parts", ()):
+        options = {"rename": rename, "name": name, "dress": dress}
+        found = [detect_format(part, task, **options) for part in parts]
+        for part, format in zip(parts, found, strict=True):
+            if format != found[0]:
+                raise UserError(
+                    f"{parts[0].where(0)} and the rows behind it are: {found[0]}; "
+                    f"{part.where(0)} and those behind it are: {format}. Rows of one "
+                    "run have one format: convert some, or set --format or --dress."
+                )
+        return found[0]
     rows, first_error = [], None
     for i in range(min(len(source), _PROBED)):
         try:

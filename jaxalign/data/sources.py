@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jaxalign.data import files
-from jaxalign.data.jsonl import JsonArray, JsonLines
+from jaxalign.data.jsonl import JsonLines, open_json
 from jaxalign.errors import UserError
 
 
@@ -219,7 +219,7 @@ def _opener(path: str) -> Callable[[str], Source]:
     if kind == "jsonl":
         return JsonLines
     if kind == "json":
-        return JsonArray
+        return open_json
     if kind in ("parquet", "arrow"):
         from jaxalign.data import parquet
 

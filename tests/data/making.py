@@ -1,7 +1,6 @@
 """The same rows in every kind of file, written by other people's writers."""
 
 import gzip
-import io
 import json
 import pathlib
 from collections.abc import Callable
@@ -41,6 +40,12 @@ def jsonl_zst(path: pathlib.Path, rows) -> str:
 def json_list(path: pathlib.Path, rows) -> str:
     path = path.with_suffix(".json")
     path.write_text(json.dumps(rows), encoding="utf-8")
+    return str(path)
+
+
+def json_lines(path: pathlib.Path, rows) -> str:
+    path = path.with_suffix(".json")
+    path.write_bytes(lines(rows))
     return str(path)
 
 
@@ -119,13 +124,7 @@ def write_tfrecord(path: pathlib.Path, payloads) -> str:
 WRITERS: dict[str, Callable[[pathlib.Path, list], str]] = {
     f.__name__: f
     for f in (
-        jsonl, jsonl_gz, jsonl_zst, json_list, parquet, arrow,
+        jsonl, jsonl_gz, jsonl_zst, json_list, json_lines, parquet, arrow,
         array_record, array_record_of_examples, tfrecord,
     )
 }  # fmt: skip
-
-
-def text_of(error: BaseException) -> str:
-    out = io.StringIO()
-    print(error, file=out)
-    return out.getvalue()

@@ -110,8 +110,12 @@ def test_a_bad_row_is_named(name, tmp_path):
     good, bad, message = BAD[name]
     source = write(tmp_path / "rows.jsonl", [good, good, bad, good])
     format, account = detect_format(source, task_of(good)), Account()
+    yielded = []
     with pytest.raises(UserError, match=message) as caught:
-        list(read_records(source, format, account=account))
+        yielded.extend(
+            r.where[-1] for r in read_records(source, format, account=account)
+        )
+    assert yielded == ["1", "2"]
     assert str(caught.value).startswith(f"{tmp_path}/rows.jsonl:3: ")
     assert "--on-bad-row drop (1 of 4 rows would go)" in str(caught.value)
     (error,) = account.bad
@@ -176,6 +180,16 @@ def test_the_limit_stops_the_reading(tmp_path):
     account, format = Account(), detect_format(source, "preference")
     assert len(list(read_records(source, format, limit=3, account=account))) == 3
     assert account.rows == 3
+
+
+def test_parts_of_several_formats_are_refused(tmp_path):
+    write(tmp_path / "a.jsonl", [PAIR])
+    write(tmp_path / "b.jsonl", [{"chosen": [USER, BOT], "rejected": [USER, OTHER]}])
+    source = open_source(f"{tmp_path}/a.jsonl:0.5,{tmp_path}/b.jsonl:0.5")
+    with pytest.raises(UserError, match=r"a.jsonl:1 .* plain; .*b.jsonl:1 .* implicit"):
+        detect_format(source, "preference")
+    source = open_source(f"{tmp_path}/a.jsonl,{tmp_path}/a.jsonl")
+    assert str(detect_format(source, "preference")) == "preference, plain"
 
 
 def test_a_first_line_that_is_broken_is_named(tmp_path):

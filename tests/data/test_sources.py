@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 
+import numpy as np
 import pytest
 
 from jaxalign.data.sources import Concatenated, Weighted, open_source
@@ -119,8 +120,10 @@ def test_sizes_that_do_not_divide_lose_no_row():
         def __getitem__(self, i):
             return {"i": i}
 
-    for sizes, weights in (((7, 3), (1, 1)), ((1, 100), (0.9, 0.1)), ((5, 5), (2, 3))):
-        mixed = Weighted([Range(n) for n in sizes], weights)  # pyright: ignore
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        sizes, weights = rng.integers(1, 40, size=3), rng.uniform(0.1, 1, size=3)
+        mixed = Weighted([Range(n) for n in sizes], list(weights))  # pyright: ignore
         seen = {(int(p), int(r)) for p, r in zip(mixed._part, mixed._row, strict=True)}
         assert len(seen) == sum(sizes)
 

@@ -106,12 +106,13 @@ def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
         open_source(str(path))
 
 
-def test_flipped_bits_are_noticed(tmp_path):
-    for kind in ("tfrecord", "array_record", "jsonl_gz"):
-        path = making.WRITERS[kind](tmp_path / "pairs", making.PAIRS)
-        content = bytearray(pathlib.Path(path).read_bytes())
-        at = 65536 + 70 if kind == "array_record" else len(content) // 2
-        content[min(at, len(content) - 20)] ^= 0x10
-        pathlib.Path(path).write_bytes(content)
-        with pytest.raises(UserError, match="pairs"):
-            rows_of(open_source(path))
+@pytest.mark.parametrize("kind", ["tfrecord", "array_record", "jsonl_gz"])
+def test_one_letter_changed_is_noticed(kind, tmp_path):
+    path = pathlib.Path(making.WRITERS[kind](tmp_path / "pairs", making.PAIRS))
+    content = path.read_bytes()
+    if kind == "jsonl_gz":  # packed without compression, so that the letter is there
+        content = gzip.compress(gzip.decompress(content), compresslevel=0)
+    assert b"Ada 3" in content
+    path.write_bytes(content.replace(b"Ada 3", b"Eva 3"))
+    with pytest.raises(UserError, match="pairs.*(damaged|checksum)"):
+        rows_of(open_source(str(path)))
