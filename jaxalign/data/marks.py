@@ -106,11 +106,13 @@ def content_spans(marks: Sequence[tuple[int, int]], messages: int) -> list[Span]
 
     None if the template lost one end of a content.
     """
+    places: dict[int, list[int]] = {}
+    for place, mark in marks:
+        places.setdefault(mark, []).append(place)
     spans = []
     for i in range(messages):
-        begin = _FIRST_MARK + 2 * i
-        begins = [place for place, mark in marks if mark == begin]
-        ends = [place for place, mark in marks if mark == begin + 1]
+        begins = places.get(_FIRST_MARK + 2 * i, [])
+        ends = places.get(_FIRST_MARK + 2 * i + 1, [])
         if len(begins) != len(ends):
             return None
         if begins:

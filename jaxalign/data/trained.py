@@ -1,5 +1,6 @@
 """Characters to tokens: which tokens of a rendered conversation are trained."""
 
+import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,7 +36,8 @@ def span_mask(
         if not len(tokens):
             continue
         last = int(tokens[-1])
-        border = next((x for x in starts if x >= span.end), len(rendered.text) + 1)
+        following = bisect.bisect_left(starts, span.end)
+        border = [*starts[following : following + 1], len(rendered.text) + 1][0]
         end = _end_of_turn(tokenizer, rendered.text, ids, offsets, last, border)
         trained |= inside
         trained[last : end + 1] = True

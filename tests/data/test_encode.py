@@ -1,5 +1,7 @@
 """What is trained: the decoded trained tokens of every record shape, as strings."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -271,6 +273,13 @@ def test_a_conversation_needs_a_template(tmp_path):
     tokenizer = load_tokenizer(model_folder(tmp_path))
     with pytest.raises(RowError, match="--chat-template"):
         Encoder(tokenizer)(Conversation(messages=TALK))
+
+
+def test_a_very_long_conversation(tokenizer):
+    start = time.monotonic()
+    (got,) = Encoder(tokenizer)(Conversation(messages=TALK * 1_000)).sequences
+    assert runs(tokenizer, got) == ["Hello!" + END, "Still here." + END] * 1_000
+    assert time.monotonic() - start < 5
 
 
 def test_a_weight_is_not_passed_over_in_silence(tokenizer):
