@@ -52,6 +52,8 @@ def to_records(row: Mapping[str, Any], format: Format, where: str) -> list[Recor
     except Flaw as flaw:
         kind = Tie if isinstance(flaw, _TieFlaw) else RowError
         raise kind(where, flaw.what, flaw.fix) from None
+    except RecursionError as error:
+        raise RowError(where, "nested too deeply", "Flatten the row.") from error
 
 
 def to_record(row: Mapping[str, Any], format: Format, where: str = "row") -> Record:

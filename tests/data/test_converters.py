@@ -7,6 +7,7 @@ import pytest
 from jaxalign.data import converters
 from jaxalign.data.checks import Flaw
 from jaxalign.data.formats import detect
+from jaxalign.data.jsonl import parse_row
 from jaxalign.data.prefix import split_messages, split_text, split_transcripts
 from jaxalign.data.records import (
     Completion,
@@ -187,6 +188,20 @@ def test_oasst():
     assert best.messages == turns("q", "good", "more", "x")
     with pytest.raises(RowError, match="gives 2 records"):
         to_record(TREE, detect(TREE, TREE, "rankings"), "")
+
+
+def test_a_bottomless_tree_is_a_bad_row():
+    text = '{"role": "prompter", "text": "a", "replies": ['
+    reply = '{"role": "assistant", "text": "b", "replies": ['
+
+    def rankings_of(line):
+        row = parse_row(line.encode(), "x:1")
+        return to_records(row, detect(row, row, "rankings"), "x:1")
+
+    for turns_down in (300, 5000):
+        line = '{"prompt": ' + (text + reply) * turns_down + "]}" * 2 * turns_down + "}"
+        with pytest.raises(RowError, match="x:1: .*nested too deeply"):
+            rankings_of(line)
 
 
 def test_question_answer():
