@@ -86,8 +86,8 @@ class Checkpoints:
         arrays = orbax_store.snapshot(state)
         leaves = {"/".join(k): manifest.describe(v) for k, v in _items(state)}
         texts = {
-            "data.json": json.dumps(dict(data or {}), allow_nan=False),
-            "host.json": json.dumps(dict(host or {}), allow_nan=False),
+            "data.json": json.dumps(dict(data or {})),
+            "host.json": json.dumps(dict(host or {})),
         }
         body = {"step": step, "leaves": leaves, "metrics": dict(metrics or {})}
         self._pending = self._worker.submit(self._save, body, arrays, texts, needed)

@@ -237,7 +237,7 @@ def _update_rule(config: OptimizerConfig) -> optax.GradientTransformation:
         muon_weight_dimension_numbers=contrib.MuonDimensionNumbers(-2, -1),
         consistent_rms=0.2,  # makes updates as long as AdamW's: arXiv 2502.16982
     )
-    rules = {
+    rules: Any = {
         "hidden": optax.chain(muon, optax.scale(-1.0)),
         "other": optax.scale_by_adam(0.9, b2, eps, mu_dtype=mu_dtype),
     }

@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,8 +52,9 @@ def leaves(tree):
     return jax.tree.leaves(tree)
 
 
-def saved(folder, *steps, **options):
-    checkpoints = Checkpoints(folder, **({"keep_last": 9} | options))
+def saved(folder, *steps, **options: Any):
+    options = {"keep_last": 9} | options
+    checkpoints = Checkpoints(folder, **options)
     for step in steps:
         checkpoints.save(step, state(step), data={"position": step}, host={"s": 0.1})
     checkpoints.wait()

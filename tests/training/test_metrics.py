@@ -3,7 +3,7 @@
 import json
 import logging
 
-import numpy as np
+import jax.numpy as jnp
 import pytest
 
 from jaxalign.ops import Mean
@@ -70,8 +70,8 @@ def test_a_window_weighs_by_counts():
     totals, weights = [3.0, 8.0, 0.0], [1.0, 9.0, 0.0]
     window = Window()
     for total, weight in zip(totals, weights, strict=True):
-        mean = Mean(np.float32(total), np.float32(weight))
-        window.add({"loss": mean, "grad_norm": np.float32(total)})
+        mean = Mean(jnp.float32(total), jnp.float32(weight))
+        window.add({"loss": mean, "grad_norm": jnp.float32(total)})
     # As it goes through a checkpoint.
     window = Window(json.loads(json.dumps(window.sums)))
     assert window.take() == {"loss": sum(totals) / sum(weights), "grad_norm": 11 / 3}

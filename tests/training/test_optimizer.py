@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -136,7 +137,7 @@ def test_muon_makes_the_step_of_a_matrix_nearly_orthogonal():
         lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params
     )
     optimizer, _ = make_optimizer(OptimizerConfig(name="muon", learning_rate=0.1), 10)
-    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    updates: Any = optimizer.update(grads, optimizer.init(params), params)[0]
     values = np.linalg.svd(updates["layers"]["kernel"], compute_uv=False)
     assert values.shape == (3, 4)
     scale = 0.1 * 0.2 * math.sqrt(8)
