@@ -1,0 +1,40 @@
+"""The README's code runs as it stands, and its commands exist."""
+
+import pathlib
+import re
+
+from jaxalign.__main__ import COMMANDS
+
+README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_blocks_run_one_after_the_other(capsys):
+    names = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    first, log_2, last = capsys.readouterr().out.splitlines()
+    assert first.split()[1] == "0.1"  # beta * ((0.5 + 0) - (-0.5 + 0))
+    assert log_2.startswith("0.693147")
+    assert float(last.split()[0]) < 0.69
+
+
+def test_commands_exist():
+    used = set(re.findall(r"^jaxalign (\w+)", "\n".join(blocks("sh")), re.MULTILINE))
+    assert used == set(COMMANDS)
+
+
+def test_flags_exist():
+    import importlib
+
+    from jaxalign.recipes.command_line import field_names
+
+    for line in "\n".join(blocks("sh")).splitlines():
+        words = line.split("#")[0].split()
+        if words[:1] == ["jaxalign"]:
+            recipe = importlib.import_module(f"jaxalign.recipes.{words[1]}")
+            flags = {w[2:].replace("-", "_") for w in words if w.startswith("--")}
+            assert flags <= field_names(recipe.Config).keys()
