@@ -157,11 +157,11 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         """The same batches with per-target columns.
 
         Args:
-          **columns: for each name the values of every example id, `[m]` in the order of
-            `Layout.target_ids`, as `unpack_targets` returns them.
+          **columns: for each name the values of every example that is used, by id, `[m]`
+            in the order of `Layout.target_ids`, as `unpack_targets` returns them.
         """
         for name, values in columns.items():
-            for x in self.layouts:
+            for x in self.used():
                 if x.index not in values:
                     raise UserError(f"`{name}` has no values for example {x.index}.")
                 if len(values[x.index]) != len(x.target_ids):
@@ -185,11 +185,17 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         return digest.hexdigest()
 
     def one_epoch(self) -> "Batches":
-        """The same batches, going on or ending where each example was used once."""
+        """The same batches as far as the end of the first epoch, or of the run."""
         copy = object.__new__(Batches)
         copy.__dict__.update(self.__dict__)
-        copy._total = len(self.layouts)
+        copy._total = min(self._total, len(self.layouts))
         return copy
+
+    def used(self) -> list[Layout]:
+        """The layouts of every example that the run uses."""
+        if self._total >= len(self.layouts):
+            return self.layouts
+        return [x for step in range(len(self)) for x in self._update(step)]
 
     def examples_of(self, step: int) -> list[int]:
         """Positions in the list of examples of those in update `step`."""

@@ -88,14 +88,13 @@ def _cached(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
     def scored(batches: Batches | None, name: str) -> Batches | None:
         if batches is None:
             return None
-        examples = [x.index for x in batches.layouts]
         key = reference.fingerprint(
-            **run.fingerprints,
-            targets=[x.target_ids.tolist() for x in batches.layouts],
+            model=run.fingerprints["model"],
+            rows=batches.fingerprint,
             dtype=run.config.dtype,
         )
         file = folder / "cache" / f"ref_logps_{name}_{key}.npz"
-        logps = reference.load(file, examples)
+        logps = reference.load(file, [x.index for x in batches.used()])
         if logps is None:
             once = batches.one_epoch()
             steps = track(range(len(once)), f"reference log-probs, {name} rows")
