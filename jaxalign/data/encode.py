@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxalign.data.lengths import TooLongError
-from jaxalign.data.marks import Rendered
+from jaxalign.data.marks import UnmarkableError
 from jaxalign.data.records import (
     Completion,
     Content,
@@ -30,7 +30,7 @@ from jaxalign.data.records import (
 from jaxalign.data.sequences import Example, TokenSequence
 from jaxalign.data.templates import ChatTemplate
 from jaxalign.data.tokenizer import Tokenizer
-from jaxalign.data.trained import span_mask, with_eos
+from jaxalign.data.trained import last_turn_mask, span_mask, with_eos
 from jaxalign.errors import UserError
 
 LossOn = Literal["all", "completion", "assistant", "last_assistant"]
@@ -80,7 +80,8 @@ class Encoder:
         except RowError:
             raise
         except UserError as error:
-            raise RowError(where, str(error).rstrip("."), "") from error
+            what, _, fix = str(error).rstrip(".").partition(". ")
+            raise RowError(where, what, f"{fix or 'Mend the row'}.") from error
         return Example(
             index=index,
             sequences=tuple(self._checked(x, where) for x in encoded),
@@ -183,32 +184,44 @@ class Encoder:
         messages = [m.as_dict() for m in (*prompt, *answer)]
         loss_on = self.loss_on or ("completion" if prompt else "assistant")
         if loss_on == "all":
-            rendered = Rendered(template.render(messages, **options), ())
-        else:
+            text = template.render(messages, **options)
+            ids, _ = self._encode(text)
+            return _Encoded(ids, np.ones(len(ids), bool), text, self._cut(text))
+        alone = None
+        if prompt and loss_on == "completion":
+            turns = messages[: len(prompt)]
+            alone = template.render(turns, add_generation_prompt=True, **options)
+        try:
             rendered = template.render_marked(messages, **options)
-        text, spans, differs = rendered.text, list(rendered.spans), False
+        except UnmarkableError:
+            text = template.render(messages, **options)
+            if alone is None or len(answer) > 1 or not text.startswith(alone):
+                raise
+            return self._last_turn(text, len(alone))
+        text, spans = rendered.text, list(rendered.spans)
         if loss_on == "completion":
             spans = [x for x in spans if x.message >= len(prompt)]
-            if prompt and spans:
-                alone = template.render(
-                    [m.as_dict() for m in prompt], add_generation_prompt=True, **options
-                )
-                differs = not text.startswith(alone)
-                if not differs and spans[0].message == len(prompt):
-                    start = min(len(alone), spans[0].start)
-                    spans[0] = dataclasses.replace(spans[0], start=start)
         elif loss_on == "last_assistant":
             spans = spans[-1:]
+        differs = alone is not None and not text.startswith(alone)
+        if alone and not differs and spans and spans[0].message == len(prompt):
+            start = min(len(alone), spans[0].start)
+            spans[0] = dataclasses.replace(spans[0], start=start)
         ids, offsets = self._encode(text)
-        if loss_on == "all":
-            trained = np.ones(len(ids), bool)
-        else:
-            trained = span_mask(self.tokenizer, rendered, spans, ids, offsets)
+        trained = span_mask(self.tokenizer, rendered, spans, ids, offsets)
         ends = bool(spans) and spans[-1].message == len(messages) - 1
         # For templates that write no end of turn.
         if ends and not self._cut(text) and not text[spans[-1].end :].strip():
             ids, trained = with_eos(self.tokenizer, ids, trained)
         return _Encoded(ids, trained, text, self._cut(text), differs)
+
+    def _last_turn(self, text: str, cut: int) -> "_Encoded":
+        """Where the answer is one turn, it is all that follows the prompt."""
+        ids, offsets = self._encode(text)
+        trained = last_turn_mask(self.tokenizer, text, cut, ids, offsets)
+        if not self._cut(text):
+            ids, trained = with_eos(self.tokenizer, ids, trained)
+        return _Encoded(ids, trained, text, self._cut(text))
 
     def _checked(self, encoded: "_Encoded", where: str) -> TokenSequence:
         ids, trained = encoded.ids, np.array(encoded.trained, bool)

@@ -17,7 +17,8 @@ BLOCK_BEGIN, BLOCK_END = "\U0010fff0", "\U0010fff1"
 
 # Private-use plane 16: the even characters open message i, the odd ones close it.
 _FIRST_MARK = 0x100000
-MAX_MESSAGES = 30_000
+MAX_MESSAGES = 15_000
+_THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 MARK = re.compile("[\U00100000-\U0010ffff]")
 
 
@@ -65,9 +66,12 @@ def with_marks(
     for i, message in enumerate(messages):
         message = dict(message)
         if every_role or message.get("role") == "assistant":
-            for field in ("reasoning_content", "content"):
-                if field in message:
-                    message[field] = _mark_text(message[field], i, trimmed)
+            if "content" in message:
+                message["content"] = _mark_text(message["content"], i, trimmed)
+            for field in _THOUGHTS:
+                if isinstance(message.get(field), str):
+                    thought = _mark_text(message[field], i + MAX_MESSAGES, trimmed)
+                    message[field] = thought
         marked.append(message)
     return marked
 
@@ -101,22 +105,28 @@ def strip_marks(marked: str) -> tuple[str, list[tuple[int, int]]]:
     return "".join(pieces), marks
 
 
-def content_spans(marks: Sequence[tuple[int, int]], messages: int) -> list[Span] | None:
-    """Where the contents of `messages` messages stand, from the places of the marks.
+def content_spans(
+    marks: Sequence[tuple[int, int]], messages: Sequence[Mapping[str, Any]]
+) -> list[Span] | None:
+    """Where the contents of `messages` stand, from the places of the marks.
 
-    None if the template lost one end of a content.
+    None if that is not where all of the assistant's text is: the template lost one end
+    of a content, wrote down its thoughts, or wrote a tool call without a content.
     """
     places: dict[int, list[int]] = {}
     for place, mark in marks:
         places.setdefault(mark, []).append(place)
     spans = []
-    for i in range(messages):
+    for i, message in enumerate(messages):
         begins = places.get(_FIRST_MARK + 2 * i, [])
         ends = places.get(_FIRST_MARK + 2 * i + 1, [])
-        if len(begins) != len(ends):
+        thinks = _FIRST_MARK + 2 * (MAX_MESSAGES + i) in places
+        if thinks or len(begins) != len(ends):
             return None
         if begins:
             spans.append(Span(min(begins), max(ends), i))
+        elif message.get("role") == "assistant" and message.get("tool_calls"):
+            return None
     return spans
 
 

@@ -127,7 +127,7 @@ class ChatTemplate:
                 messages, every_role=bool(every_role), trimmed=bool(trimmed)
             )
             text, marks = strip_marks(self._render(marked, tools, False, kwargs))
-            spans = content_spans(marks, len(messages))
+            spans = content_spans(marks, messages)
             if text == plain and spans is not None:
                 return _split_by_role(text, spans, messages)
         raise UnmarkableError(

@@ -44,6 +44,34 @@ def span_mask(
     return trained
 
 
+def last_turn_mask(
+    tokenizer: Tokenizer, text: str, cut: int, ids: np.ndarray, offsets: np.ndarray
+) -> np.ndarray:
+    """True from character `cut`, where the last turn begins, to its stop token.
+
+    Args:
+      tokenizer: knows which ids are stop tokens.
+      text: the whole conversation, which ends with the turn.
+      cut: how many characters come before the turn.
+      ids: the tokens `[n]`.
+      offsets: the characters `[n, 2]` of each token.
+
+    Returns:
+      A mask `[n]`; without a stop token it goes on to the end.
+    """
+    trained = np.logical_or.accumulate(offsets[:, 1] > cut)
+    end = len(ids)
+    while end and (
+        int(ids[end - 1]) in tokenizer.stop_ids
+        or not text[offsets[end - 1, 0] : offsets[end - 1, 1]].strip()
+    ):
+        end -= 1
+    stops = [t for t in range(end, len(ids)) if int(ids[t]) in tokenizer.stop_ids]
+    if stops:
+        trained[stops[0] + 1 :] = False
+    return trained
+
+
 def _end_of_turn(tokenizer, text, ids, offsets, last: int, border: int) -> int:
     """The stop token behind token `last` and before the next turn's text, or `last`."""
     for t in range(last, len(ids)):

@@ -208,6 +208,26 @@ def test_what_the_template_adds_behind_the_header_is_trained(tmp_path):
     assert said == trained(tokenizer, quiet)
 
 
+def test_an_answer_of_one_turn_needs_no_marks(tmp_path):
+    """Thoughts and tool calls of the last turn, with a template without blocks."""
+    tokenizer = chatml(tmp_path, template=template_text("qwen.jinja"))
+    call = {"function": {"name": "now", "arguments": {}}}
+    thinks = Message("assistant", "Noon.", {"reasoning_content": "hm"})
+    calls = Message("assistant", "", {"tool_calls": [call]})
+    for answer, said in (
+        (thinks, "<think>\nhm\n</think>\n\nNoon."),
+        (
+            calls,
+            "<think>\n\n</think>\n\n<tool_call>\n"
+            '{"name": "now", "arguments": {}}\n</tool_call>',
+        ),
+    ):
+        record = Completion(prompt=(USER,), completion=(answer,))
+        assert trained(tokenizer, record) == [[said + END]]
+        with pytest.raises(RowError, match="generation blocks"):
+            Encoder(tokenizer)(Conversation(messages=(USER, answer)))
+
+
 def test_prompts_end_with_the_header(tokenizer):
     ids = Encoder(tokenizer).prompt(PromptOnly(prompt=(USER,)))
     assert tokenizer.decode(ids).endswith("Hi<|im_end|>\n<|im_start|>assistant\n")

@@ -157,13 +157,35 @@ def test_white_space_around_an_answer(name, answer):
     assert rendered.text[span.start : span.end] == kept
 
 
-def test_blocks_of_text_and_reasoning_are_marked():
+def test_contents_may_be_lists_of_parts():
     source = (
-        "{% for m in messages %}{{ m.reasoning_content }}|"
+        "{% for m in messages %}{{ m.role }}|"
         "{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"
     )
     parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
-    turn = {"role": "assistant", "reasoning_content": "hm", "content": parts}
+    turn = {"role": "assistant", "content": parts}
     rendered = ChatTemplate(source, "t").render_marked([turn])
     (span,) = rendered.spans
-    assert rendered.text[span.start : span.end] == "hm|one two"
+    assert rendered.text[span.start : span.end] == "one two"
+
+
+CALL = {"function": {"name": "now", "arguments": {}}}
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        {"role": "assistant", "content": "A", "reasoning_content": "hm"},
+    ],
+)
+def test_what_stands_outside_of_the_content_needs_generation_blocks(turn):
+    turns = [*TURNS[:2], turn]
+    with pytest.raises(UnmarkableError, match="generation blocks"):
+        builtin_template("qwen").render_marked(turns)
+    (span,) = builtin_template("qwen.training").render_marked(turns).spans
+    assert span.message == 2
+    # Thoughts that the template leaves out do no harm.
+    later = [*turns, *TURNS[1:]]
+    if "reasoning_content" in turn:
+        assert len(builtin_template("qwen").render_marked(later).spans) == 2
