@@ -157,8 +157,8 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         """The same batches with per-target columns.
 
         Args:
-          **columns: for each name the values of every example that is used, by id, `[m]`
-            in the order of `Layout.target_ids`, as `unpack_targets` returns them.
+          **columns: for each name the values of every example that is used, by id:
+            `[m]` in the order of `Layout.target_ids`, as `unpack_targets` returns them.
         """
         for name, values in columns.items():
             for x in self.used():

@@ -174,11 +174,12 @@ def test_columns_reach_the_targets_of_their_examples():
     assert filled.plan == batches.plan
 
 
-def test_one_epoch_of_any_run_holds_every_example_once():
-    for epochs in (0.3, 1.0, 4.0):
-        once = make(num_epochs=epochs).one_epoch()
-        seen = [i for batch in once for i in ids_of(batch)]
-        assert sorted(seen) == [100 + i for i in range(23)]
+def test_one_epoch_ends_with_the_first_epoch_or_the_run():
+    for epochs, count in ((0.3, 7), (1.0, 23), (4.0, 23)):
+        run = make(num_epochs=epochs)
+        seen = [i for batch in run.one_epoch() for i in ids_of(batch)]
+        assert sorted(seen) == sorted(100 + i for i in splitmix_order(23, 3, 0)[:count])
+        assert sorted(x.index for x in run.used()) == sorted(seen)
 
 
 def test_the_fingerprint_sees_prompts_and_targets_and_no_order():
