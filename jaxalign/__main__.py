@@ -29,11 +29,12 @@ def main(argv: list[str] | None = None) -> None:
     name, *rest = argv
     try:
         sys.exit(run(name, rest))
-    except UserError as error:
-        if "--debug" in rest:
+    except Exception as error:
+        code = 2 if isinstance(error, UserError) else getattr(error, "exit_code", None)
+        if code is None or "--debug" in rest:
             raise
         print(error, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(code)
 
 
 def run(name: str, argv: list[str]) -> int | None:
