@@ -189,12 +189,13 @@ def test_the_fingerprint_sees_prompts_and_targets_and_no_order():
     assert make(count=22).fingerprint != base
     examples = some_examples(23, 2)
     for place in (0, -1):
-        ids = examples[0].sequences[0].ids.copy()
-        ids[place] = 51
-        trained = examples[0].sequences[0].trained
-        sequences = (sequence(ids, trained), examples[0].sequences[1])
-        other = [dataclasses.replace(examples[0], sequences=sequences), *examples[1:]]
-        assert Batches(other, batch_size=5).fingerprint != base
+        changed = []
+        for x in examples[0].sequences:
+            ids = x.ids.copy()
+            ids[place] = 51
+            changed.append(sequence(ids, x.trained))
+        first = dataclasses.replace(examples[0], sequences=tuple(changed))
+        assert Batches([first, *examples[1:]], batch_size=5).fingerprint != base
 
 
 def test_columns_must_fit():
