@@ -83,8 +83,8 @@ def make_train_step(
         state = dataclasses.replace(
             state, step=state.step + 1, params=params, opt_state=opt_state
         )
-        once = jnp.ones((), jnp.float32)
-        skipped = Mean(1.0 - finite.astype(jnp.float32), once)
+        once = jnp.ones_like(norm)
+        skipped = Mean(1.0 - finite.astype(norm.dtype), once)
         own = {"grad_norm": Mean(norm, once), "skipped_steps": skipped}
         return state, _means(out) | own
 

@@ -1,0 +1,111 @@
+"""What the compiled training steps hold, read from the compiler's own text."""
+
+import functools
+import math
+import re
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from jaxalign.losses import dpo_loss
+from jaxalign.models import init_params
+from jaxalign.objectives import packed_preference_objective, packed_sft_objective
+from jaxalign.training import TrainState, make_train_step
+from tests.rows import Prompted, pair_batch, token_batch
+from tests.tiny import backbone_of, make_model
+
+# Primes, so that no other product of sizes can be taken for R * T * V or R * M * V.
+ROWS, LENGTH, TARGETS, VOCAB = 2 * 13, 37, 29, 211
+OPTIMIZER = optax.sgd(1.0)
+
+
+def batch_of(task, rows=ROWS):
+    examples = [[Prompted([1, 2], [[3, 4, 5], [6, 7]][: 1 + (task == "dpo")])]] * rows
+    if task == "sft":
+        return token_batch(examples, LENGTH, TARGETS)
+    return pair_batch(examples, LENGTH, TARGETS)
+
+
+def objective_of(task, model, chunk_size=64):
+    if task == "sft":
+        return packed_sft_objective(backbone_of(model), chunk_size=chunk_size)
+    return packed_preference_objective(
+        dpo_loss, backbone_of(model), chunk_size=chunk_size
+    )
+
+
+@functools.cache
+def compile_step(task, vocab_size=VOCAB, **options):
+    # Untied, so that the vocabulary is met nowhere but in the unembedding.
+    model = make_model(vocab_size, tie_embeddings=False)
+    batch = batch_of(task)
+
+    def start(key):
+        return TrainState.create(init_params(model, key), OPTIMIZER, key)
+
+    state = jax.eval_shape(start, jax.random.key(0))
+    step = make_train_step(objective_of(task, model), OPTIMIZER, **options)
+    return jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+
+
+def sizes_in(text: str) -> dict[int, str]:
+    """Number of elements of every array that the program names, with its shape."""
+    shapes = set(re.findall(r"\b(?:f16|bf16|f32|f64|s32|u32|pred)\[([\d,]+)\]", text))
+    return {math.prod(map(int, shape.split(","))): shape for shape in shapes}
+
+
+@pytest.mark.parametrize("task", ["sft", "dpo"])
+@pytest.mark.parametrize("num_microbatches", [1, 2])
+def test_no_array_holds_all_logits(task, num_microbatches):
+    compiled = compile_step(task, num_microbatches=num_microbatches)
+    sizes = sizes_in(compiled.as_text())
+    assert VOCAB * 16 in sizes, "the unembedding itself is found"
+    rows = ROWS // num_microbatches
+    for length in (LENGTH, TARGETS):
+        assert rows * length * VOCAB not in sizes
+    with_vocab = [n for n in sizes if n % VOCAB == 0]
+    assert max(with_vocab) < rows * TARGETS * VOCAB / 2
+
+
+def test_the_test_sees_whole_logits():
+    def whole(hidden, kernel):
+        return jax.nn.logsumexp(hidden @ kernel.T, axis=-1).sum()
+
+    shapes = (ROWS, TARGETS, 16), (VOCAB, 16)
+    arrays = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
+    text = jax.jit(jax.grad(whole)).lower(*arrays).compile().as_text()
+    assert ROWS * TARGETS * VOCAB in sizes_in(text)
+
+
+@pytest.mark.parametrize("task", ["sft", "dpo"])
+def test_temporary_memory_grows_less_than_the_vocabulary(task):
+    small, large = (
+        compile_step(task, v, num_microbatches=1).memory_analysis().temp_size_in_bytes
+        for v in (VOCAB, 8 * VOCAB)
+    )
+    assert large < 8 * small
+    # By two chunks of 64 logits and a gradient of the kernel, not by R * M of them.
+    assert large - small < 7 * VOCAB * 4 * ROWS * TARGETS / 2
+
+
+def test_a_step_compiles_once_for_each_number_of_rows():
+    model = make_model()
+    traces = []
+
+    def objective(params, batch, key):
+        traces.append(batch.inputs.shape)
+        return objective_of("sft", model)(params, batch, key)
+
+    start = jax.jit(functools.partial(init_params, model))
+    step = jax.jit(make_train_step(objective, OPTIMIZER))
+    state = TrainState.create(start(jax.random.key(0)), OPTIMIZER, jax.random.key(1))
+    rng = np.random.default_rng(0)
+    for n in range(50):
+        rows = (2, 4)[n % 2]
+        lengths = rng.integers(1, 20, size=rows)
+        examples = [[Prompted([1], [[2] * int(k)])] for k in lengths]
+        state, _ = step(state, token_batch(examples, 24, 20))
+    assert sorted(traces) == [(2, 24), (4, 24)]
+    assert step._cache_size() == 2
