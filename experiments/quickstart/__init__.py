@@ -1,0 +1,1 @@
+"""Facts, made-up answers and abstention, on a model small enough for a laptop."""

@@ -1,0 +1,64 @@
+"""A tiny transformer, and the three functions of it that the library asks for."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from experiments.quickstart.tokens import WIDTH
+from jaxalign.models import (
+    ModelConfig,
+    Rope,
+    Transformer,
+    apply_cached,
+    init_cache,
+    logits,
+    unembedding,
+)
+from jaxalign.objectives import Tokens, logits_stats
+from jaxalign.ops import TokenStats
+from jaxalign.rollout import Decoder
+
+LAYERS, HIDDEN, HEADS = 2, 64, 4
+
+
+class LanguageModel(NamedTuple):
+    """The same transformer in three roles; parameters are always an argument.
+
+    Attributes:
+      transformer: For `init_params`.
+      stats: `(params, Tokens) -> TokenStats`, what objectives are made of.
+      decoder: What the sampler takes.
+    """
+
+    transformer: Transformer
+    stats: Callable[[Any, Tokens], TokenStats]
+    decoder: Decoder
+
+
+def make_model(vocab_size: int) -> LanguageModel:
+    """Two Llama layers with rotary positions and tied embeddings."""
+    head_dim = HIDDEN // HEADS
+    config = ModelConfig(
+        family="llama",
+        vocab_size=vocab_size,
+        hidden_size=HIDDEN,
+        intermediate_size=3 * HIDDEN,
+        num_layers=LAYERS,
+        num_heads=HEADS,
+        num_kv_heads=HEADS,
+        head_dim=head_dim,
+        max_positions=2 * WIDTH,
+        windows=(None,) * LAYERS,
+        ropes=(Rope(),) * LAYERS,
+        rotary_dim=head_dim,
+        attention_scale=head_dim**-0.5,
+    )
+    model = Transformer(config)
+    decoder = Decoder(
+        init_cache=functools.partial(init_cache, config),
+        apply=functools.partial(apply_cached, model),
+        head=functools.partial(unembedding, model),
+        max_length=config.max_positions,
+    )
+    stats = logits_stats(functools.partial(logits, model))
+    return LanguageModel(model, stats, decoder)
