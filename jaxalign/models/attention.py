@@ -45,7 +45,7 @@ def visibility(positions, segment_ids=None, branch_ids=None) -> Visibility:
     return Visibility(positions, keys, codes, None if branch_ids is None else prompts)
 
 
-def _visible(rows: Visibility, window, start: int, stop: int) -> jax.Array:
+def visible(rows: Visibility, window, start: int, stop: int) -> jax.Array:
     """Keys 0 .. stop that queries start .. stop see: `[R or 1, queries, keys]`."""
     causal = np.arange(stop)[None] <= np.arange(start, stop)[:, None]
     seen = jnp.asarray(causal[None])
@@ -127,7 +127,7 @@ def _in_blocks(q, k, v, rows, window, block, *, scale, softcap) -> jax.Array:
 
     @functools.partial(jax.checkpoint, static_argnums=(5, 6), prevent_cse=False)
     def one_block(q, k, v, rows, window, start, stop):
-        seen = _visible(rows, window, start, stop)
+        seen = visible(rows, window, start, stop)
         return attend(q, k, v, seen, scale=scale, softcap=softcap)
 
     out = []

@@ -18,7 +18,7 @@ from jaxalign.models.config import ModelConfig
 from jaxalign.models.hf_write import config_json
 from jaxalign.models.names import Tensor, part_columns, present_tensors
 from jaxalign.models.safetensors_folder import SafetensorsFolder
-from jaxalign.models.weights import flat_paths
+from jaxalign.models.weights import flat_paths, param_shapes
 
 _MAX_SHARD_BYTES = 5 * 10**9
 _DTYPES = {"float32": "F32", "bfloat16": "BF16"}
@@ -66,6 +66,7 @@ def export_model(
 
     Raises:
       UserError: The folder has content, or the type is none of the two.
+      ValueError: The parameters do not belong to the config.
     """
     folder = pathlib.Path(folder)
     source = None if source is None else pathlib.Path(source)
@@ -78,6 +79,7 @@ def export_model(
         raise UserError(
             f"Weights are exported as float32 or bfloat16, not {dtype.name}."
         )
+    _check_params(config, params)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -96,6 +98,17 @@ def _source_dtype(source: pathlib.Path | None, config: ModelConfig) -> str:
     names = {v: k for k, v in _DTYPES.items()}
     kinds = {files.slices(n).get_dtype() for n in files.names}
     return names["BF16"] if kinds == {"BF16"} else names["F32"]
+
+
+def _check_params(config: ModelConfig, params) -> None:
+    wanted = {k: v.shape for k, v in flat_paths(param_shapes(config)).items()}
+    given = {k: v.shape for k, v in flat_paths(params).items()}
+    for path in sorted(wanted.keys() | given.keys()):
+        if wanted.get(path) != given.get(path):
+            raise ValueError(
+                f"`{path}` has shape {given.get(path)} in these parameters; the config "
+                f"asks for {wanted.get(path)}"
+            )
 
 
 def host_copy(leaf: jax.Array) -> np.ndarray:

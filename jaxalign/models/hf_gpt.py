@@ -14,8 +14,7 @@ from jaxalign.models.hf_keys import (
 
 def gpt_neox(f: Fields) -> dict[str, Any]:
     """GPT-NeoX and Pythia: LayerNorm, parallel residual, partly rotated heads."""
-    sizes = sizes_of(f)
-    sizes["num_kv_heads"] = sizes["num_heads"]
+    sizes = sizes_of(f, grouped=False)
     f.refuse("is_decoder", unless=(False,))
     bias = f.flag("attention_bias", True)
     return {

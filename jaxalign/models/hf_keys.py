@@ -18,14 +18,24 @@ _ACTIVATIONS = {
 MOST = {"width": 1 << 17, "layers": 1 << 10, "vocabulary": 1 << 22, "length": 1 << 30}
 
 
-def sizes_of(f: Fields, *, head_dim: int | None = None) -> dict[str, Any]:
-    """What all families but GPT-2 call by the same names."""
+def sizes_of(
+    f: Fields, *, head_dim: int | None = None, grouped: bool = True
+) -> dict[str, Any]:
+    """What all families but GPT-2 call by the same names.
+
+    Args:
+      f: The keys.
+      head_dim: Default width of a head; None: hidden_size / heads.
+      grouped: Whether `num_key_value_heads` is heeded.
+    """
     hidden = f.size("hidden_size", most=MOST["width"])
     heads = f.size("num_attention_heads", most=1 << 12)
     if f.get("head_dim", default=head_dim) is None and hidden % heads:
         raise f.wrong("num_attention_heads", f"it does not divide hidden_size {hidden}")
     width = f.size("head_dim", most=1 << 14, default=head_dim or hidden // heads)
-    kv_heads = f.size("num_key_value_heads", most=1 << 12, default=heads)
+    kv_heads = heads
+    if grouped:
+        kv_heads = f.size("num_key_value_heads", most=1 << 12, default=heads)
     if heads % kv_heads:
         raise f.wrong("num_key_value_heads", f"it must divide the {heads} heads")
     return {

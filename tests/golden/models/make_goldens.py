@@ -44,7 +44,12 @@ LLAMA3 = {
     "high_freq_factor": 3.0,
     "original_max_position_embeddings": 16,
 }
-YARN = {"factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 4.0}
+YARN = {
+    "factor": 4.0,
+    "original_max_position_embeddings": 32,
+    "beta_fast": 1.5,
+    "beta_slow": 0.25,
+}
 LOCAL_AND_GLOBAL = {
     "rope_parameters": {
         "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1000.0},
@@ -68,11 +73,11 @@ CASES = {
     ),
     "llama_linear": (hf.LlamaConfig, rope("linear", factor=3.0)),
     "llama_llama3": (hf.LlamaConfig, {"head_dim": 8, **rope("llama3", **LLAMA3)}),
-    "llama_yarn": (hf.LlamaConfig, {"head_dim": 8, **rope("yarn", **YARN)}),
+    "llama_yarn": (hf.LlamaConfig, {"head_dim": 16, **rope("yarn", **YARN)}),
     "llama_yarn_mscale": (
         hf.LlamaConfig,
         {
-            "head_dim": 8,
+            "head_dim": 16,
             **rope("yarn", mscale=0.7, mscale_all_dim=1.4, truncate=False, **YARN),
         },
     ),
@@ -120,7 +125,7 @@ CASES = {
     "gpt2": (hf.GPT2Config, {"n_embd": 16, "n_head": 4, "n_positions": 32}),
     "gpt_neox": (
         hf.GPTNeoXConfig,
-        {"intermediate_size": 32, **rope("default", partial_rotary_factor=0.5)},
+        {"num_attention_heads": 2, **rope("default", partial_rotary_factor=0.5)},
     ),
     "gpt_neox_sequential": (
         hf.GPTNeoXConfig,
@@ -218,10 +223,8 @@ def main() -> None:
         inputs = rng.integers(3, 64, (3, max(LENGTHS))).astype(np.int32)
         arrays = golden(model, inputs)
         np.savez_compressed(folder / "golden.npz", **arrays)
-        size = sum(p.stat().st_size for p in folder.iterdir())
-        print(
-            f"{name:22} {size / 1000:6.1f} kB, logits of std {arrays['alone'].std():.2f}"
-        )
+        size = sum(p.stat().st_size for p in folder.iterdir()) / 1000
+        print(f"{name:22} {size:6.1f} kB, logits of std {arrays['alone'].std():.2f}")
 
 
 if __name__ == "__main__":
