@@ -43,6 +43,8 @@ class DataConfig:
     """Largest share of bad or over-long rows that may be dropped."""
     chat_template: str | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
+    chat_template_kwargs: str | None = None
+    """Arguments of the template: `enable_thinking=false,date=2026-01-01`."""
     loss_on: Literal["all", "completion", "assistant", "last_assistant"] | None = None
     """Which tokens are trained; by default what the format suggests."""
     max_length: int = 1024

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -15,7 +16,7 @@ from jaxalign.data.preview import segments, stop_share, trained_tokens
 from jaxalign.data.reading import Account, detect_format, read_records
 from jaxalign.data.sequences import Example
 from jaxalign.data.sources import open_source
-from jaxalign.data.tokenizer import Tokenizer
+from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes.config import DataConfig
 
@@ -35,6 +36,30 @@ class Rows(NamedTuple):
     train: list[Example]
     held_out: list[Example]
     fingerprints: dict[str, str]
+
+
+def make_encoder(config: DataConfig, folder: Path, vocab_size: int) -> Encoder:
+    """The tokenizer and template of a model folder, with the settings for rows."""
+    tokenizer = load_tokenizer(folder, chat_template=config.chat_template)
+    arguments = template_arguments(config.chat_template_kwargs)
+    return Encoder(tokenizer, vocab_size, config.loss_on, template_kwargs=arguments)
+
+
+def template_arguments(text: str | None) -> dict[str, Any]:
+    """The values that `--chat-template-kwargs` names, read as YAML does.
+
+    >>> template_arguments("enable_thinking=false,depth=3,style=short")
+    {'enable_thinking': False, 'depth': 3, 'style': 'short'}
+    """
+    import yaml
+
+    pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
+    if not all(name.strip() and eq for name, eq, _ in pairs):
+        raise UserError(
+            f"--chat-template-kwargs {text!r} is not understood. Write names and "
+            "values: --chat-template-kwargs enable_thinking=false."
+        )
+    return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
 
 
 def read_rows(
@@ -79,7 +104,11 @@ def _read(config: DataConfig, path: str, task: Task, encoder: Encoder, console):
     )
     limits = LengthLimits(config.max_length, config.max_prompt_length, config.on_long)
     examples, report = encode_all(
-        records, encoder, limits=limits, on_bad_row=config.on_bad_row
+        records,
+        encoder,
+        limits=limits,
+        on_bad_row=config.on_bad_row,
+        max_dropped=config.max_dropped,
     )
     console.print(f"{path}: {form}: {account}")
     _tell(report, console)

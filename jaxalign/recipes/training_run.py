@@ -9,8 +9,7 @@ import jax
 from rich.console import Console
 
 from jaxalign.data.batches import Batches, BatchIterator
-from jaxalign.data.encode import Encoder
-from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
+from jaxalign.data.tokenizer import Tokenizer
 from jaxalign.models import export_model
 from jaxalign.objectives import Objective
 from jaxalign.recipes.config import TrainingConfig
@@ -18,7 +17,7 @@ from jaxalign.recipes.model_card import model_card
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.program import Program, mesh_program, pmap_program
 from jaxalign.recipes.reference import weights_digest
-from jaxalign.recipes.rows import Rows, Task, read_rows
+from jaxalign.recipes.rows import Rows, Task, make_encoder, read_rows
 from jaxalign.recipes.samples import Samples
 from jaxalign.training import (
     Checkpoints,
@@ -113,8 +112,8 @@ def open_run(config: TrainingConfig, task: Task) -> Run:
         parallel=config.parallel,
         mesh_sizes=dataclasses.asdict(config.mesh),
     )
-    tokenizer = load_tokenizer(policy.folder, chat_template=config.chat_template)
-    encoder = Encoder(tokenizer, policy.config.vocab_size, config.loss_on)
+    encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+    tokenizer = encoder.tokenizer
     rows = read_rows(config, task, encoder, config.seed, console)
     pmap = config.parallel == "pmap"
     program = pmap_program() if pmap else mesh_program(policy.mesh)

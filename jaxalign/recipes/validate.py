@@ -20,20 +20,18 @@ def main(config: Config) -> int:
     """Prints a report; returns 2 if a row is bad, else 0."""
     from rich.console import Console
 
-    from jaxalign.data.encode import Encoder
     from jaxalign.data.formats import parse_columns
     from jaxalign.data.lengths import LengthLimits, TooLongError, apply_limits
     from jaxalign.data.reading import Account, detect_format, read_records
     from jaxalign.data.records import RowError
     from jaxalign.data.sources import open_source
-    from jaxalign.data.tokenizer import load_tokenizer
     from jaxalign.models import read_config, resolve_model
-    from jaxalign.recipes.rows import show_example, tell_lengths
+    from jaxalign.recipes.rows import make_encoder, show_example, tell_lengths
 
     console = Console()
     folder = resolve_model(config.model)
-    tokenizer = load_tokenizer(folder, chat_template=config.chat_template)
-    encoder = Encoder(tokenizer, read_config(folder).vocab_size, config.loss_on)
+    encoder = make_encoder(config, folder, read_config(folder).vocab_size)
+    tokenizer = encoder.tokenizer
     source = open_source(config.data)
     rename = parse_columns(config.columns) if config.columns else None
     form = detect_format(
