@@ -6,9 +6,9 @@ without a word, and the logits of both agree to 1e-3 in float32.
     python experiments/interop/check_export.py export MODEL OUT   # needs jaxalign
     python experiments/interop/check_export.py compare OUT        # needs transformers
 
-The first loads MODEL, exports it to OUT and leaves our logits of fixed inputs beside it,
-in OUT.npz; the second, in whatever environment has torch and transformers, computes its
-own. SmolLM2-135M: 30 s each on two CPU cores. Expected: the last line says `agree`.
+The first loads MODEL, exports it to OUT and leaves our logits of fixed inputs beside
+it, in OUT.npz; the second, in whatever environment has torch and transformers, computes
+its own. SmolLM2-135M: 30 s each on two CPU cores. Expected: the last line says `agree`.
 """
 
 import pathlib
@@ -43,8 +43,10 @@ def export(model: pathlib.Path, out: pathlib.Path) -> None:
 
 
 def compare(out: pathlib.Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM
+    import torch  # pyright: ignore[reportMissingImports]
+    from transformers import (  # pyright: ignore[reportMissingImports]
+        AutoModelForCausalLM,
+    )
 
     model = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
     with np.load(f"{out}.npz", allow_pickle=False) as file:
