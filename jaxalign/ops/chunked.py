@@ -156,7 +156,18 @@ def _ids(z):
     return jax.lax.broadcasted_iota(jnp.int32, z.shape, z.ndim - 1)
 
 
-def _chunk_stats(head: _Head, hidden, kernel, tau, targets):
+def _mean_row(head: _Head, kernel):
+    """The kernel averaged over the vocabulary, `[D]`: gives mean logits cheaply."""
+    return jnp.mean(kernel[: head.vocab_size], axis=0, dtype=sum_dtype(kernel))
+
+
+def _mean_logits(head: _Head, hidden, mean_row, tau, z):
+    if head.softcap is None:
+        return jnp.einsum("rmd,d->rm", hidden.astype(z.dtype), mean_row) / tau
+    return jnp.sum(z, axis=-1, where=_ids(z) < head.vocab_size) / head.vocab_size
+
+
+def _chunk_stats(head: _Head, hidden, kernel, mean_row, tau, targets):
     """One chunk's statistics, and what its backward pass needs besides."""
     z = _logits(head, hidden, kernel, tau)
     top = jnp.max(z, axis=-1)
@@ -164,7 +175,7 @@ def _chunk_stats(head: _Head, hidden, kernel, tau, targets):
     weights = jnp.exp(z - top[..., None])
     partition = jnp.sum(weights, axis=-1)
     logz = top + jnp.log(partition)
-    mean = jnp.sum(z, axis=-1, where=_ids(z) < head.vocab_size) / head.vocab_size
+    mean = _mean_logits(head, hidden, mean_row, tau, z)
     entropy = None
     if head.entropy:
         entropy = logz - jnp.sum(weights * z, axis=-1) / partition
@@ -173,15 +184,15 @@ def _chunk_stats(head: _Head, hidden, kernel, tau, targets):
 
 
 def _chunk_grads(head: _Head, ct: TokenStats, stats, z, hidden, kernel, tau, targets):
-    """Cotangents of `hidden` and `kernel`, in float32, from those of the statistics."""
+    """Cotangents of `hidden` and `kernel.T`, in float32, from those of the statistics.
+
+    Asked for `[V, D]`, XLA on CPUs would first write out the transpose of `dz`.
+    """
     log_p = z - stats.logz[..., None]
     slope = ct.logz - ct.logps - ct.mean_logps
-    if head.entropy:
-        slope = slope[..., None] - ct.entropy[..., None] * (
-            log_p + stats.entropy[..., None]
-        )
-    else:
-        slope = slope[..., None]
+    slope = slope[..., None]
+    if ct.entropy is not None:
+        slope = slope - ct.entropy[..., None] * (log_p + stats.entropy[..., None])
     ids = _ids(z)
     dz = jnp.exp(log_p) * slope + (ct.mean_logps / head.vocab_size)[..., None]
     dz = dz + jnp.where(ids == targets[..., None], ct.logps[..., None], 0.0)
@@ -192,24 +203,24 @@ def _chunk_grads(head: _Head, ct: TokenStats, stats, z, hidden, kernel, tau, tar
     dtype = dz.dtype
     dz = (dz / tau).astype(hidden.dtype)
     d_hidden = jnp.einsum("rmv,vd->rmd", dz, kernel, preferred_element_type=dtype)
-    d_kernel = jnp.einsum("rmv,rmd->vd", dz, hidden, preferred_element_type=dtype)
+    d_kernel = jnp.einsum("rmd,rmv->dv", hidden, dz, preferred_element_type=dtype)
     return d_hidden, d_kernel
 
 
 def _zero_kernel(hidden, kernel):
-    """Zeros to sum gradients in, varying over the mapped axes as `hidden` does."""
+    """`[D, V]` zeros to sum gradients in, varying over mapped axes as `hidden` does."""
     # Built from both arrays: under shard_map that makes the type of a sum of theirs.
     dtype = sum_dtype(hidden)
     sample = jnp.where(False, hidden[0, 0, 0].astype(dtype), 0.0)
-    return jnp.zeros_like(kernel, dtype) + sample
+    return jnp.zeros(kernel.shape[::-1], dtype) + sample
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _stats(head: _Head, hidden, kernel, tau, targets):
-    cast = kernel.astype(hidden.dtype)
+    cast, mean_row = kernel.astype(hidden.dtype), _mean_row(head, kernel)
 
     def body(_, chunk):
-        return None, _chunk_stats(head, chunk[0], cast, tau, chunk[1])[0]
+        return None, _chunk_stats(head, chunk[0], cast, mean_row, tau, chunk[1])[0]
 
     stats = jax.lax.scan(body, None, _chunks(head, hidden, targets))[1]
     return _join(stats, targets.shape[1])
@@ -221,18 +232,18 @@ def _stats_forward(head, hidden, kernel, tau, targets):
 
 def _stats_backward(head, residuals, ct):
     hidden, kernel, tau, targets = residuals
-    cast = kernel.astype(hidden.dtype)
+    cast, mean_row = kernel.astype(hidden.dtype), _mean_row(head, kernel)
     ct = ct._replace(correct=jnp.zeros_like(targets))
 
     def body(total, chunk):
         h, t, ct = chunk
-        stats, z = _chunk_stats(head, h, cast, tau, t)
+        stats, z = _chunk_stats(head, h, cast, mean_row, tau, t)
         dh, dk = _chunk_grads(head, ct, stats, z, h, cast, tau, t)
         return total + dk, dh.astype(h.dtype)
 
     chunks = _chunks(head, hidden, targets, ct)
     dk, dh = jax.lax.scan(body, _zero_kernel(hidden, kernel), chunks)
-    return _join(dh, targets.shape[1]), dk.astype(kernel.dtype), None, None
+    return _join(dh, targets.shape[1]), dk.T.astype(kernel.dtype), None, None
 
 
 _stats.defvjp(_stats_forward, _stats_backward)
@@ -240,22 +251,22 @@ _stats.defvjp(_stats_forward, _stats_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _loss(loss_fn, head: _Head, hidden, kernel, tau, per_token):
-    cast = kernel.astype(hidden.dtype)
+    cast, mean_row = kernel.astype(hidden.dtype), _mean_row(head, kernel)
 
     def one(chunk):
         h, targets, *rest = chunk
-        return loss_fn(_chunk_stats(head, h, cast, tau, targets)[0], *rest)
+        return loss_fn(_chunk_stats(head, h, cast, mean_row, tau, targets)[0], *rest)
 
     outs = jax.lax.map(one, _chunks(head, hidden, *per_token))
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), outs)
 
 
 def _loss_forward(loss_fn, head, hidden, kernel, tau, per_token):
-    cast = kernel.astype(hidden.dtype)
+    cast, mean_row = kernel.astype(hidden.dtype), _mean_row(head, kernel)
 
     def body(total, chunk):
         h, targets, *rest = chunk
-        stats, z = _chunk_stats(head, h, cast, tau, targets)
+        stats, z = _chunk_stats(head, h, cast, mean_row, tau, targets)
 
         def loss_total(floats):
             out = loss_fn(stats._replace(**floats), *rest)
@@ -271,7 +282,7 @@ def _loss_forward(loss_fn, head, hidden, kernel, tau, per_token):
     chunks = _chunks(head, hidden, *per_token)
     dk, (dh, outs) = jax.lax.scan(body, _zero_kernel(hidden, kernel), chunks)
     out = jax.tree.map(lambda x: jnp.sum(x, axis=0), outs)
-    return out, (_join(dh, hidden.shape[1]), dk.astype(kernel.dtype))
+    return out, (_join(dh, hidden.shape[1]), dk.T.astype(kernel.dtype))
 
 
 def _loss_backward(loss_fn, head, residuals, ct):
