@@ -9,6 +9,7 @@ import jax
 from rich.console import Console
 
 from jaxalign.data.batches import Batches, BatchIterator
+from jaxalign.data.pack import pad_fraction
 from jaxalign.data.tokenizer import Tokenizer
 from jaxalign.models import export_model
 from jaxalign.objectives import Objective
@@ -228,6 +229,7 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
             evaluate=_evaluate(run, plan, objective, place, stop),
             after_evaluation=draw,
             learning_rate=schedule,
+            host_metrics=lambda x: {"data/pad_fraction": pad_fraction(x)},
             steps_per_epoch=len(run.rows.train) / c.batch_size,
             save_steps=c.save_steps,
             eval_steps=c.eval_steps,

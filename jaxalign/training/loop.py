@@ -61,6 +61,7 @@ def train(
     after_evaluation: Callable[[int], None] | None = None,
     learning_rate: Schedule | None = None,
     num_tokens: Callable[[Batch], int] = count_tokens,
+    host_metrics: Callable[[Batch], Mapping[str, float]] = lambda batch: {},
     steps_per_epoch: float | None = None,
     save_steps: int = 100,
     eval_steps: int = 100,
@@ -95,6 +96,7 @@ def train(
       after_evaluation: Called with the step, after the lines were written: for plots.
       learning_rate: Schedule that the optimizer follows, to log the rate used.
       num_tokens: From a host batch to how many tokens it trains on.
+      host_metrics: From a host batch to further metrics of its step.
       steps_per_epoch: Batches in a pass over the data, to log `epoch`.
       save_steps: Steps between checkpoints.
       eval_steps: Steps between evaluations.
@@ -141,7 +143,7 @@ def train(
                 batch = stream.get(stop)
             if batch is None:
                 break
-            run.advance(step_fn, place, batch, num_tokens(batch))
+            run.advance(step_fn, place, batch, num_tokens(batch), host_metrics(batch))
             last = run.step == num_steps
             run.eval_due = last or run.step % eval_steps == 0
             run.evaluate_if_due()
@@ -184,7 +186,7 @@ class _Run:
             with self._clock.phase("save"):
                 self.checkpoints.wait()
 
-    def advance(self, step_fn, place, batch: Batch, tokens: int) -> None:
+    def advance(self, step_fn, place, batch: Batch, tokens: int, more) -> None:
         """Dispatches one step, and reads the metrics of the one before."""
         batch = chaos.spoiled("batch", self.step + 1, batch)
         with self._clock.phase(self._record.phase_of(batch)):
@@ -193,7 +195,7 @@ class _Run:
             self.state, metrics = step_fn(self.state, place(batch))
         self.step += 1
         chaos.at("step", self.step)
-        self._record.step(self.step, metrics, batch, tokens)
+        self._record.step(self.step, {**metrics, **more}, batch, tokens)
 
     def evaluate_if_due(self) -> None:
         """Evaluates, unless that is not due or the run is asked to stop."""
