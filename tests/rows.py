@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxalign.losses import Pair
@@ -63,7 +64,8 @@ def token_batch(rows: list[list[Prompted]], length: int, targets: int) -> TokenB
                     ids[r, m], at[r, m], mask[r, m] = slot.target, t, True
                     m += 1
                 t += 1
-    return TokenBatch(inputs, positions, segments, branches, ids, at, mask)
+    leaves = inputs, positions, segments, branches, ids, at, mask
+    return TokenBatch(*map(jnp.asarray, leaves))
 
 
 def pair_batch(
@@ -80,10 +82,11 @@ def pair_batch(
                 lengths[side, r, p] = len(example.responses[side])
                 m += len(example.responses[side])
     batch = token_batch(rows, length, targets)
-    ref_logps = np.zeros(batch.target_ids.shape, np.float32)
+    ref_logps = jnp.zeros(batch.target_ids.shape)
     if ref is not None:
-        ref_logps = np.where(batch.target_mask, ref[batch.target_ids], 0.0)
-    return PairBatch(batch, Pair(*starts), Pair(*lengths), ref_logps)
+        ref_logps = jnp.where(batch.target_mask, ref[np.asarray(batch.target_ids)], 0)
+    where = [Pair(*map(jnp.asarray, x)) for x in (starts, lengths)]
+    return PairBatch(batch, where[0], where[1], ref_logps)
 
 
 def plain_tokens(examples: list[Prompted], side: int, length: int) -> Tokens:
@@ -95,10 +98,10 @@ def plain_tokens(examples: list[Prompted], side: int, length: int) -> Tokens:
         for t in range(len(whole) - 1):
             inputs[r, t], targets[r, t] = whole[t], whole[t + 1]
             mask[r, t] = t + 1 >= len(prompt)
-    return Tokens(inputs, targets, mask)
+    return Tokens(*map(jnp.asarray, (inputs, targets, mask)))
 
 
 def plain_pairs(examples, length: int, ref: np.ndarray) -> PreferenceBatch:
     """One response per row, the reference as in `pair_batch`."""
     tokens = Pair(*(plain_tokens(examples, side, length) for side in (0, 1)))
-    return PreferenceBatch(tokens, Pair(*(ref[x.targets] for x in tokens)))
+    return PreferenceBatch(tokens, Pair(*(jnp.asarray(ref)[x.targets] for x in tokens)))

@@ -4,8 +4,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
-
 from jaxalign.losses import LossOutput, Pair, dpo_loss
 from jaxalign.objectives.batches import PairBatch, PreferenceBatch, Tokens
 from jaxalign.objectives.stats import Backbone, packed_stats
@@ -32,8 +30,10 @@ def preference_objective(
 
     def objective(params, batch: PreferenceBatch, key) -> LossOutput:
         del key
-        stats = Pair(*(stats_fn(params, tokens) for tokens in batch.tokens))
-        return _preference(loss_fn, batch, stats, hyperparameters)
+        stats = [stats_fn(params, tokens) for tokens in batch.tokens]
+        logps = Pair(*(x.logps for x in stats))
+        mean_logits = Pair(*(x.mean_logps + x.logz for x in stats))
+        return _preference(loss_fn, batch, logps, mean_logits, hyperparameters)
 
     return objective
 
@@ -60,11 +60,12 @@ def packed_preference_objective(
 
     def objective(params, batch: PairBatch, key) -> LossOutput:
         del key
-        by_side = [batch.by_response(x) for x in stats_fn(params, batch.rows)[:3]]
-        stats = Pair(
-            *(TokenStats(*xs, jnp.zeros(()), None) for xs in zip(*by_side, strict=True))
+        packed = stats_fn(params, batch.rows)
+        logps, mean_logits = (
+            batch.by_response(x)
+            for x in (packed.logps, packed.mean_logps + packed.logz)
         )
-        return _preference(loss_fn, batch, stats, hyperparameters)
+        return _preference(loss_fn, batch, logps, mean_logits, hyperparameters)
 
     return objective
 
@@ -83,12 +84,11 @@ def takes_ref(loss_fn: Callable[..., LossOutput]) -> bool:
     return "ref" in inspect.signature(loss_fn).parameters
 
 
-def _preference(loss_fn, batch, stats: Pair[TokenStats], hyperparameters):
-    policy = Pair(*(s.logps for s in stats))
+def _preference(loss_fn, batch, logps: Pair, mean_logits: Pair, hyperparameters):
     ref = (batch.ref_logps,) if takes_ref(loss_fn) else ()
-    out = loss_fn(policy, *ref, batch.mask, **hyperparameters)
+    out = loss_fn(logps, *ref, batch.mask, **hyperparameters)
     metrics = {
-        f"logits/{side}": Mean.of(s.mean_logps + s.logz, where=mask)
-        for side, s, mask in zip(Pair._fields, stats, batch.mask, strict=True)
+        f"logits/{side}": Mean.of(x, where=mask)
+        for side, x, mask in zip(Pair._fields, mean_logits, batch.mask, strict=True)
     }
     return LossOutput(out.loss, {**out.metrics, **metrics})

@@ -12,7 +12,7 @@ from tests.losses.losses_under_test import CASES
 from tests.ways import WAYS
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES)
+@pytest.fixture(params=CASES.values(), ids=list(CASES))
 def case(request):
     return request.param
 

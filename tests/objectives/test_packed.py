@@ -4,6 +4,7 @@ import functools
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -106,12 +107,13 @@ def test_pair_batch_hands_out_target_slots_by_response():
     examples = random_examples(rng, 4, V, responses=2)
     batch = pair_batch([examples[:3], [], examples[3:]], 60, 40)
     values = rng.normal(size=(3, 40)).astype(np.float32)
-    batch = batch._replace(target_ref_logps=values)
-    by_response, mask = batch.by_response(values), batch.mask
+    batch = batch._replace(target_ref_logps=jnp.asarray(values))
+    by_response, mask = batch.by_response(jnp.asarray(values)), batch.mask
     chex.assert_trees_all_equal(batch.ref_logps, by_response)
     for side in (0, 1):
         assert by_response[side].shape == mask[side].shape == (3, 3, 40)
-        expected = loops_by_response(values, batch.start[side], batch.length[side])
+        where = map(np.asarray, (batch.start[side], batch.length[side]))
+        expected = loops_by_response(values, *where)
         for r, row in enumerate(expected):
             for p, response in enumerate(row):
                 np.testing.assert_array_equal(mask[side][r, p].sum(), len(response))

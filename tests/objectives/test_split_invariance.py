@@ -35,7 +35,6 @@ from tests.rows import (
 from tests.ways import MESH
 
 V, D, LENGTH = 13, 6, 12
-SFT = {"label_smoothing": 0.1, "z_loss": 0.01}
 NOTHING = Prompted([1], [[], []])
 
 
@@ -69,9 +68,9 @@ def sft_cases(rng):
     examples = random_examples(rng, 7, V, responses=1)
     plain = plain_tokens([*examples, Prompted([1], [[]])], 0, LENGTH)
     packed = token_batch(packed_rows(examples), 3 * LENGTH, 24)
-    objective = sft_objective(logits_stats(apply_fn), **SFT)
+    objective = sft_objective(logits_stats(apply_fn), label_smoothing=0.1, z_loss=0.01)
     return (objective, plain), (
-        packed_sft_objective(BACKBONE, chunk_size=40, **SFT),
+        packed_sft_objective(BACKBONE, chunk_size=40, label_smoothing=0.1, z_loss=0.01),
         packed,
     )
 
@@ -95,7 +94,8 @@ def values(metrics):
     return {name: mean.value for name, mean in metrics.items()}
 
 
-def update(objective, batch, params, *, devices=False, **parts):
+def update(case, params, *, devices=False, **parts):
+    objective, batch = case
     state = TrainState.create(params, optax.sgd(1.0), jax.random.key(0))
     if devices:
         state = jax.device_put(state, NamedSharding(MESH, P()))
@@ -105,7 +105,8 @@ def update(objective, batch, params, *, devices=False, **parts):
     return jax.tree.map(np.asarray, (state.params, values(metrics)))
 
 
-def by_shard_map(objective, batch, params):
+def by_shard_map(case, params):
+    objective, batch = case
     state = TrainState.create(params, optax.sgd(1.0), jax.random.key(0))
     step = make_train_step(objective, optax.sgd(1.0), axis_name="data")
     mapped = jax.shard_map(
@@ -121,14 +122,14 @@ def test_one_update_however_the_batch_is_split_or_packed(cases):
         rng = np.random.default_rng(0)
         params = make_params(rng)
         plain, packed = cases(rng)
-        expected = update(*plain, params)
+        expected = update(plain, params)
         assert np.isfinite(expected[1]["loss"])
         others = {
-            "8 microbatches": update(*plain, params, num_microbatches=8),
-            "packed": update(*packed, params),
-            "packed, 4 microbatches": update(*packed, params, num_microbatches=4),
-            "packed, 8 devices": update(*packed, params, devices=True),
-            "packed, shard_map": by_shard_map(*packed, params),
+            "8 microbatches": update(plain, params, num_microbatches=8),
+            "packed": update(packed, params),
+            "packed, 4 microbatches": update(packed, params, num_microbatches=4),
+            "packed, 8 devices": update(packed, params, devices=True),
+            "packed, shard_map": by_shard_map(packed, params),
         }
         for name, got in others.items():
             assert got[1].keys() == expected[1].keys(), name
@@ -143,6 +144,6 @@ def test_a_batch_of_padding_alone_changes_nothing(cases):
     params = jax.tree.map(lambda x: x.astype(jnp.float32), make_params(rng))
     (objective, batch) = cases(rng)[1]
     empty = jax.tree.map(np.zeros_like, batch)
-    new, metrics = update(objective, empty, params)
+    new, metrics = update((objective, empty), params)
     chex.assert_trees_all_equal(new, jax.tree.map(np.asarray, params))
     assert metrics["loss"] == metrics["skipped_steps"] == 0

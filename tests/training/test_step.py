@@ -41,7 +41,8 @@ def setup(rows=16, optimizer=OPTIMIZER, dtype=jnp.float32):
     tokens = rng.integers(0, 11, size=(rows, 8)).astype(np.int32)
     lengths = rng.integers(1, 8, size=(rows, 1))
     lengths[:2] = 0
-    batch = Tokens(tokens[:, :-1], tokens[:, 1:], np.arange(7) < lengths)
+    leaves = tokens[:, :-1], tokens[:, 1:], np.arange(7) < lengths
+    batch = Tokens(*map(jnp.asarray, leaves))
     params = {"table": jnp.asarray(rng.normal(size=(11, 11)), dtype)}
     return TrainState.create(params, optimizer, jax.random.key(0)), batch
 
@@ -196,6 +197,7 @@ def test_donation_takes():
     state, batch = setup(optimizer=MOMENTUM)
     step = jax.jit(make_train_step(OBJECTIVE, MOMENTUM), donate_argnums=0)
     memory = step.lower(state, batch).compile().memory_analysis()
+    assert memory
     assert memory.alias_size_in_bytes >= 2 * 4 * 11 * 11
     step(state, batch)
     with pytest.raises(RuntimeError, match="deleted"):
