@@ -132,7 +132,7 @@ def test_a_llama_from_nothing_gets_a_config(tmp_path):
         windows=(None, None),
         ropes=(Rope(theta=500.0),) * 2,
     )
-    params = init_params(Transformer(config), jax.random.key(0))
+    params = jax.jit(lambda k: init_params(Transformer(config), k))(jax.random.key(0))
     out = export_model(tmp_path / "out", config, params)
     assert read_config(out) == config
     again = load_params(out, config)
