@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from jaxalign.data.row_shapes import (
     buckets,
     choose_row_counts,
     choose_row_shape,
-    reach,
+    round_rows,
 )
 from jaxalign.data.sequences import Example
 from jaxalign.errors import UserError
@@ -56,11 +56,18 @@ class BatchPlan:
       row_counts: the numbers of rows that occur; a step compiles for each shape and
         each of them.
       row_multiple: what they are multiples of.
+      at_a_time: rows of a microbatch at most, over all devices; None: all.
     """
 
     shapes: tuple[RowShape, ...]
     row_counts: tuple[int, ...]
     row_multiple: int
+    at_a_time: int | None = None
+
+    def rows_for(self, count: int) -> int:
+        """The number of rows in which `count` of them are computed."""
+        listed = (x for x in self.row_counts if x >= count)
+        return next(listed, round_rows(count, self.row_multiple, self.at_a_time))
 
 
 class Batches(Sequence[dict[str, np.ndarray]]):
@@ -82,6 +89,7 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         packing: bool = True,
         share_prompt: bool = True,
         row_multiple: int = 1,
+        rows_at_a_time: Callable[[int], int] | None = None,
         row_length: int | None = None,
         row_targets: int | None = None,
         process_index: int = 0,
@@ -97,8 +105,10 @@ class Batches(Sequence[dict[str, np.ndarray]]):
           shuffle: False keeps the order given.
           packing: several examples in a row; else one, padded to a bucket.
           share_prompt: hold the prompt of several answers once.
-          row_multiple: numbers of rows are multiples of it: devices times the rows of
-            a microbatch on one device.
+          row_multiple: numbers of rows are multiples of it: the devices.
+          rows_at_a_time: from the tokens in a row to how many rows make a microbatch
+            at most, over all devices, a multiple of `row_multiple`. Numbers of rows
+            then split into equal microbatches.
           row_length: tokens in a row (T), else chosen from the lengths.
           row_targets: targets in a row (M), else chosen from the lengths.
           process_index: this host's number; it gets its share of each batch's rows.
@@ -127,6 +137,7 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         self._process = process_index, process_count
         self._columns: dict[str, Mapping[int, np.ndarray]] = {}
         self._order = functools.lru_cache(maxsize=2)(self._order_of_epoch)
+        self._rows_at_a_time = rows_at_a_time or (lambda tokens: 0)
         self.plan = self._make_plan(row_multiple, row_length, row_targets)
 
     def __len__(self) -> int:
@@ -139,7 +150,6 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         if not 0 <= step < len(self):
             raise IndexError(f"step {step} of {len(self)}")
         layouts = [self._with_columns(x) for x in self._update(step)]
-        multiple = self.plan.row_multiple
         if self.packing:
             shape = self.plan.shapes[0]
             rows = pack(layouts, shape)
@@ -147,7 +157,7 @@ class Batches(Sequence[dict[str, np.ndarray]]):
             rows = [[i] for i in range(len(layouts))]
             longest = max(len(x.inputs) for x in layouts)
             shape = next(x for x in self.plan.shapes if x.tokens >= longest)
-        count = reach(len(rows), self.plan.row_counts, row_multiple=multiple)
+        count = self.plan.rows_for(len(rows))
         batch = fill(layouts, rows, shape, count)
         index, processes = self._process
         here = slice(index * count // processes, (index + 1) * count // processes)
@@ -218,22 +228,26 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         return dataclasses.replace(layout, columns=columns)
 
     def _make_plan(self, row_multiple, tokens, targets) -> BatchPlan:
-        if not self.packing:
-            rows = -(-min(self.batch_size, self._total) // row_multiple) * row_multiple
-            return BatchPlan(self._buckets(), (rows,), row_multiple)
         steps = range(len(self))
-        some = steps[:: max(1, self._total // _TRIAL_EXAMPLES)]
-        shape = choose_row_shape(
-            [self._update(i) for i in some],
-            self.layouts,
-            row_multiple=row_multiple,
-            tokens=tokens,
-            targets=targets,
+        if self.packing:
+            some = steps[:: max(1, self._total // _TRIAL_EXAMPLES)]
+            shape = choose_row_shape(
+                [self._update(i) for i in some],
+                self.layouts,
+                row_multiple=row_multiple,
+                tokens=tokens,
+                targets=targets,
+            )
+            more = steps[:: max(1, self._total // _COUNTED_EXAMPLES)]
+            counts = [len(pack(self._update(i), shape)) for i in more]
+            shapes = (shape,)
+        else:
+            shapes, counts = self._buckets(), [min(self.batch_size, self._total)]
+        at_a_time = self._rows_at_a_time(shapes[-1].tokens) or None
+        row_counts = choose_row_counts(
+            counts, row_multiple=row_multiple, at_a_time=at_a_time
         )
-        more = steps[:: max(1, self._total // _COUNTED_EXAMPLES)]
-        counts = [len(pack(self._update(i), shape)) for i in more]
-        row_counts = choose_row_counts(counts, row_multiple=row_multiple)
-        return BatchPlan((shape,), row_counts, row_multiple)
+        return BatchPlan(shapes, row_counts, row_multiple, at_a_time)
 
     def _buckets(self) -> tuple[RowShape, ...]:
         """Each bucket has room for the targets of every example that it can hold."""

@@ -61,14 +61,18 @@ def choose_row_shape(
 
 
 def choose_row_counts(
-    counts: Sequence[int], *, row_multiple: int = 1, most: int = 3
+    counts: Sequence[int],
+    *,
+    row_multiple: int = 1,
+    at_a_time: int | None = None,
+    most: int = 3,
 ) -> tuple[int, ...]:
     """At most `most` numbers of rows, such that few rows are added to reach one.
 
     >>> choose_row_counts([9, 9, 10, 15, 16, 16], most=2)
     (10, 16)
     """
-    rounded = [_round_up(x, row_multiple) for x in counts]
+    rounded = [round_rows(x, row_multiple, at_a_time) for x in counts]
     values, weights = np.unique(rounded, return_counts=True)
     if len(values) > 24:
         values = values[np.linspace(0, len(values) - 1, 24).astype(int)]
@@ -87,9 +91,20 @@ def choose_row_counts(
     return min(options, key=lambda x: (added(x), len(x)))
 
 
-def reach(count: int, counts: Sequence[int], *, row_multiple: int = 1) -> int:
-    """The smallest of `counts` not below `count`, else the next multiple."""
-    return next((x for x in counts if x >= count), _round_up(count, row_multiple))
+def round_rows(count: int, multiple: int, at_a_time: int | None = None) -> int:
+    """The fewest rows, `count` at least, that split into equal microbatches.
+
+    Args:
+      count: Rows that hold something.
+      multiple: Over how many devices the rows of a microbatch are split.
+      at_a_time: Most rows of a microbatch, a multiple of `multiple`; None: one
+        microbatch holds all.
+
+    >>> round_rows(7, 1, at_a_time=10), round_rows(15, 1, at_a_time=10)
+    (7, 16)
+    """
+    parts = -(-count // at_a_time) if at_a_time else 1
+    return _round_up(count, parts * multiple)
 
 
 def buckets(

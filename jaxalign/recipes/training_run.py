@@ -132,6 +132,10 @@ def plan_batches(run: Run) -> Plan:
     epochs = c.num_train_epochs
     if c.max_steps is not None:
         epochs = c.max_steps * c.batch_size / len(run.rows.train)
+
+    def at_a_time(tokens: int) -> int:
+        return devices * (c.microbatch_size or max(1, MICROBATCH_TOKENS // tokens))
+
     common: dict[str, Any] = {
         "batch_size": c.batch_size,
         "packing": c.packing,
@@ -142,13 +146,13 @@ def plan_batches(run: Run) -> Plan:
         seed=c.seed,
         num_epochs=epochs,
         row_length=c.row_length,
+        rows_at_a_time=at_a_time,
         **common,
     )
     held_out = None
     if run.rows.held_out:
         held_out = Batches(run.rows.held_out, shuffle=False, **common)
-    longest = max(shape.tokens for shape in batches.plan.shapes)
-    rows = c.microbatch_size or max(1, MICROBATCH_TOKENS // longest)
+    rows = at_a_time(batches.plan.shapes[-1].tokens) // devices
     return Plan(batches, held_out, lambda batch: batch, rows)
 
 
