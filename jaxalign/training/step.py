@@ -71,15 +71,22 @@ def make_train_step(
         if axis_name is not None:
             grads, out = jax.lax.psum((grads, out), axis_name)
         weight = jnp.maximum(out.loss.weight, 1.0)
-        grads = jax.tree.map(lambda g: _wide(g) / weight.astype(_wide(g).dtype), grads)
-        norm = optax.tree.norm(grads)
-        grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
+        norm = optax.tree.norm(jax.tree.map(_wide, grads)) / weight
+
+        def update(params, opt_state):
+            mean = jax.tree.map(
+                lambda g, p: (_wide(g) / weight.astype(_wide(g).dtype)).astype(p.dtype),
+                grads,
+                params,
+            )
+            updates, opt_state = optimizer.update(mean, opt_state, params)
+            return optax.apply_updates(params, updates), opt_state
 
         finite = jnp.isfinite(out.loss.total) & jnp.isfinite(norm)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        new = optax.apply_updates(state.params, updates), opt_state
-        old = state.params, state.opt_state
-        params, opt_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+        # Branches, not a select over all leaves, for which XLA copies the old state.
+        params, opt_state = jax.lax.cond(
+            finite, update, lambda *old: old, state.params, state.opt_state
+        )
         state = dataclasses.replace(
             state, step=state.step + 1, params=params, opt_state=opt_state
         )
