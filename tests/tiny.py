@@ -37,7 +37,12 @@ def make_model(vocab_size=32, hidden_size=16, **changes) -> Transformer:
 
 def make_params(model: Transformer, scale=10.0):
     """Larger than at the start of training, so that predictions differ."""
-    return jax.tree.map(lambda x: scale * x, init_params(model, jax.random.key(0)))
+
+    @jax.jit
+    def make(key):
+        return jax.tree.map(lambda x: scale * x, init_params(model, key))
+
+    return make(jax.random.key(0))
 
 
 def backbone_of(model: Transformer) -> Backbone:

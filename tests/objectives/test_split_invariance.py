@@ -126,7 +126,6 @@ def test_one_update_however_the_batch_is_split_or_packed(cases):
         assert np.isfinite(expected[1]["loss"])
         others = {
             "8 microbatches": update(plain, params, num_microbatches=8),
-            "packed": update(packed, params),
             "packed, 4 microbatches": update(packed, params, num_microbatches=4),
             "packed, 8 devices": update(packed, params, devices=True),
             "packed, shard_map": by_shard_map(packed, params),

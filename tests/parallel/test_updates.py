@@ -4,7 +4,6 @@ import functools
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -42,7 +41,7 @@ def setup(task):
 
 
 def new_state(params):
-    params = jax.tree.map(jnp.copy, params)
+    params = jax.tree.map(np.array, params)
     return TrainState.create(params, OPTIMIZER, jax.random.key(0))
 
 
