@@ -80,6 +80,6 @@ def _invert(weights: jax.Array, uniform: jax.Array) -> jax.Array:
     """The index at which the cumulative sum of `[B, n]` passes its share `[B]`."""
     sums = jnp.cumsum(weights, axis=-1)
     passed = sums > (uniform * sums[:, -1])[:, None]
-    # Parallel sums round differently from entry to entry, so that a zero weight can
-    # look like a small step.
+    # A long parallel sum rounds differently from entry to entry, and can grow even
+    # where a zero is added.
     return jnp.argmax(passed & (weights > 0), axis=-1).astype(jnp.int32)

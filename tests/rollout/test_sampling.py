@@ -98,8 +98,10 @@ def test_rounding_in_a_long_sum_draws_nothing_of_weight_zero():
     if not len(rows):
         pytest.skip("sums are exact on this backend")
     at = steps[rows].argmax(axis=1)
-    uniforms = np.nextafter(before[rows, at] / sums[rows, -1], 1, dtype=np.float32)
-    drawn = np.asarray(sampling._invert(jnp.asarray(weights[rows]), uniforms))
+    uniforms = np.nextafter(before[rows, at] / sums[rows, -1], np.float32(1))
+    drawn = np.asarray(
+        sampling._invert(jnp.asarray(weights[rows]), jnp.asarray(uniforms))
+    )
     assert (weights[rows, drawn] > 0).all()
 
 
