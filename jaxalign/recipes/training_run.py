@@ -196,7 +196,6 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
     with clock.phase("init"):
         params = policy.load()
         plan = method.prepare(run, params, folder.path, plan)
-        state = policy.start(params, optimizer, jax.random.key(c.seed))
     settings = dataclasses.asdict(c)
     mirrors = make_mirrors(c.report_to, folder.path, folder.path.name, settings)
     metrics = MetricsLog(folder.path / "metrics.jsonl", mirrors)
@@ -205,8 +204,13 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
         keep_last=c.keep_last,
         about={"versions": versions(), "fingerprints": run.fingerprints},
     )
+    key = jax.random.key(c.seed)
     with clock.phase("restore"):
-        state, host = restore_or_start(folder, checkpoints, metrics, state)
+        target = policy.shapes(optimizer, key)
+        state, host = restore_or_start(folder, checkpoints, metrics, target)
+    if host is None:
+        state = policy.start(params, optimizer, key)
+    del params
     samples = _samples(run, folder.path)
     if host is None:
         samples.show(state.params, 0)
