@@ -26,6 +26,7 @@ def whole(hidden, kernel, targets, *, temperature=1.0, softcap=None, vocab_size=
 
 OPTIONS = {
     "plain": {},
+    "no softcap": {"temperature": 0.6, "vocab_size": V - 2},
     "all": {"temperature": 1.7, "softcap": 4.0, "vocab_size": V - 2},
 }
 SHAPES = {
