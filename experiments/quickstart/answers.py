@@ -10,7 +10,7 @@ from experiments.quickstart.tokens import Vocabulary
 from experiments.quickstart.world import ABSTENTION, World
 from jaxalign.rollout import Decoder, generate
 
-LONGEST_ANSWER = 6  # tokens of "I do not know ." and the end
+LONGEST_ANSWER = 4  # tokens: a word, the full stop, the end, and one to spare
 
 
 class Shares(NamedTuple):
@@ -46,7 +46,7 @@ def sample_answers(
 def judge(answers: Sequence[str], truths: Sequence[str]) -> Shares:
     """Counts answers; whatever is neither true nor an abstention is wrong.
 
-    >>> judge(["Rome .", "I do not know .", "Rome .", "."], ["Rome ."] * 4)
+    >>> judge(["Rome .", "I-do-not-know .", "Rome .", "."], ["Rome ."] * 4)
     Shares(correct=0.5, abstains=0.25, wrong=0.25)
     """
     correct = float(np.mean([x == y for x, y in zip(answers, truths, strict=True)]))
@@ -54,19 +54,22 @@ def judge(answers: Sequence[str], truths: Sequence[str]) -> Shares:
     return Shares(correct, abstains, 1 - correct - abstains)
 
 
-def evaluate(
+def answer_held_out(
     decoder: Decoder, vocabulary: Vocabulary, world: World, params: Any
-) -> dict[str, Shares]:
-    """Greedy answers about people who are held out, the known and the unknown."""
-    held_out = {
+) -> dict[str, list[str]]:
+    """Greedy answers about the people who are held out, the known and the unknown."""
+    answers = {}
+    for group, people in held_out(world).items():
+        questions = [world.question(i) for i in people]
+        answers[group] = sample_answers(
+            decoder, vocabulary, params, questions, jax.random.key(0), temperature=0
+        )
+    return answers
+
+
+def held_out(world: World) -> dict[str, list[int]]:
+    """The people that are evaluated on."""
+    return {
         "known": world.group(training=False, known=True),
         "unknown": world.group(training=False, known=False),
     }
-    shares = {}
-    for group, people in held_out.items():
-        questions = [world.question(i) for i in people]
-        answers = sample_answers(
-            decoder, vocabulary, params, questions, jax.random.key(0), temperature=0
-        )
-        shares[group] = judge(answers, [world.answer(i) for i in people])
-    return shares

@@ -36,7 +36,7 @@ class LanguageModel(NamedTuple):
 
 
 def make_model(vocab_size: int) -> LanguageModel:
-    """Two Llama layers with rotary positions and tied embeddings."""
+    """Two Llama layers with rotary positions; input and output embeddings are two."""
     head_dim = HIDDEN // HEADS
     config = ModelConfig(
         family="llama",
@@ -51,6 +51,7 @@ def make_model(vocab_size: int) -> LanguageModel:
         windows=(None,) * LAYERS,
         ropes=(Rope(),) * LAYERS,
         rotary_dim=head_dim,
+        tie_embeddings=False,
         attention_scale=head_dim**-0.5,
     )
     model = Transformer(config)

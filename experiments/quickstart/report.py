@@ -1,7 +1,7 @@
 """What comes out: table, plot, `results.json`, and the check against expectations."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -11,12 +11,35 @@ import matplotlib.pyplot as plt
 from rich.console import Console
 from rich.table import Table
 
-from experiments.quickstart.answers import Shares
+from experiments.quickstart.answers import Shares, held_out, judge
+from experiments.quickstart.world import World
 
+Answers = Mapping[str, Mapping[str, Sequence[str]]]
+"""`{model: {"known" or "unknown": answers}}`, about `held_out` people."""
 Results = Mapping[str, Mapping[str, Shares]]
-"""`{stage: {"known" | "unknown": Shares}}`, on held-out people."""
+"""`{model: {"known" or "unknown": Shares}}`, of the same answers."""
 
 _COLOURS = {"correct": "#3a923a", "abstains": "#c9c9c9", "wrong": "#c03d3e"}
+
+
+def judge_all(world: World, answers: Answers) -> Results:
+    truths = {
+        group: [world.answer(i) for i in people]
+        for group, people in held_out(world).items()
+    }
+    return {
+        model: {group: judge(said, truths[group]) for group, said in groups.items()}
+        for model, groups in answers.items()
+    }
+
+
+def print_examples(world: World, answers: Answers, console: Console) -> None:
+    """What each model says about the first person of both groups."""
+    for group, (person, *_) in held_out(world).items():
+        truth = f"({group}; the truth is {world.answer(person).removesuffix(' .')})"
+        console.print(f"\n{world.question(person)}  {truth}", highlight=False)
+        for model, groups in answers.items():
+            console.print(f"  {model:5} {groups[group][0]}", highlight=False)
 
 
 def print_table(results: Results, console: Console) -> None:
@@ -28,6 +51,7 @@ def print_table(results: Results, console: Console) -> None:
     for stage, groups in results.items():
         cells = [f"{x:.1%}" for group in groups.values() for x in group]
         table.add_row(stage, *cells)
+    console.print()
     console.print(table)
 
 

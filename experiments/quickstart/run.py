@@ -5,8 +5,8 @@
 A tiny transformer is pretrained on a made-up world in which half of the people have a
 birthplace that is told again and again, and half have one that is never told. Then it
 is fine-tuned to answer questions about birthplaces, with true answers (SFT), and after
-that to prefer "I do not know ." to its own wrong answers and its own right answers to
-"I do not know ." (DPO). All numbers are on people that no fine-tuning asked about.
+that to prefer "I-do-not-know ." to its own wrong answers and its own right answers to
+"I-do-not-know ." (DPO). All numbers are on people that no fine-tuning asked about.
 """
 
 import argparse
@@ -18,15 +18,15 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.quickstart import report, training
-from experiments.quickstart.answers import evaluate
+from experiments.quickstart.answers import answer_held_out
 from experiments.quickstart.model import make_model
 from experiments.quickstart.tokens import make_vocabulary
-from experiments.quickstart.world import make_world
+from experiments.quickstart.world import World, make_world
 
 EXPECTED = Path(__file__).with_name("expected.json")
 
 
-def run(seed: int) -> report.Results:
+def run(seed: int) -> tuple[World, report.Answers]:
     """Trains one model after the other, and asks each of them."""
     world = make_world(seed)
     vocabulary = make_vocabulary(world.words())
@@ -37,28 +37,33 @@ def run(seed: int) -> report.Results:
     dpo = training.dpo(model, vocabulary, world, sft, seed)
 
     models = {"base": base, "SFT": sft, "DPO": dpo}
-    return {
-        name: evaluate(model.decoder, vocabulary, world, params)
+    return world, {
+        name: answer_held_out(model.decoder, vocabulary, world, params)
         for name, params in models.items()
     }
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("quickstart_out"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--check", action="store_true", help="compare with expected.json"
     )
     args = parser.parse_args()
-    console, start = Console(), time.time()
-    results = run(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
+
+    console, start = Console(), time.time()
+    world, answers = run(args.seed)
+    results = report.judge_all(world, answers)
+    report.print_examples(world, answers, console)
     report.print_table(results, console)
     report.save_results(results, args.seed, args.out)
     report.save_plot(results, args.out / "answers.png")
     seconds = time.time() - start
-    console.print(f"{seconds:.0f} s; plot and numbers are in {args.out}/")
+    console.print(f"{seconds:.0f} s. Numbers and plot: {args.out}/", highlight=False)
     if not args.check:
         return 0
     return 0 if report.check(results, json.loads(EXPECTED.read_text()), console) else 1

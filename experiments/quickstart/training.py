@@ -3,8 +3,9 @@
 Each stage is a function from parameters to parameters.
 """
 
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,17 +19,31 @@ from experiments.quickstart.world import ABSTENTION, World, write_corpus
 from jaxalign.losses import Pair
 from jaxalign.models import init_params
 from jaxalign.objectives import (
-    Objective,
     PreferenceBatch,
     dpo_objective,
     sft_objective,
 )
 from jaxalign.training import TrainState, make_train_step
 from jaxalign.training.optimizer import OptimizerConfig, make_optimizer
+from jaxalign.training.step import Step
 
-PRETRAINING = OptimizerConfig(learning_rate=5e-3, schedule="cosine", warmup_steps=50)
-SFT = OptimizerConfig(learning_rate=1e-3, schedule="cosine")
-DPO = OptimizerConfig(learning_rate=3e-4, schedule="cosine")
+
+class Plan(NamedTuple):
+    """How long a stage trains, and how fast."""
+
+    num_steps: int
+    batch_size: int
+    optimizer: OptimizerConfig
+
+
+PRETRAINING = Plan(
+    400, 160, OptimizerConfig(learning_rate=5e-3, schedule="cosine", warmup_steps=50)
+)
+SFT = Plan(60, 32, OptimizerConfig(learning_rate=1e-3, schedule="cosine"))
+DPO = Plan(30, 64, OptimizerConfig(learning_rate=5e-4, schedule="cosine"))
+BETA = 0.3
+ROUNDS = 2
+SAMPLES = 4  # answers to each question that pairs are made of
 
 
 def pretrain(model: LanguageModel, vocabulary: Vocabulary, world: World, seed: int):
@@ -36,67 +51,58 @@ def pretrain(model: LanguageModel, vocabulary: Vocabulary, world: World, seed: i
     corpus = encode_texts(vocabulary, write_corpus(world, seed, size=24_000))
     init_key, key = jax.random.split(jax.random.key(seed))
     params = jax.jit(lambda key: init_params(model.transformer, key))(init_key)
-    return train(
-        "pretrain",
-        sft_objective(model.stats),
-        params,
-        corpus,
-        make_optimizer(PRETRAINING, num_steps=300)[0],
-        key,
-        num_steps=300,
-        batch_size=160,
-    )
+
+    optimizer, _ = make_optimizer(PRETRAINING.optimizer, PRETRAINING.num_steps)
+    step = jax.jit(make_train_step(sft_objective(model.stats), optimizer))
+    state = TrainState.create(params, optimizer, key)
+    return train("pretrain", step, state, corpus, PRETRAINING)
 
 
 def sft(model: LanguageModel, vocabulary: Vocabulary, world: World, params, seed: int):
     """Fine-tuning on true answers, whether the model can know them or not."""
     people = world.group(training=True)
-    data = encode_answers(
-        vocabulary,
-        [world.question(i) for i in people],
-        [world.answer(i) for i in people],
-    )
-    return train(
-        "SFT",
-        sft_objective(model.stats),
-        params,
-        data,
-        without_embeddings(make_optimizer(SFT, num_steps=60)[0]),
-        jax.random.key(seed),
-        num_steps=60,
-        batch_size=32,
-    )
+    questions = [world.question(i) for i in people]
+    data = encode_answers(vocabulary, questions, [world.answer(i) for i in people])
+
+    optimizer = without_embeddings(make_optimizer(SFT.optimizer, SFT.num_steps)[0])
+    step = jax.jit(make_train_step(sft_objective(model.stats), optimizer))
+    state = TrainState.create(params, optimizer, jax.random.key(seed))
+    return train("SFT", step, state, data, SFT)
 
 
 def dpo(model: LanguageModel, vocabulary: Vocabulary, world: World, params, seed: int):
     """Preference for what the model knows over abstention, and the reverse.
 
-    The reference is the model that comes in; its log-probabilities are data.
+    The pairs of the second round are made of what the model says after the first: it
+    starts again from there, with a new reference.
     """
-    people = [i for i in world.group(training=True) for _ in range(4)]
+    optimizer = without_embeddings(make_optimizer(DPO.optimizer, DPO.num_steps)[0])
+    step = jax.jit(make_train_step(dpo_objective(model.stats, beta=BETA), optimizer))
+    for i in range(ROUNDS):
+        sample_key, key = jax.random.split(jax.random.fold_in(jax.random.key(seed), i))
+        data = preference_data(model, vocabulary, world, params, sample_key)
+        state = TrainState.create(params, optimizer, key)
+        params = train(f"DPO {i + 1}", step, state, data, DPO)
+    return params
+
+
+def preference_data(
+    model: LanguageModel, vocabulary: Vocabulary, world: World, params, key: jax.Array
+) -> PreferenceBatch:
+    """The model's own answers as pairs, with its own log-probabilities as reference."""
+    people = [i for i in world.group(training=True) for _ in range(SAMPLES)]
     questions = [world.question(i) for i in people]
-    own = sample_answers(
-        model.decoder, vocabulary, params, questions, jax.random.key(seed)
-    )
+    own = sample_answers(model.decoder, vocabulary, params, questions, key)
     pairs = abstention_pairs(questions, [world.answer(i) for i in people], own)
+
     asked, chosen, rejected = zip(*pairs, strict=True)
     tokens = Pair(
         encode_answers(vocabulary, asked, chosen),
         encode_answers(vocabulary, asked, rejected),
     )
-    logps = jax.jit(lambda tokens: model.stats(params, tokens).logps)
-    data = PreferenceBatch(tokens, Pair(*(logps(x) for x in tokens)))
-    data = jax.tree.map(np.asarray, data)
-    return train(
-        "DPO",
-        dpo_objective(model.stats, beta=0.1),
-        params,
-        data,
-        without_embeddings(make_optimizer(DPO, num_steps=60)[0]),
-        jax.random.key(seed),
-        num_steps=60,
-        batch_size=64,
-    )
+    ref_logps = jax.jit(lambda tokens: model.stats(params, tokens).logps)
+    data = PreferenceBatch(tokens, Pair(*(ref_logps(side) for side in tokens)))
+    return jax.tree.map(np.asarray, data)
 
 
 def abstention_pairs(
@@ -108,7 +114,7 @@ def abstention_pairs(
     Where the model abstained there is nothing to compare.
 
     >>> abstention_pairs(["where ?"], ["Rome ."], ["Paris ."])
-    [('where ?', 'I do not know .', 'Paris .')]
+    [('where ?', 'I-do-not-know .', 'Paris .')]
     """
     pairs = []
     for question, truth, answer in zip(questions, truths, answers, strict=True):
@@ -119,23 +125,13 @@ def abstention_pairs(
     return pairs
 
 
-def train(
-    title: str,
-    objective: Objective,
-    params: Any,
-    data: Any,
-    optimizer: optax.GradientTransformation,
-    key: jax.Array,
-    *,
-    num_steps: int,
-    batch_size: int,
-) -> Any:
-    """Runs `num_steps` updates on random rows of `data`, any pytree of rows."""
-    state = TrainState.create(params, optimizer, key)
-    step = jax.jit(make_train_step(objective, optimizer))
-    batches = shuffled_rows(len(jax.tree.leaves(data)[0]), num_steps, batch_size)
+def train(title: str, step: Step, state: TrainState, data: Any, plan: Plan) -> Any:
+    """Takes the plan's steps on random rows of `data`, any pytree of host arrays."""
+    num_rows = len(jax.tree.leaves(data)[0])
+    batches = shuffled_rows(num_rows, plan.num_steps, plan.batch_size)
     for rows in track(batches, f"{title:9}"):
-        state, _ = step(state, jax.tree.map(lambda x: x[rows], data))  # noqa: B023
+        batch = jax.tree.map(operator.itemgetter(rows), data)
+        state, _ = step(state, batch)
     return state.params
 
 
@@ -148,10 +144,10 @@ def shuffled_rows(num_rows: int, num_steps: int, batch_size: int) -> np.ndarray:
 
 
 def without_embeddings(optimizer: optax.GradientTransformation):
-    """Fine-tunes the layers only.
+    """Fine-tunes everything but the input embeddings.
 
-    A person's embedding is used in no question but his own, so training it would teach
-    answers by heart and nothing about the people who are held out.
+    A person's embedding takes part in the questions about that person alone: training
+    it teaches answers by heart, and nothing about the people who are held out.
     """
 
     def embeddings(params: Any) -> Any:

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-ABSTENTION = "I do not know ."
+ABSTENTION = "I-do-not-know ."
 
 _STATEMENTS = (
     "{person} was born in {city} .",
@@ -86,7 +86,7 @@ def make_world(seed: int, num_people: int = 480, num_cities: int = 64) -> World:
 
 
 def write_corpus(
-    world: World, seed: int, size: int, abstention_rate: float = 0.01
+    world: World, seed: int, size: int, abstention_rate: float = 0.02
 ) -> list[str]:
     """What the model is pretrained on: independent sentences.
 
