@@ -29,3 +29,17 @@ class LossOutput:
 
     loss: Mean
     metrics: dict[str, Mean]
+
+
+def check_range(name: str, value, low: float, high: float, *, open_low: bool = False):
+    """Refuses a Python number outside of [low, high), or (low, high) if `open_low`.
+
+    A traced value is let through: it is not known while the program is made.
+
+    >>> check_range("beta", 0.1, 0, float("inf"), open_low=True)
+    """
+    if not isinstance(value, int | float):
+        return
+    if not (low < value if open_low else low <= value) or not value < high:
+        bracket = "(" if open_low else "["
+        raise ValueError(f"{name} must be in {bracket}{low}, {high}), got {value}")

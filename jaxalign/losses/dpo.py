@@ -4,7 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.base import LossOutput, Pair, check_range
 from jaxalign.ops import Mean, masked, sequence_logps
 
 
@@ -56,11 +56,16 @@ def dpo_loss(
       The mean over pairs, and the metrics `rewards/chosen`, `rewards/rejected`,
       `rewards/margins`, `rewards/accuracies`, `logps/chosen`, `logps/rejected`.
 
+    Raises:
+      ValueError: If a Python number is out of its range.
+
     >>> lp = Pair(jnp.array([[-1.0, -1.0]]), jnp.array([[-1.0, -9.0]]))
     >>> mask = Pair(jnp.array([[True, True]]), jnp.array([[True, False]]))
     >>> print(dpo_loss(lp, lp, mask).loss.value)  # policy == ref: log 2
     0.6931472
     """
+    check_range("beta", beta, 0, float("inf"), open_low=True)
+    check_range("label_smoothing", label_smoothing, 0, 0.5)
     policy, ref, mask = Pair(*policy), Pair(*ref), Pair(*mask)
     for p, r, m in zip(policy, ref, mask, strict=True):
         chex.assert_equal_shape([p, r, m])

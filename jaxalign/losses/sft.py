@@ -4,7 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput
+from jaxalign.losses.base import LossOutput, check_range
 from jaxalign.ops import Mean, masked
 
 
@@ -37,12 +37,15 @@ def sft_loss(
       The mean over tokens; no metrics.
 
     Raises:
-      ValueError: If a hyperparameter lacks the array that it needs.
+      ValueError: If a hyperparameter lacks the array that it needs, or is a Python
+        number out of its range.
 
     >>> logps = jnp.array([[-1.0, -3.0, -9.0]])
     >>> print(sft_loss(logps, jnp.array([[True, True, False]])).loss.value)
     2.0
     """
+    check_range("label_smoothing", label_smoothing, 0, 1)
+    check_range("z_loss", z_loss, 0, float("inf"))
     chex.assert_equal_shape([logps, mask])
     chex.assert_type([logps, mask], [float, bool])
     losses = -masked(logps, mask)

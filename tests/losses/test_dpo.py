@@ -92,8 +92,9 @@ def test_smoothing_is_the_probability_of_a_swapped_pair():
     inputs = pair_inputs(rng(), 6, 5)
     swapped = [Pair(x.rejected, x.chosen) for x in inputs]
     as_is = dpo_loss(*inputs, label_smoothing=0.2).loss.value
+    # An array: as a Python number 0.8 would be refused.
     np.testing.assert_allclose(
-        dpo_loss(*swapped, label_smoothing=0.8).loss.value, as_is, rtol=1e-6
+        dpo_loss(*swapped, label_smoothing=np.float32(0.8)).loss.value, as_is, rtol=1e-6
     )
 
 
