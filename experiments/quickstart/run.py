@@ -1,12 +1,15 @@
-"""Fine-tuning on facts a model cannot know teaches it to make things up; DPO can help.
+"""SFT on facts a model cannot know teaches it to make things up; DPO can help.
 
-    python -m experiments.quickstart.run --out quickstart_out       # on two CPU cores
+    python -m experiments.quickstart.run --out quickstart_out
 
 A tiny transformer is pretrained on a made-up world in which half of the people have a
 birthplace that is told again and again, and half have one that is never told. Then it
 is fine-tuned to answer questions about birthplaces, with true answers (SFT), and after
 that to prefer "I-do-not-know ." to its own wrong answers and its own right answers to
 "I-do-not-know ." (DPO). All numbers are on people that no fine-tuning asked about.
+
+About a minute on two CPU cores. Expected on unknown people: SFT wrong at least .85, DPO
+wrong at most .2; on known people: DPO correct at least .85 (`--check`, expected.json).
 """
 
 import argparse
