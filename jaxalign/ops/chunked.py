@@ -1,29 +1,28 @@
 """Token statistics straight from hidden states: the logits are never all there.
 
-Both functions scan over chunks of positions; one chunk's logits live at a time. The
-gradient with respect to the logits is written out once, below, since autodiff
-would keep or scatter several arrays of their size.
+Both functions scan over chunks of positions; one chunk's logits live at a time, and
+`head.py` says what is done with them.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
 
+from jaxalign.ops.head import (
+    Head,
+    chunk_grads,
+    chunk_stats,
+    join_chunks,
+    mean_row,
+    split_chunks,
+    zero_kernel,
+)
 from jaxalign.ops.logps import TokenStats
 from jaxalign.ops.reduce import sum_dtype
-
-
-class _Head(NamedTuple):
-    """The static half of an unembedding, and what to compute from it."""
-
-    softcap: float | None
-    vocab_size: int
-    entropy: bool
-    chunk_size: int
 
 
 def chunked_stats(
@@ -61,8 +60,8 @@ def chunked_stats(
     [[0.25 0.25 0.25]]
     """
     _check(hidden, kernel, targets)
-    head = _Head(softcap, vocab_size or kernel.shape[0], entropy, chunk_size)
-    tau = jnp.asarray(temperature, sum_dtype(hidden))
+    head = Head(softcap, vocab_size or kernel.shape[0], entropy, chunk_size)
+    tau = _tau(temperature, hidden)
     return _stats(head, hidden, kernel, tau, targets)
 
 
@@ -106,9 +105,16 @@ def fused_token_loss(
     """
     _check(hidden, kernel, targets)
     chex.assert_equal_shape([targets, *per_token])
-    head = _Head(softcap, vocab_size or kernel.shape[0], entropy, chunk_size)
-    tau = jnp.asarray(temperature, sum_dtype(hidden))
+    head = Head(softcap, vocab_size or kernel.shape[0], entropy, chunk_size)
+    tau = _tau(temperature, hidden)
     return _loss(loss_fn, head, hidden, kernel, tau, (targets, *per_token))
+
+
+def _tau(temperature, hidden):
+    """The divisor of the logits; None, and no pass over them, if it is 1."""
+    if isinstance(temperature, int | float) and temperature == 1:
+        return None
+    return jnp.asarray(temperature, sum_dtype(hidden))
 
 
 def _check(hidden, kernel, targets):
@@ -118,112 +124,15 @@ def _check(hidden, kernel, targets):
     chex.assert_equal(hidden.shape[-1], kernel.shape[-1])
 
 
-def _chunks(head: _Head, *arrays):
-    """`[R, M, ...]` each -> `[n, R, m, ...]`, the last chunk filled up with zeros."""
-    rows, length = arrays[0].shape[:2]
-    m = max(1, min(head.chunk_size // rows, -(-length // 2)))
-    n = -(-length // m)
-
-    def split(x):
-        x = jnp.pad(x, [(0, 0), (0, n * m - length)] + [(0, 0)] * (x.ndim - 2))
-        return x.reshape(rows, n, m, *x.shape[2:]).swapaxes(0, 1)
-
-    return jax.tree.map(split, arrays)
-
-
-def _join(chunks, length: int):
-    """The inverse of `_chunks`."""
-
-    def join(x):
-        x = x.swapaxes(0, 1)
-        return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
-
-    return jax.tree.map(join, chunks)
-
-
-def _logits(head: _Head, hidden, kernel, tau):
-    dtype = sum_dtype(hidden)
-    z = jnp.einsum("rmd,vd->rmv", hidden, kernel, preferred_element_type=dtype)
-    if head.softcap is not None:
-        z = head.softcap * jnp.tanh(z / head.softcap)
-    z = z / tau
-    if head.vocab_size < kernel.shape[0]:
-        z = jnp.where(_ids(z) < head.vocab_size, z, -1e30)
-    return z
-
-
-def _ids(z):
-    return jax.lax.broadcasted_iota(jnp.int32, z.shape, z.ndim - 1)
-
-
-def _mean_row(head: _Head, kernel):
-    """The kernel averaged over the vocabulary, `[D]`: gives mean logits cheaply."""
-    return jnp.mean(kernel[: head.vocab_size], axis=0, dtype=sum_dtype(kernel))
-
-
-def _mean_logits(head: _Head, hidden, mean_row, tau, z):
-    if head.softcap is None:
-        return jnp.einsum("rmd,d->rm", hidden.astype(z.dtype), mean_row) / tau
-    return jnp.sum(z, axis=-1, where=_ids(z) < head.vocab_size) / head.vocab_size
-
-
-def _chunk_stats(head: _Head, hidden, kernel, mean_row, tau, targets):
-    """One chunk's statistics, and what its backward pass needs besides."""
-    z = _logits(head, hidden, kernel, tau)
-    top = jnp.max(z, axis=-1)
-    picked = jnp.take_along_axis(z, targets[..., None], axis=-1)[..., 0]
-    weights = jnp.exp(z - top[..., None])
-    partition = jnp.sum(weights, axis=-1)
-    logz = top + jnp.log(partition)
-    mean = _mean_logits(head, hidden, mean_row, tau, z)
-    entropy = None
-    if head.entropy:
-        entropy = logz - jnp.sum(weights * z, axis=-1) / partition
-    stats = TokenStats(picked - logz, logz, mean - logz, picked >= top, entropy)
-    return stats, z
-
-
-def _chunk_grads(head: _Head, ct: TokenStats, stats, z, hidden, kernel, tau, targets):
-    """Cotangents of `hidden` and `kernel.T`, in float32, from those of the statistics.
-
-    Asked for `[V, D]`, XLA on CPUs would first write out the transpose of `dz`.
-    """
-    log_p = z - stats.logz[..., None]
-    slope = ct.logz - ct.logps - ct.mean_logps
-    slope = slope[..., None]
-    if ct.entropy is not None:
-        slope = slope - ct.entropy[..., None] * (log_p + stats.entropy[..., None])
-    ids = _ids(z)
-    dz = jnp.exp(log_p) * slope + (ct.mean_logps / head.vocab_size)[..., None]
-    dz = dz + jnp.where(ids == targets[..., None], ct.logps[..., None], 0.0)
-    if head.softcap is not None:
-        dz = dz * (1 - jnp.square(z * (tau / head.softcap)))
-    if head.vocab_size < kernel.shape[0]:
-        dz = jnp.where(ids < head.vocab_size, dz, 0.0)
-    dtype = dz.dtype
-    dz = (dz / tau).astype(hidden.dtype)
-    d_hidden = jnp.einsum("rmv,vd->rmd", dz, kernel, preferred_element_type=dtype)
-    d_kernel = jnp.einsum("rmd,rmv->dv", hidden, dz, preferred_element_type=dtype)
-    return d_hidden, d_kernel
-
-
-def _zero_kernel(hidden, kernel):
-    """`[D, V]` zeros to sum gradients in, varying over mapped axes as `hidden` does."""
-    # Built from both arrays: under shard_map that makes the type of a sum of theirs.
-    dtype = sum_dtype(hidden)
-    sample = jnp.where(False, hidden[0, 0, 0].astype(dtype), 0.0)
-    return jnp.zeros(kernel.shape[::-1], dtype) + sample
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _stats(head: _Head, hidden, kernel, tau, targets):
-    cast, mean_row = kernel.astype(hidden.dtype), _mean_row(head, kernel)
+def _stats(head: Head, hidden, kernel, tau, targets):
+    cast, mean = kernel.astype(hidden.dtype), mean_row(head, kernel)
 
     def body(_, chunk):
-        return None, _chunk_stats(head, chunk[0], cast, mean_row, tau, chunk[1])[0]
+        return None, chunk_stats(head, chunk[0], cast, mean, tau, chunk[1])[0]
 
-    stats = jax.lax.scan(body, None, _chunks(head, hidden, targets))[1]
-    return _join(stats, targets.shape[1])
+    stats = jax.lax.scan(body, None, split_chunks(head, hidden, targets))[1]
+    return join_chunks(stats, targets.shape[1])
 
 
 def _stats_forward(head, hidden, kernel, tau, targets):
@@ -232,41 +141,41 @@ def _stats_forward(head, hidden, kernel, tau, targets):
 
 def _stats_backward(head, residuals, ct):
     hidden, kernel, tau, targets = residuals
-    cast, mean_row = kernel.astype(hidden.dtype), _mean_row(head, kernel)
+    cast, mean = kernel.astype(hidden.dtype), mean_row(head, kernel)
     ct = ct._replace(correct=jnp.zeros_like(targets))
 
     def body(total, chunk):
         h, t, ct = chunk
-        stats, z = _chunk_stats(head, h, cast, mean_row, tau, t)
-        dh, dk = _chunk_grads(head, ct, stats, z, h, cast, tau, t)
+        stats, z = chunk_stats(head, h, cast, mean, tau, t)
+        dh, dk = chunk_grads(head, ct, stats, z, h, cast, tau, t)
         return total + dk, dh.astype(h.dtype)
 
-    chunks = _chunks(head, hidden, targets, ct)
-    dk, dh = jax.lax.scan(body, _zero_kernel(hidden, kernel), chunks)
-    return _join(dh, targets.shape[1]), dk.T.astype(kernel.dtype), None, None
+    chunks = split_chunks(head, hidden, targets, ct)
+    dk, dh = jax.lax.scan(body, zero_kernel(hidden, kernel), chunks)
+    return join_chunks(dh, targets.shape[1]), dk.T.astype(kernel.dtype), None, None
 
 
 _stats.defvjp(_stats_forward, _stats_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _loss(loss_fn, head: _Head, hidden, kernel, tau, per_token):
-    cast, mean_row = kernel.astype(hidden.dtype), _mean_row(head, kernel)
+def _loss(loss_fn, head: Head, hidden, kernel, tau, per_token):
+    cast, mean = kernel.astype(hidden.dtype), mean_row(head, kernel)
 
     def one(chunk):
         h, targets, *rest = chunk
-        return loss_fn(_chunk_stats(head, h, cast, mean_row, tau, targets)[0], *rest)
+        return loss_fn(chunk_stats(head, h, cast, mean, tau, targets)[0], *rest)
 
-    outs = jax.lax.map(one, _chunks(head, hidden, *per_token))
+    outs = jax.lax.map(one, split_chunks(head, hidden, *per_token))
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), outs)
 
 
 def _loss_forward(loss_fn, head, hidden, kernel, tau, per_token):
-    cast, mean_row = kernel.astype(hidden.dtype), _mean_row(head, kernel)
+    cast, mean = kernel.astype(hidden.dtype), mean_row(head, kernel)
 
     def body(total, chunk):
         h, targets, *rest = chunk
-        stats, z = _chunk_stats(head, h, cast, mean_row, tau, targets)
+        stats, z = chunk_stats(head, h, cast, mean, tau, targets)
 
         def loss_total(floats):
             out = loss_fn(stats._replace(**floats), *rest)
@@ -276,13 +185,13 @@ def _loss_forward(loss_fn, head, hidden, kernel, tau, per_token):
         floats = {name: x for name, x in floats.items() if x is not None}
         ct, out = jax.grad(loss_total, has_aux=True)(floats)
         ct = TokenStats(**{"correct": targets, "entropy": None, **ct})
-        dh, dk = _chunk_grads(head, ct, stats, z, h, cast, tau, targets)
+        dh, dk = chunk_grads(head, ct, stats, z, h, cast, tau, targets)
         return total + dk, (dh.astype(h.dtype), out)
 
-    chunks = _chunks(head, hidden, *per_token)
-    dk, (dh, outs) = jax.lax.scan(body, _zero_kernel(hidden, kernel), chunks)
+    chunks = split_chunks(head, hidden, *per_token)
+    dk, (dh, outs) = jax.lax.scan(body, zero_kernel(hidden, kernel), chunks)
     out = jax.tree.map(lambda x: jnp.sum(x, axis=0), outs)
-    return out, (_join(dh, hidden.shape[1]), dk.T.astype(kernel.dtype))
+    return out, (join_chunks(dh, hidden.shape[1]), dk.T.astype(kernel.dtype))
 
 
 def _loss_backward(loss_fn, head, residuals, ct):

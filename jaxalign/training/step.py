@@ -71,15 +71,12 @@ def make_train_step(
         if axis_name is not None:
             grads, out = jax.lax.psum((grads, out), axis_name)
         weight = jnp.maximum(out.loss.weight, 1.0)
-        norm = optax.tree.norm(jax.tree.map(_wide, grads)) / weight
+        grads = jax.tree.map(lambda g: _wide(g) / weight.astype(_wide(g).dtype), grads)
+        norm = optax.tree.norm(grads)
+        grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
 
         def update(params, opt_state):
-            mean = jax.tree.map(
-                lambda g, p: (_wide(g) / weight.astype(_wide(g).dtype)).astype(p.dtype),
-                grads,
-                params,
-            )
-            updates, opt_state = optimizer.update(mean, opt_state, params)
+            updates, opt_state = optimizer.update(grads, opt_state, params)
             return optax.apply_updates(params, updates), opt_state
 
         finite = jnp.isfinite(out.loss.total) & jnp.isfinite(norm)
