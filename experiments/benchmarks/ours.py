@@ -1,0 +1,217 @@
+"""One task of jaxalign, measured in this process; prints one JSON line.
+
+    python -m experiments.benchmarks.ours --task sft --shape A
+
+Batches, microbatches, objective and step are made as the recipes make them.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+import jaxalign
+from experiments.benchmarks import shapes
+from experiments.benchmarks.clock import Laps, arguments, report_updates
+from experiments.benchmarks.ids import Row, updates_of
+from jaxalign.data.batches import permutation
+from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.losses import dpo_loss
+from jaxalign.models import (
+    PARTITION_RULES,
+    ModelConfig,
+    Rope,
+    Transformer,
+    init_params,
+    param_shapes,
+)
+from jaxalign.objectives import (
+    packed_preference_objective,
+    packed_sft_objective,
+    packed_stats,
+)
+from jaxalign.parallel import make_mesh, shardings
+from jaxalign.recipes import reference
+from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.placing import pair_batch, token_batch
+from jaxalign.recipes.policy import Policy, backbone_of
+from jaxalign.recipes.program import mesh_program
+from jaxalign.recipes.rows import Rows
+from jaxalign.recipes.training_run import Plan, Run, plan_batches
+from jaxalign.training import OptimizerConfig, make_optimizer
+
+
+def policy_of(shape: shapes.Shape, config: TrainingConfig) -> Policy:
+    size = shape.width // shape.heads
+    model_config = ModelConfig(
+        family="llama",
+        vocab_size=shape.vocab,
+        hidden_size=shape.width,
+        intermediate_size=shape.ffn,
+        num_layers=shape.layers,
+        num_heads=shape.heads,
+        num_kv_heads=shape.kv_heads,
+        head_dim=size,
+        max_positions=2048,
+        tie_embeddings=shape.tied,
+        windows=(None,) * shape.layers,
+        ropes=(Rope(),) * shape.layers,
+        rotary_dim=size,
+        attention_scale=size**-0.5,
+    )
+    model = Transformer(
+        model_config,
+        dtype=jnp.dtype(config.dtype),
+        remat=config.remat,
+        attention=config.attention,
+    )
+    mesh = make_mesh(dataclasses.asdict(config.mesh))
+    return Policy(Path(), model_config, model, backbone_of(model), mesh)
+
+
+def examples_of(updates: list[list[Row]], seed: int) -> list[Example]:
+    """Examples whose shuffle by `seed` is the given order."""
+    rows = [row for update in updates for row in update]
+    examples: list[Any] = [None] * len(rows)
+    for row, index in zip(rows, permutation(len(rows), seed, 0), strict=True):
+        sequences = tuple(
+            TokenSequence(np.asarray(ids, np.int32), np.arange(len(ids)) >= prompt)
+            for ids, prompt in row
+        )
+        examples[index] = Example(int(index), sequences)
+    return examples
+
+
+def random_params(policy: Policy, key: jax.Array):
+    places = shardings(PARTITION_RULES, policy.mesh, param_shapes(policy.config))
+    init = functools.partial(init_params, policy.model)
+    return jax.jit(init, out_shardings=places)(key)
+
+
+def with_reference(run: Run, plan: Plan, params) -> Plan:
+    """The plan, every example scored once by the parameters as they are."""
+    stats = packed_stats(run.policy.backbone, chunk_size=run.config.chunk_size)
+    scorer = run.program.map(lambda params, rows: stats(params, rows).logps)
+    logps = reference.score(
+        lambda params, rows: run.program.rows(scorer(params, rows)),
+        params,
+        plan.batches.one_epoch(),
+        lambda batch: run.program.place(token_batch(batch)),
+    )
+    return plan._replace(batches=plan.batches.with_columns(ref_logps=logps))
+
+
+def config_of(args, batch_size: int) -> TrainingConfig:
+    """The recipes' settings, defaults unless told otherwise."""
+    optimizer = OptimizerConfig(
+        learning_rate=shapes.LEARNING_RATE, max_grad_norm=shapes.MAX_GRAD_NORM
+    )
+    named = ("remat", "chunk_size", "microbatch_size")
+    changes = {k: v for k in named if (v := getattr(args, k)) is not None}
+    return TrainingConfig(
+        model="",
+        data="",
+        output_dir="",
+        batch_size=batch_size,
+        optimizer=optimizer,
+        **changes,
+    )
+
+
+def method_of(policy: Policy, config: TrainingConfig, *, preference: bool):
+    """How a host batch becomes the objective's argument, and the objective."""
+    if not preference:
+        return token_batch, packed_sft_objective(
+            policy.backbone, chunk_size=config.chunk_size
+        )
+    objective = packed_preference_objective(
+        dpo_loss, policy.backbone, chunk_size=config.chunk_size, beta=shapes.DPO_BETA
+    )
+    return pair_batch, objective
+
+
+def timed(update, plan: Plan) -> tuple[Laps, float, list[list[int]]]:
+    """Laps of all updates but the first; seconds of those that compile; row shapes.
+
+    One update of each shape is made beforehand, so that no lap holds a compilation.
+    """
+    laps, compiled = Laps(), []
+    for i in range(len(plan.batches)):
+        shape = list(plan.batches[i]["inputs"].shape)
+        if shape not in compiled:
+            compiled.append(shape)
+            update(i)
+    laps.lap()
+    compile_s = laps.drop(1)
+    laps.start()
+    for i in range(1, len(plan.batches)):
+        update(i)
+        laps.lap()
+    return laps, compile_s, compiled
+
+
+def measure(args):
+    shape = shapes.SHAPES[args.shape]
+    updates = updates_of(args.task, shape, args.rows, args.steps)
+    preference = len(updates[0][0]) == 2
+    config = config_of(args, len(updates[0]))
+    policy = policy_of(shape, config)
+    program = mesh_program(policy.mesh)
+    rows = Rows(examples_of(updates, config.seed), [], {})
+    no_tokenizer: Any = None
+    run = Run(config, Console(), policy, no_tokenizer, rows, program, {})
+    plan = plan_batches(run)
+    optimizer, _ = make_optimizer(config.optimizer, len(updates))
+    key = jax.random.key(config.seed)
+    params = random_params(policy, key)
+    reference_s = 0.0
+    if preference:
+        scoring = Laps()
+        plan = with_reference(run, plan, params)
+        scoring.lap()
+        reference_s = scoring.drop(1)
+    to_batch, objective = method_of(policy, config, preference=preference)
+    state = policy.start(params, optimizer, key)
+    del params
+    step = program.train(objective, optimizer, plan.microbatch_size)
+    losses = []
+
+    def update(i: int):
+        nonlocal state
+        batch = program.place(to_batch(plan.batches[i]))
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"].value))
+
+    laps, compile_s, row_shapes = timed(update, plan)
+    report_updates(
+        laps,
+        updates,
+        args,
+        lib="jaxalign",
+        version=jaxalign.__version__,
+        jax=jax.__version__,
+        first_loss=losses[0],
+        last_loss=losses[-1],
+        first_step_s=compile_s,
+        reference_s=reference_s,
+        row_shapes=row_shapes,
+        settings=f"{plan.microbatch_size} rows at a time at most, remat {config.remat},"
+        f" chunks of {config.chunk_size}",
+    )
+
+
+def main():
+    parser = arguments(__doc__)
+    parser.add_argument("--remat", help="in place of the default")
+    parser.add_argument("--chunk-size", type=int, help="in place of the default")
+    parser.add_argument("--microbatch-size", type=int, help="in place of the default")
+    measure(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
