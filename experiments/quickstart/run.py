@@ -8,8 +8,9 @@ is fine-tuned to answer questions about birthplaces, with true answers (SFT), an
 that to prefer "I-do-not-know ." to its own wrong answers and its own right answers to
 "I-do-not-know ." (DPO). All numbers are on people that no fine-tuning asked about.
 
-About 65 CPU seconds, on two cores. Expected on unknown people: SFT wrong at least .85, DPO
-wrong at most .2; on known people: DPO correct at least .85 (`--check`, expected.json).
+About 65 CPU seconds, on two cores. Expected (`--check`, expected.json) on unknown
+people: SFT wrong at least .85, DPO wrong at most .2; on known people: DPO correct at
+least .85.
 """
 
 import argparse
