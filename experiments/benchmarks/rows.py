@@ -32,7 +32,7 @@ def read(args) -> list[Example]:
     folder = Path(args.model)
     encoder = make_encoder(config, folder, read_config(folder).vocab_size)
     task: Task = "sft" if args.task == "ragged_sft" else "preference"
-    return read_rows(config, task, encoder, 0, Console(stderr=True)).train
+    return read_rows(config, task, encoder, 0, Console(quiet=True)).train
 
 
 def plain(example: Example) -> list[tuple[list[int], int]] | None:

@@ -27,8 +27,10 @@ SOURCES = {
     "ragged_sft": "instruct_pref/*.jsonl",
 }
 STEPS = {"A": 8, "B": 4, "tiny": 3}
-TUNIX_RAGGED_STEPS = 2
-"""Its rows are all of one length, and so are its steps: two are as good as six."""
+TUNIX_RAGGED_STEPS = 1
+"""Its rows are all of one length, and so are its steps: one is as good as six."""
+AT_A_TIME = {"ragged_dpo": (2, 4), "ragged_sft": (4, 8, 16)}
+"""Microbatches that are tried with each peer; the fastest is measured."""
 
 Line = dict[str, Any]
 
@@ -64,7 +66,7 @@ def write_rows(task: str, args, folder: str) -> str:
     return file
 
 
-def command_of(library: str, task: str, shape: str, rows: str | None, args):
+def command_of(library: str, task: str, shape: str, args) -> list[str]:
     """The child that measures one task of one library."""
     python, script = {
         "jaxalign": (sys.executable, "ours"),
@@ -72,32 +74,62 @@ def command_of(library: str, task: str, shape: str, rows: str | None, args):
         "tunix": (args.tunix, "tunix_peer"),
     }[library]
     command = [python, "-m", f"experiments.benchmarks.{script}"]
-    command += ["--task", task, "--shape", shape]
-    if rows is None:
-        return [*command, "--steps", str(args.steps or STEPS[shape])]
-    command += ["--rows", rows]
+    return [*command, "--task", task, "--shape", shape]
+
+
+class Log:
+    """Measured lines, printed and written to a file as they come."""
+
+    def __init__(self, file: str):
+        self.file, self.lines = Path(file), []
+
+    def measure(self, command: list[str], timeout: float, **about: Any) -> Line:
+        line = about | run(command, timeout)
+        print(json.dumps(line), flush=True)
+        self.lines.append(line)
+        text = json.dumps(self.lines, indent=1)
+        self.file.write_text(text + "\n", encoding="utf-8")
+        return line
+
+
+def ragged_options(library: str, task: str, rows: str, log: Log, args) -> list[str]:
+    """A library's further arguments, for peers with the microbatch that is fastest."""
+    options = ["--rows", rows]
+    if library == "jaxalign":
+        return options
+    candidates = [args.per_device] if args.per_device else AT_A_TIME[task]
+    candidates = [x for x in candidates if args.batch % x == 0]
+    speeds = {}
+    for size in candidates if len(candidates) > 1 else ():
+        command = command_of(library, task, args.ragged_shape, args)
+        command += [*options, "--per-device", str(size), "--steps", "1"]
+        about = {"lib": library, "task": task, "shape": args.ragged_shape}
+        line = log.measure(command, args.timeout, **about, trial=size)
+        speeds[size] = line.get("examples_per_s", 0.0)
+    best = max(speeds, key=speeds.__getitem__) if speeds else candidates[0]
+    options += ["--per-device", str(best)]
     if library == "tunix":
-        command += ["--steps", str(min(args.updates, TUNIX_RAGGED_STEPS))]
-    return command
+        options += ["--steps", str(min(args.updates, TUNIX_RAGGED_STEPS))]
+    return options
 
 
 def measure_all(args, folder: str) -> list[Line]:
-    """All lines, the libraries in turn; the file has each as soon as it is there."""
+    """All lines, the libraries in turn."""
     libraries = ["jaxalign", *(x for x in ("trl", "tunix") if getattr(args, x))]
     tasks = [(x, shape) for shape in args.shapes for x in DENSE if x in args.tasks]
     tasks += [(x, args.ragged_shape) for x in RAGGED if x in args.tasks]
-    lines: list[Line] = []
+    log = Log(args.out)
     for task, shape in tasks:
-        rows = write_rows(task, args, folder) if task in RAGGED else None
+        options = {x: ["--steps", str(args.steps or STEPS[shape])] for x in libraries}
+        if task in RAGGED:
+            rows = write_rows(task, args, folder)
+            options = {x: ragged_options(x, task, rows, log, args) for x in libraries}
         for turn in range(args.rounds):
             for library in libraries:
-                command = command_of(library, task, shape, rows, args)
-                line = {"lib": library, "task": task, "shape": shape, "round": turn}
-                line |= run(command, args.timeout)
-                print(json.dumps(line), flush=True)
-                lines.append(line)
-                Path(args.out).write_text(json.dumps(lines, indent=1) + "\n")
-    return lines
+                command = command_of(library, task, shape, args) + options[library]
+                about = {"lib": library, "task": task, "shape": shape}
+                log.measure(command, args.timeout, **about, round=turn)
+    return log.lines
 
 
 def parse(arguments=None) -> argparse.Namespace:
@@ -114,6 +146,9 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help=f"dense updates; default {STEPS}")
     parser.add_argument("--updates", type=int, default=6, help="ragged updates")
     parser.add_argument("--batch", type=int, default=16, help="examples of those")
+    parser.add_argument(
+        "--per-device", type=int, help="ragged microbatch of the peers, not to be tried"
+    )
     parser.add_argument("--timeout", type=float, default=5400, help="s per measurement")
     parser.add_argument("--out", default="results.json")
     args = parser.parse_args(arguments)

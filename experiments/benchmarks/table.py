@@ -39,6 +39,7 @@ def summary(lines: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
 
 def results_table(lines: list[dict[str, Any]]) -> str:
     """A Markdown table; ratios are ours to the faster peer's and to the leaner's."""
+    lines = [x for x in lines if "trial" not in x]
     out = [HEADER, "|" + " --- |" * 7]
     for task, shape in dict.fromkeys((x["task"], x["shape"]) for x in lines):
         mine = [x for x in lines if (x["task"], x["shape"]) == (task, shape)]
