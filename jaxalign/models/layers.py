@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxalign.models.attention import (
     Visibility,
@@ -98,7 +99,7 @@ class Projection(nn.Module):
             zeros = nn.initializers.zeros
             bias = self.param("bias", zeros, (self.features,), jnp.float32)
             y = y + jnp.broadcast_to(bias.astype(self.dtype), y.shape)
-        return y
+        return checkpoint_name(y, self.name or "")
 
 
 class Attention(nn.Module):

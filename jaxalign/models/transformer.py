@@ -17,8 +17,15 @@ REMAT_POLICIES = {
     "none": None,
     "full": jax.checkpoint_policies.nothing_saveable,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "mlp": jax.checkpoint_policies.save_only_these_names(
+        "query", "key", "value", "out"
+    ),
 }
-"""What the backward pass may keep of a layer; the scores are never kept."""
+"""What the backward pass keeps of a layer; the scores are never kept.
+
+`none` recomputes nothing; `dots` all but the outputs of the projections; `mlp` also the
+projections inside the MLP; `full` the whole layer.
+"""
 
 _NO_WINDOW = np.iinfo(np.int32).max
 
