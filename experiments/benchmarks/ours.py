@@ -44,6 +44,7 @@ from jaxalign.recipes.program import mesh_program
 from jaxalign.recipes.rows import Rows
 from jaxalign.recipes.training_run import Plan, Run, plan_batches
 from jaxalign.training import OptimizerConfig, make_optimizer
+from jaxalign.training.host_memory import keep_freed_memory, release_freed_memory
 
 
 def policy_of(shape: shapes.Shape, config: TrainingConfig) -> Policy:
@@ -148,6 +149,7 @@ def timed(update, plan: Plan) -> tuple[Laps, float, list[list[int]]]:
             update(i)
     laps.lap()
     compile_s = laps.drop(1)
+    release_freed_memory()
     laps.start()
     for i in range(1, len(plan.batches)):
         update(i)
@@ -156,6 +158,7 @@ def timed(update, plan: Plan) -> tuple[Laps, float, list[list[int]]]:
 
 
 def measure(args):
+    keep_freed_memory()
     shape = shapes.SHAPES[args.shape]
     updates = updates_of(args.task, shape, args.rows, args.steps)
     preference = len(updates[0][0]) == 2
