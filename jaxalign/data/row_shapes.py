@@ -45,7 +45,7 @@ def choose_row_shape(
     ratio = sum(len(x.target_ids) for x in layouts) / total
     best = None
     for stretch, slack in itertools.product(
-        (1, 1.25, 1.5, 2, 3, 4), (1, 1.1, 1.25, 1.5)
+        (1, 1.25, 1.5, 2, 3, 4), (0, 0.9, 1, 1.1, 1.25, 1.5)
     ):
         t = tokens or _round_up(most_tokens * stretch, 64)
         m = targets or min(_round_up(max(most_targets, t * ratio * slack), 32), t)

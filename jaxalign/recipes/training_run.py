@@ -37,6 +37,7 @@ from jaxalign.training import (
     train,
 )
 from jaxalign.training.exits import FINISHED
+from jaxalign.training.host_memory import keep_freed_memory
 from jaxalign.training.versions import versions
 
 MICROBATCH_TOKENS = 2048
@@ -159,6 +160,7 @@ def plan_batches(run: Run) -> Plan:
 def run_training(config: TrainingConfig, method: Method) -> int:
     """Trains a model as `config` says; returns the exit code."""
     clock = Clock()
+    keep_freed_memory()
     with StopRequest() as stop:
         run = open_run(config, method.task)
         plan = plan_batches(run)
