@@ -2,6 +2,8 @@
 
 import functools
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,10 +94,9 @@ def test_smoothing_is_the_probability_of_a_swapped_pair():
     inputs = pair_inputs(rng(), 6, 5)
     swapped = [Pair(x.rejected, x.chosen) for x in inputs]
     as_is = dpo_loss(*inputs, label_smoothing=0.2).loss.value
-    # An array: as a Python number 0.8 would be refused.
-    np.testing.assert_allclose(
-        dpo_loss(*swapped, label_smoothing=np.float32(0.8)).loss.value, as_is, rtol=1e-6
-    )
+    flipped: Any = np.float32(0.8)  # as a Python number it would be refused
+    got = dpo_loss(*swapped, label_smoothing=flipped).loss.value
+    np.testing.assert_allclose(got, as_is, rtol=1e-6)
 
 
 @pytest.mark.parametrize("margin", [-1e4, -100.0, 0.0, 100.0, 1e4])
