@@ -1,7 +1,6 @@
 """DPO against a plain NumPy version of the papers' formulas, and its identities."""
 
 import functools
-
 from typing import Any
 
 import jax
