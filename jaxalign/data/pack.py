@@ -85,9 +85,9 @@ def fill(
     Returns:
       `inputs`, `positions`, `segment_ids`, `branch_ids` [R, T]; `target_ids`,
       `target_at` [R, M] int32 and `target_mask` [R, M] bool; `example_ids` [R, P]
-      int64, -1 where there is none; each per-target column [R, M] float32. With K = 2
-      also `chosen_start`, `chosen_length`, `rejected_start`, `rejected_length` [R, P];
-      with K > 2 `branch_start`, `branch_length` [R, P, K].
+      int64, -1 where there is none; `branch_start`, `branch_length` [R, P, K] int32,
+      which of the M targets belong to each sequence (chosen before rejected); each
+      per-target column [R, M] float32.
     """
     t, m, p = shape.tokens, shape.targets, shape.examples
     k = max((len(x.branch_lengths) for x in layouts), default=1)
@@ -123,20 +123,7 @@ def fill(
             ends = np.cumsum(x.branch_lengths)
             starts[r, slot] = target + ends - x.branch_lengths
             at, target = here.stop, there.stop
-    return batch | _branch_leaves(starts, lengths)
-
-
-def _branch_leaves(starts: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
-    k = starts.shape[-1]
-    if k == 1:
-        return {}
-    if k > 2:
-        return {"branch_start": starts, "branch_length": lengths}
-    leaves = {}
-    for side, name in enumerate(("chosen", "rejected")):
-        leaves[f"{name}_start"] = np.ascontiguousarray(starts[..., side])
-        leaves[f"{name}_length"] = np.ascontiguousarray(lengths[..., side])
-    return leaves
+    return batch | {"branch_start": starts, "branch_length": lengths}
 
 
 def unpack_targets(

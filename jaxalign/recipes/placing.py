@@ -20,6 +20,8 @@ def pair_batch(arrays: Mapping[str, Any]) -> PairBatch:
     ref: Any = arrays.get("ref_logps")
     if ref is None:
         ref = np.zeros(rows.target_ids.shape, np.float32)
-    start = Pair(arrays["chosen_start"], arrays["rejected_start"])
-    length = Pair(arrays["chosen_length"], arrays["rejected_length"])
+    start, length = (
+        Pair(arrays[name][..., 0], arrays[name][..., 1])
+        for name in ("branch_start", "branch_length")
+    )
     return PairBatch(rows, start, length, ref)

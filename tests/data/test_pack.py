@@ -41,17 +41,18 @@ def test_each_target_sees_what_it_would_see_alone(examples, spare, share_prompt,
     assert found == {x.index: alone(x) for x in examples}
 
 
-@given(examples=example_lists(sides=2))
+@given(sides=st.integers(1, 4), data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_starts_and_lengths_point_at_the_targets_of_each_side(examples):
+def test_starts_and_lengths_point_at_the_targets_of_each_branch(sides, data):
+    examples = data.draw(example_lists(sides=sides))
     shape = RowShape(60, 40, 5)
     batch, _ = packed(examples, shape)
     by_id = {x.index: x for x in examples}
     for r, p in np.ndindex(*batch["example_ids"].shape):
         example = by_id.get(int(batch["example_ids"][r, p]))
-        for side, name in enumerate(("chosen", "rejected")):
-            start = int(batch[f"{name}_start"][r, p])
-            length = int(batch[f"{name}_length"][r, p])
+        for side in range(sides):
+            start = int(batch["branch_start"][r, p, side])
+            length = int(batch["branch_length"][r, p, side])
             if example is None:
                 assert length == 0
                 continue
@@ -108,10 +109,11 @@ def test_nothing_is_shared_by_prompts_that_differ_at_once():
     assert shared_prefix((a, a)) == 2
 
 
-def test_more_than_two_answers():
-    batch, _ = packed(some_examples(5, 4), RowShape(80, 60, 3))
-    assert batch["branch_start"].shape == (len(batch["inputs"]), 3, 4)
-    assert "chosen_start" not in batch
+@pytest.mark.parametrize("sides", [1, 2, 4])
+def test_branches_have_an_axis_of_their_own(sides):
+    batch, _ = packed(some_examples(5, sides), RowShape(80, 60, 3))
+    for name in ("branch_start", "branch_length"):
+        assert batch[name].shape == (len(batch["inputs"]), 3, sides)
 
 
 def test_best_fit_leaves_fewer_rows_than_one_each():
