@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,6 +12,26 @@ from jaxalign.training.exits import NonFiniteError
 from jaxalign.training.metrics import MetricsLog, Window, append_line
 from jaxalign.training.optimizer import Schedule
 from jaxalign.training.progress import Progress
+
+
+class _Timed(NamedTuple):
+    """The steps of a window whose time is known: all that compiled nothing."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+
+    def plus(self, seconds: float, tokens: int) -> "_Timed":
+        return _Timed(self.steps + 1, self.seconds + seconds, self.tokens + tokens)
+
+    def metrics(self) -> dict[str, float]:
+        if not self.steps:
+            return {}
+        seconds = max(self.seconds, 1e-9)
+        return {
+            "step_time": seconds / self.steps,
+            "perf/tokens_per_second": self.tokens / seconds,
+        }
 
 
 class Record:
@@ -42,24 +62,33 @@ class Record:
         self._in_a_row: int = host.get("skipped_in_a_row", 0)
         self._tokens: int = host.get("num_tokens", 0)
         self._updates = step - self._skipped
-        self._pending: tuple[int, Mapping[str, Any], Any, int] | None = None
+        self._pending: tuple[int, Mapping[str, Any], Any, int, bool] | None = None
         self._bad: list[tuple[int, Any]] = []
         self._shapes: set[Any] = set()
-        self._logged = step, self._tokens, self._working_seconds()
+        self._read_at = self._working_seconds()
+        self._timed = _Timed()
         self.eval_due: bool = host.get("eval_due", not host)
         self.last_evaluation: dict[str, float] = {}
         self.compiles = False
 
     def phase_of(self, batch: Mapping[str, np.ndarray]) -> str:
-        """`compile` for the first batch with these shapes, else `step`."""
+        """`compile` for the first batch with these shapes, else `step`.
+
+        Before a compilation it waits for the step that is running, whose time would
+        otherwise be counted as compilation.
+        """
         shapes = tuple((name, x.shape) for name, x in sorted(batch.items()))
         self.compiles = shapes not in self._shapes
         self._shapes.add(shapes)
-        return "compile" if self.compiles else "step"
+        if not self.compiles:
+            return "step"
+        self.catch_up()
+        return "compile"
 
     def step(self, step: int, metrics: Mapping[str, Any], batch: Any, tokens: int):
         """Takes the metrics of a step that was just dispatched, unread."""
-        late, self._pending = self._pending, (step, metrics, batch, tokens)
+        new = step, metrics, batch, tokens, self.compiles
+        late, self._pending = self._pending, new
         if late is not None:
             with self._clock.phase("step"):
                 self._read(*late)
@@ -93,8 +122,18 @@ class Record:
         """Writes the last line of times."""
         self._write_times(step, {})
 
-    def _read(self, step: int, metrics: Mapping[str, Any], batch: Any, tokens: int):
+    def _read(
+        self,
+        step: int,
+        metrics: Mapping[str, Any],
+        batch: Any,
+        tokens: int,
+        compiled: bool,
+    ):
         read: dict[str, Any] = jax.device_get(dict(metrics))
+        began, self._read_at = self._read_at, self._working_seconds()
+        if not compiled:  # else an unknown part of the step ran while it was compiled
+            self._timed = self._timed.plus(self._read_at - began, tokens)
         skipped = read.pop("skipped_steps", 0.0)
         skipped = float(np.asarray(getattr(skipped, "total", skipped))) > 0
         self._tokens += tokens
@@ -123,13 +162,7 @@ class Record:
         values |= self._with_epoch(step)
         values |= {"num_tokens": self._tokens, "skipped_steps": self._skipped}
         self._metrics.write(step, "train", values)
-        old_step, old_tokens, old_seconds = self._logged
-        self._logged = step, self._tokens, self._working_seconds()
-        seconds = max(self._logged[2] - old_seconds, 1e-9)
-        times = {
-            "step_time": seconds / (step - old_step),
-            "perf/tokens_per_second": (self._tokens - old_tokens) / seconds,
-        }
+        times, self._timed = self._timed.metrics(), _Timed()
         self._write_times(step, times)
         if self._progress is not None:
             self._progress.update(step, values | times)

@@ -1,6 +1,7 @@
 """The loop: what it logs, when it evaluates, where its time goes."""
 
 import time
+import types
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from jaxalign.training import (
     Checkpoints,
     Clock,
     StopRequest,
+    clock,
     exits,
     make_train_step,
     prefetch,
@@ -113,7 +115,7 @@ def test_an_interrupted_evaluation_is_made_up_for(tmp_path):
 
 
 def test_the_times_add_up(tmp_path):
-    begin, clock = time.monotonic(), Clock()
+    begin, own = time.monotonic(), Clock()
     time.sleep(0.1)
 
     def evaluate(params):
@@ -123,7 +125,7 @@ def test_the_times_add_up(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     step = jax.jit(make_train_step(driver.bigram_loss, OPTIMIZER))
     options = {"evaluate": evaluate, "checkpoints": checkpoints, "step_fn": step}
-    go(tmp_path, clock=clock, **options)
+    go(tmp_path, clock=own, **options)
     wall = time.monotonic() - begin
     last = read_metrics(tmp_path / "timing.jsonl")[-1]
     times = {k: v for k, v in last.items() if k.startswith("time/")}
@@ -132,6 +134,45 @@ def test_the_times_add_up(tmp_path):
     assert times["time/eval"] == pytest.approx(0.2, abs=0.1)
     assert times["time/compile"] > 10 * times["time/step"]
     assert last["perf/compilations"] == 1
+
+
+def test_speed_is_that_of_the_steps_that_compile_nothing(tmp_path, monkeypatch):
+    """A device of 2 s a step behind a clock of its own; a compilation takes 50 s."""
+    now = done = 0.0
+    widths = [6, 5, 6, 6, 4, 6, 6]
+    seen = set()
+
+    class Late:
+        def __init__(self, ready):
+            self.ready = ready
+
+        def __array__(self, dtype=None, copy=None):
+            nonlocal now
+            now = max(now, self.ready)
+            return np.zeros((), dtype)
+
+    def step_fn(state, batch):
+        nonlocal now, done
+        width = batch["mask"].shape[1]
+        if width not in seen:
+            seen.add(width)
+            now += 50
+        done = max(now, done) + 2
+        return state, {"loss": Mean(Late(done), np.float32(1))}  # pyright: ignore[reportArgumentType]
+
+    def batches(start):
+        for width in widths[start:]:
+            yield {"mask": np.ones((4, width), bool)}
+
+    monkeypatch.setattr(clock, "time", types.SimpleNamespace(monotonic=lambda: now))
+    options = {"place": lambda batch: batch, "num_steps": len(widths)}
+    go(tmp_path, step_fn=step_fn, batches=batches, **options)
+    *steps, last = read_metrics(tmp_path / "timing.jsonl")
+    for line, width, first in zip(steps, widths, [1, 1, 0, 0, 1, 0, 0], strict=True):
+        speed = {} if first else {"step_time": 2, "perf/tokens_per_second": 2 * width}
+        names = ("step_time", "perf/tokens_per_second")
+        assert {k: line[k] for k in names if k in line} == speed
+    assert (last["time/compile"], last["time/step"]) == (150, 2 * len(widths))
 
 
 def test_prefetch_begins_where_it_is_told(tmp_path):
