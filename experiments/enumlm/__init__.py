@@ -1,0 +1,55 @@
+"""A language model so small that all its responses can be listed.
+
+Optimum, KL divergence, frontier, best-of-n law and every expectation are finite sums
+here, so that a method can be compared with what it should have reached. Everything
+means to run in float64: call it under `jax.enable_x64(True)`.
+"""
+
+from experiments.enumlm.exact import (
+    Evaluation,
+    best_of_n_logps,
+    evaluate,
+    expected,
+    frontier_reward,
+    kl_divergence,
+    optimum,
+)
+from experiments.enumlm.expectation import expected_loss, expected_loss_of_groups
+from experiments.enumlm.policy import (
+    logits_of,
+    response_logps,
+    sample,
+    state_logps,
+    token_logps,
+)
+from experiments.enumlm.preferences import (
+    count_preferences,
+    population_preferences,
+    preference_loss,
+)
+from experiments.enumlm.responses import Responses, list_responses
+from experiments.enumlm.world import World, make_world
+
+__all__ = [
+    "Evaluation",
+    "Responses",
+    "World",
+    "best_of_n_logps",
+    "count_preferences",
+    "evaluate",
+    "expected",
+    "expected_loss",
+    "expected_loss_of_groups",
+    "frontier_reward",
+    "kl_divergence",
+    "list_responses",
+    "logits_of",
+    "make_world",
+    "optimum",
+    "population_preferences",
+    "preference_loss",
+    "response_logps",
+    "sample",
+    "state_logps",
+    "token_logps",
+]

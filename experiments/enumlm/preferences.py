@@ -1,0 +1,83 @@
+"""Preference pairs: how often each response is preferred to each other one."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.enumlm.policy import token_logps
+from experiments.enumlm.world import World
+from jaxalign.losses import LossOutput, Pair
+
+
+def population_preferences(
+    world: World, *, scale: float = 1.0, flip: float = 0.0
+) -> np.ndarray:
+    """Share of each (chosen, rejected) pair among infinitely many.
+
+    Both responses are drawn from the reference; y is preferred to y' with probability
+    σ(scale · (r − r')), and the label is flipped with probability `flip`.
+
+    Returns:
+      `[X, S, S]`, which sums to 1 for each prompt.
+    """
+    ref, rewards = np.exp(world.ref_logps), world.rewards
+    chance = _preferred(rewards[:, :, None] - rewards[:, None, :], scale, flip)
+    return ref[:, :, None] * ref[:, None, :] * 2 * chance
+
+
+def count_preferences(
+    world: World, num_pairs: int, seed: int, *, scale: float = 1.0, flip: float = 0.0
+) -> np.ndarray:
+    """Share of each (chosen, rejected) pair among `num_pairs` drawn for each prompt."""
+    rng = np.random.default_rng(seed)
+    size = world.responses.num_responses
+    counts = np.zeros((len(world.rewards), size, size))
+    for x, (logps, rewards) in enumerate(
+        zip(world.ref_logps, world.rewards, strict=True)
+    ):
+        one, other = rng.choice(size, (2, num_pairs), p=np.exp(logps))
+        chance = _preferred(rewards[one] - rewards[other], scale, flip)
+        first = rng.random(num_pairs) < chance
+        pairs = np.where(first, one, other), np.where(first, other, one)
+        np.add.at(counts[x], pairs, 1 / num_pairs)
+    return counts
+
+
+def preference_loss(
+    world: World,
+    preferences: np.ndarray,
+    logits: jax.Array,
+    loss_of: Callable[[Pair, Pair, Pair], LossOutput],
+) -> jax.Array:
+    """A pairwise loss averaged over pairs `[X, S, S]` and prompts, exactly.
+
+    Args:
+      world: The world.
+      preferences: Share of each (chosen, rejected) pair, `[X, S, S]`.
+      logits: `[X, P, V]`, the policy.
+      loss_of: `(policy, ref, mask) -> LossOutput`, of pairs of `[T]` arrays: what the
+        loss of one pair is.
+
+    Returns:
+      A scalar.
+    """
+    mask = jnp.asarray(world.responses.mask)
+
+    def of_prompt(policy, ref, shares):
+        def of_pair(chosen, rejected):
+            pairs = (Pair(x[chosen], x[rejected]) for x in (policy, ref, mask))
+            return loss_of(*pairs).loss.value
+
+        losses = jax.vmap(jax.vmap(of_pair))(*jnp.indices(shares.shape))
+        return jnp.sum(shares * losses)
+
+    policy = token_logps(logits, world.responses)
+    ref = token_logps(jnp.asarray(world.ref_logits), world.responses)
+    return jnp.mean(jax.vmap(of_prompt)(policy, ref, jnp.asarray(preferences)))
+
+
+def _preferred(gap: np.ndarray, scale: float, flip: float) -> np.ndarray:
+    chance = 1 / (1 + np.exp(-scale * gap))
+    return (1 - flip) * chance + flip * (1 - chance)
