@@ -33,6 +33,7 @@ def optimal_value(world: World, beta: float | jax.Array) -> jax.Array:
     return beta * jnp.mean(logz)
 
 
+@jax.jit
 def frontier_reward(world: World, kl: jax.Array) -> jax.Array:
     """The largest reward of any policy whose KL divergence is `kl`, a scalar.
 
@@ -76,6 +77,7 @@ class Evaluation(NamedTuple):
     rho: jax.Array
 
 
+@jax.jit
 def evaluate(world: World, logps: jax.Array, beta: float | jax.Array) -> Evaluation:
     """Evaluates a policy from its log-probabilities `[X, S]`."""
     reward = expected(logps, world.rewards)
@@ -92,6 +94,7 @@ def expected_ref_reward(world: World) -> jax.Array:
     return expected(jnp.asarray(world.ref_logps), world.rewards)
 
 
+@jax.jit
 def best_of_n_logps(
     ref_logps: jax.Array, scores: jax.Array | np.ndarray, n: int | jax.Array
 ) -> jax.Array:
@@ -108,10 +111,10 @@ def best_of_n_logps(
     Returns:
       `[..., S]`, log-probabilities.
     """
-    mass = jnp.exp(ref_logps)[..., None, :]
-    scores = jnp.asarray(scores)
-    below = jnp.sum(mass * (scores[..., None, :] < scores[..., :, None]), axis=-1)
-    level = jnp.sum(mass * (scores[..., None, :] == scores[..., :, None]), axis=-1)
+    other, own = jnp.asarray(scores)[..., None, :], jnp.asarray(scores)[..., :, None]
+    mass = jnp.broadcast_to(jnp.exp(ref_logps)[..., None, :], (other < own).shape)
+    below = jnp.sum(mass, axis=-1, where=other < own)
+    level = jnp.sum(mass, axis=-1, where=other == own)
     upto = below + level
     # upto**n - below**n, without the cancellation.
     gain = n * jnp.log(upto) + jnp.log(-jnp.expm1(n * jnp.log1p(-level / upto)))

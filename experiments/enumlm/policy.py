@@ -53,12 +53,12 @@ def logits_of(logps: jax.Array, responses: Responses) -> np.ndarray:
     Returns:
       `[..., P, V]`; `response_logps` gives `logps` back.
     """
-    logps = np.asarray(logps)
-    lead = logps.shape[:-1]
+    terms = np.asarray(logps)
+    lead = terms.shape[:-1]
     logits = np.full((*lead, responses.num_prefixes, responses.vocab_size), -np.inf)
     for s, mask in enumerate(responses.mask):
         at = (..., responses.prefix[s, mask], responses.token[s, mask])
-        logits[at] = np.logaddexp(logits[at], logps[..., s, None])
+        logits[at] = np.logaddexp(logits[at], terms[..., s, None])
     return logits
 
 

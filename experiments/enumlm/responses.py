@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Responses:
     """Every string of up to `max_length` symbols; the shorter ones end with EOS.
@@ -22,8 +24,8 @@ class Responses:
       mask: `[S, L]` bool, the tokens of the response, EOS included.
     """
 
-    num_symbols: int
-    max_length: int
+    num_symbols: int = dataclasses.field(metadata={"static": True})
+    max_length: int = dataclasses.field(metadata={"static": True})
     prefix: np.ndarray
     token: np.ndarray
     mask: np.ndarray

@@ -10,6 +10,7 @@ from experiments.enumlm.policy import response_logps
 from experiments.enumlm.responses import Responses, list_responses
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class World:
     """X prompts, all equally likely; S responses to each.
