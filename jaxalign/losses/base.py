@@ -1,13 +1,15 @@
-"""The two small types that all losses share."""
+"""What all losses share: two small types, and checks of hyperparameters."""
 
 import dataclasses
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 
 from jaxalign.ops import Mean
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Pair(NamedTuple, Generic[T]):
@@ -31,8 +33,16 @@ class LossOutput:
     metrics: dict[str, Mean]
 
 
-def check_range(name: str, value, low: float, high: float, *, open_low: bool = False):
-    """Refuses a Python number outside of [low, high), or (low, high) if `open_low`.
+def check_range(
+    name: str,
+    value,
+    low: float,
+    high: float,
+    *,
+    open_low: bool = False,
+    closed_high: bool = False,
+):
+    """Refuses a Python number outside of [low, high), or as the two switches say.
 
     A traced value is let through: it is not known while the program is made.
 
@@ -40,6 +50,43 @@ def check_range(name: str, value, low: float, high: float, *, open_low: bool = F
     """
     if not isinstance(value, int | float):
         return
-    if not (low < value if open_low else low <= value) or not value < high:
-        bracket = "(" if open_low else "["
-        raise ValueError(f"{name} must be in {bracket}{low}, {high}), got {value}")
+    above = low < value if open_low else low <= value
+    below = value <= high if closed_high else value < high
+    if not (above and below):
+        left, right = "(" if open_low else "[", "]" if closed_high else ")"
+        raise ValueError(f"{name} must be in {left}{low}, {high}{right}, got {value}")
+
+
+def check_positive(name: str, value):
+    """Refuses a Python number that is not positive and finite.
+
+    >>> check_positive("beta", 0.1)
+    """
+    check_range(name, value, 0, float("inf"), open_low=True)
+
+
+def check_not_negative(name: str, value):
+    """Refuses a Python number that is negative or not finite.
+
+    >>> check_not_negative("alpha", 0)
+    """
+    check_range(name, value, 0, float("inf"))
+
+
+def batch_coupled(loss_fn: F) -> F:
+    """Marks a loss whose rows depend on each other: parts of a batch do not add up.
+
+    >>> is_batch_coupled(batch_coupled(lambda policy, mask: None))
+    True
+    """
+    setattr(loss_fn, "is_batch_coupled", True)  # noqa: B010
+    return loss_fn
+
+
+def is_batch_coupled(loss_fn: Callable[..., Any]) -> bool:
+    """Whether a loss must see the whole batch at once.
+
+    >>> is_batch_coupled(lambda policy, mask: None)
+    False
+    """
+    return getattr(loss_fn, "is_batch_coupled", False)

@@ -1,17 +1,90 @@
 """Arrays in, arrays out: log-probabilities, masked means and what losses stand on."""
 
+from jaxalign.ops.advantages import (
+    batch_baseline_advantages,
+    centered_group_advantages,
+    greedy_baseline_advantages,
+    group_advantages,
+    informative_groups,
+    moving_baseline,
+    rloo_advantages,
+)
+from jaxalign.ops.aggregate import (
+    fixed_length,
+    sequence_mean,
+    sequence_sum,
+    token_mean,
+)
+from jaxalign.ops.best_of_n import best_of_n, best_of_n_kl_bound, expected_best_of_n
 from jaxalign.ops.chunked import chunked_stats, fused_token_loss
+from jaxalign.ops.control import (
+    adaptive_entropy_update,
+    adaptive_kl_update,
+    fixed_kl_update,
+)
+from jaxalign.ops.exponent import capped_exp, log1mexp
+from jaxalign.ops.kl import kl_exact, kl_k1, kl_k2, kl_k3, kl_k3_k2
 from jaxalign.ops.logps import TokenStats, sequence_logps, token_logps, token_stats
 from jaxalign.ops.reduce import Mean, masked, sum_dtype
+from jaxalign.ops.returns import decoupled_gae, gae, reward_to_go
+from jaxalign.ops.token_rewards import (
+    at_last_token,
+    missing_eos_penalty,
+    missing_eos_score,
+    overlong_penalty,
+    token_rewards,
+)
+from jaxalign.ops.whitening import (
+    Moments,
+    masked_rescale,
+    masked_whiten,
+    reinforce_pp_advantages,
+)
 
 __all__ = [
     "Mean",
+    "Moments",
     "TokenStats",
+    "adaptive_entropy_update",
+    "adaptive_kl_update",
+    "at_last_token",
+    "batch_baseline_advantages",
+    "best_of_n",
+    "best_of_n_kl_bound",
+    "capped_exp",
+    "centered_group_advantages",
     "chunked_stats",
+    "decoupled_gae",
+    "expected_best_of_n",
+    "fixed_kl_update",
+    "fixed_length",
     "fused_token_loss",
+    "gae",
+    "greedy_baseline_advantages",
+    "group_advantages",
+    "informative_groups",
+    "kl_exact",
+    "kl_k1",
+    "kl_k2",
+    "kl_k3",
+    "kl_k3_k2",
+    "log1mexp",
     "masked",
+    "masked_rescale",
+    "masked_whiten",
+    "missing_eos_penalty",
+    "missing_eos_score",
+    "moving_baseline",
+    "overlong_penalty",
+    "reinforce_pp_advantages",
+    "reward_to_go",
+    "rloo_advantages",
     "sequence_logps",
+    "sequence_mean",
+    "sequence_sum",
     "sum_dtype",
     "token_logps",
+    "token_mean",
+    "token_rewards",
     "token_stats",
 ]
