@@ -1,0 +1,209 @@
+"""Rewards from text, as the command line gives them: `NAME(PARAMETER=VALUE)=WEIGHT`."""
+
+import ast
+import difflib
+import functools
+import importlib
+import importlib.util
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jaxalign.errors import UserError
+from jaxalign.rewards.builtin import BUILT_IN
+from jaxalign.rewards.calls import place_of
+from jaxalign.rewards.columns import adapted
+from jaxalign.rewards.reward import Reward
+
+_FORM = re.compile(r"(?P<name>[^(=]+)(\((?P<given>.*)\))?(=(?P<weight>[^()=]+))?", re.S)
+_OF_EVERY_REWARD = ("fallback", "time_limit")
+
+
+def load_rewards(texts: Sequence[str]) -> list[Reward]:
+    """The rewards that texts name; see `parse_reward`. Equal names get numbers.
+
+    >>> [x.name for x in load_rewards(["exact_match", "exact_match(column=gold)=0.5"])]
+    ['exact_match', 'exact_match_2']
+    """
+    rewards: list[Reward] = []
+    for text in texts:
+        reward = parse_reward(text)
+        taken, name, number = {x.name for x in rewards}, reward.name, 1
+        while name in taken:
+            number += 1
+            name = f"{reward.name}_{number}"
+        fields = reward.fallback, reward.time_limit
+        rewards.append(Reward(name, reward.function, reward.weight, *fields))
+    return rewards
+
+
+def parse_reward(text: str) -> Reward:
+    """The reward that a text names.
+
+    The name is one of `BUILT_IN`, or the user's own function, whose code is run:
+    `path/to/file.py:function` or `package.module:function`. Parameters are those of the
+    function; every reward also takes `fallback` (the value of completions that it fails
+    on) and `time_limit` (seconds of one call). A function with the signature
+    `f(prompts, completions, **columns)` is recognised; see `columns`.
+
+    Args:
+      text: `NAME`, `NAME=WEIGHT` or `NAME(PARAMETER=VALUE, ...)=WEIGHT`. Values are
+        Python literals; single words need no quotes.
+
+    Returns:
+      The reward, weight 1 by default.
+
+    Raises:
+      UserError: The text, a name, a parameter or the user's file cannot be used.
+
+    >>> reward = parse_reward("length_penalty(target=20, fallback=0)=0.5")
+    >>> reward.name, reward.weight, reward.fallback
+    ('length_penalty', 0.5, 0)
+    """
+    form = _FORM.fullmatch(text.strip())
+    if not form:
+        raise UserError(
+            f"--reward {text!r} is not understood. Write a name, with parameters and a "
+            "weight if need be: exact_match, or exact_match(column=gold)=0.5."
+        )
+    name = form["name"].strip()
+    given = _parameters(form["given"] or "", text)
+    own = {k: given.pop(k) for k in _OF_EVERY_REWARD if k in given}
+    function, short = _function(name, text)
+    _check_parameters(function, given, text)
+    bound = functools.partial(function, **given) if given else function
+    weight = _number(form["weight"], text) if form["weight"] else 1.0
+    if function in BUILT_IN.values():
+        try:
+            bound([])  # refuses parameters that mean nothing
+        except UserError as error:
+            raise UserError(f"--reward {text!r}: {error}") from error
+    return Reward(short, adapted(bound), weight, **own)
+
+
+def describe_rewards() -> str:
+    """The built-in rewards with their parameters, for help texts.
+
+    >>> print(describe_rewards().splitlines()[0])
+    Built-in rewards, with their parameters:
+    """
+    lines = ["Built-in rewards, with their parameters:"]
+    for name, function in BUILT_IN.items():
+        parameters = ", ".join(
+            str(p).replace("'", "").split(":")[0]
+            + ("" if p.default is p.empty else f"={p.default!r}")
+            for p in _options(function)
+        )
+        summary = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+        lines += [f"  {name}({parameters})", f"      {summary}"]
+    return "\n".join(
+        [
+            *lines,
+            "Your own: path/to/file.py:function or package.module:function, which is",
+            "f(completions) or f(prompts, completions, **columns).",
+            "Every reward takes fallback=VALUE for completions that it fails on, and",
+            "time_limit=SECONDS for one call. A weight stands behind: exact_match=0.5.",
+        ]
+    )
+
+
+def _options(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def _parameters(given: str, text: str) -> dict[str, Any]:
+    try:
+        call = ast.parse(f"f({given})", mode="eval").body
+        if isinstance(call, ast.Call) and not call.args:
+            return {k.arg: _literal(k.value) for k in call.keywords if k.arg}
+    except (SyntaxError, ValueError):
+        pass
+    raise UserError(
+        f"--reward {text!r}: the parameters ({given}) are not understood. Write names "
+        "and values, text with blanks or signs in quotes: (column=gold, weight=2)."
+    )
+
+
+def _literal(node: ast.expr) -> Any:
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
+def _number(weight: str, text: str) -> float:
+    try:
+        return float(weight)
+    except ValueError:
+        raise UserError(
+            f"--reward {text!r}: the weight {weight!r} is no number. Write it last: "
+            "exact_match=0.5."
+        ) from None
+
+
+def _function(name: str, text: str) -> tuple[Callable[..., Any], str]:
+    """The function, and what metrics call it."""
+    if ":" not in name:
+        if name not in BUILT_IN:
+            near = difflib.get_close_matches(name, BUILT_IN, 1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise UserError(
+                f"--reward {text!r}: there is no reward `{name}`. Built in are "
+                f"{', '.join(BUILT_IN)}; your own is file.py:function.{hint}"
+            )
+        return BUILT_IN[name], name
+    origin, _, attribute = name.rpartition(":")
+    module = _module(origin, text)
+    function = getattr(module, attribute, None)
+    if callable(function):
+        return function, attribute
+    has = [k for k, v in vars(module).items() if inspect.isfunction(v)]
+    near = difflib.get_close_matches(attribute, has, 1)
+    hint = (
+        f"Did you mean `{near[0]}`?" if near else f"It has {', '.join(has) or 'none'}."
+    )
+    raise UserError(
+        f"--reward {text!r}: {origin} has no function `{attribute}`. {hint}"
+    )
+
+
+def _module(origin: str, text: str) -> ModuleType:
+    try:
+        if not origin.endswith(".py"):
+            return importlib.import_module(origin)
+        path = Path(origin)
+        if not path.is_file():
+            raise UserError(f"--reward {text!r}: there is no file {origin}.")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"--reward {text!r}: loading {origin} raised {type(error).__name__}: "
+            f"{error} ({place_of(error)}). Mend the file."
+        ) from error
+
+
+def _check_parameters(function, given: dict[str, Any], text: str) -> None:
+    parameters = inspect.signature(function).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name in given:
+        if name not in parameters:
+            names = [p.name for p in _options(function)]
+            takes = ", ".join([*names, *_OF_EVERY_REWARD])
+            raise UserError(
+                f"--reward {text!r}: it has no parameter `{name}`; it takes {takes}."
+            )
+    for p in _options(function):
+        if p.default is p.empty and p.name not in given:
+            raise UserError(
+                f"--reward {text!r}: it needs the parameter `{p.name}`: "
+                f"({p.name}=VALUE)."
+            )
