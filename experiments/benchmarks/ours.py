@@ -38,11 +38,11 @@ from jaxalign.objectives import (
 from jaxalign.parallel import make_mesh, shardings
 from jaxalign.recipes import reference
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.method import Plan, Run, plan_batches
 from jaxalign.recipes.placing import pair_batch, token_batch
 from jaxalign.recipes.policy import Policy, backbone_of
 from jaxalign.recipes.program import mesh_program
 from jaxalign.recipes.rows import Rows
-from jaxalign.recipes.training_run import Plan, Run, plan_batches
 from jaxalign.training import OptimizerConfig, make_optimizer
 from jaxalign.training.host_memory import keep_freed_memory, release_freed_memory
 

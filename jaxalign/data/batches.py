@@ -88,6 +88,7 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         shuffle: bool = True,
         packing: bool = True,
         share_prompt: bool = True,
+        read_ends: bool = False,
         row_multiple: int = 1,
         rows_at_a_time: Callable[[int], int] | None = None,
         row_length: int | None = None,
@@ -105,6 +106,8 @@ class Batches(Sequence[dict[str, np.ndarray]]):
           shuffle: False keeps the order given.
           packing: several examples in a row; else one, padded to a bucket.
           share_prompt: hold the prompt of several answers once.
+          read_ends: hold the end of each sequence in place of its trained tokens, and
+            labels as columns; numbers of answers may then differ.
           row_multiple: numbers of rows are multiples of it: the devices.
           rows_at_a_time: from the tokens in a row to how many rows make a microbatch
             at most, over all devices, a multiple of `row_multiple`. Numbers of rows
@@ -126,9 +129,13 @@ class Batches(Sequence[dict[str, np.ndarray]]):
                 f"The number of rows is a multiple of {row_multiple}, which does not"
                 f" divide over {process_count} hosts."
             )
-        self.layouts = [lay_out(x, share_prompt=share_prompt) for x in examples]
-        if len({len(x.branch_lengths) for x in self.layouts}) > 1:
+        most = max(len(x.sequences) for x in examples)
+        if not read_ends and any(len(x.sequences) < most for x in examples):
             raise UserError("The examples have different numbers of answers.")
+        self.layouts = [
+            lay_out(x, share_prompt=share_prompt, read_ends=read_ends, branches=most)
+            for x in examples
+        ]
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
@@ -225,7 +232,7 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         if not self._columns:
             return layout
         columns = {name: v[layout.index] for name, v in self._columns.items()}
-        return dataclasses.replace(layout, columns=columns)
+        return dataclasses.replace(layout, columns={**layout.columns, **columns})
 
     def _make_plan(self, row_multiple, tokens, targets) -> BatchPlan:
         steps = range(len(self))

@@ -22,6 +22,7 @@ from jaxalign.data.records import (
     Rankings,
     Record,
     RowError,
+    Scored,
     Text,
     Tokenised,
     TokenisedPair,
@@ -76,6 +77,8 @@ class Encoder:
                 "Remove the column, or rename it with --columns.",
             )
         try:
+            if isinstance(record, Rankings):
+                record = record.best_first
             encoded = self._sides(record)
         except RowError:
             raise
@@ -85,6 +88,7 @@ class Encoder:
         return Example(
             index=index,
             sequences=tuple(self._checked(x, where) for x in encoded),
+            labels={k: np.asarray(v, np.float32) for k, v in record.per_answer.items()},
             where=record.where,
             prompt_differs=any(x.prompt_differs for x in encoded),
         )
@@ -95,7 +99,7 @@ class Encoder:
                 return (self._plain("", record.text, "all"),)
             case Conversation():
                 return (self._chat(record, (), record.messages),)
-            case Completion() | Unpaired():
+            case Completion() | Unpaired() | Scored():
                 return (self._answer(record, record.prompt, record.completion),)
             case Preference():
                 sides = (record.chosen, record.rejected)

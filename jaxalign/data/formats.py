@@ -9,7 +9,7 @@ from jaxalign.data.converters import CONVERTERS
 from jaxalign.errors import UserError
 
 Task: TypeAlias = Literal[
-    "sft", "preference", "prompt", "unpaired", "rankings", "stepwise"
+    "sft", "preference", "prompt", "unpaired", "scored", "rankings", "stepwise"
 ]
 """What the rows are wanted for; one file can serve several."""
 
@@ -112,6 +112,7 @@ _LAYOUTS = (
     _layout("alpaca", "prompt-only", "prompt", "instruction"),
     _layout("question_answer", "prompt-only", "prompt", "question"),
     _layout("unpaired", "unpaired", "unpaired", "prompt completion label"),
+    _layout("scored", "scored", "scored", "prompt completion score"),
     _layout("rankings", "rankings", "rankings", "prompt completions ranks"),
     _layout("rankings", "rankings", "rankings", "prompt completions scores"),
     _layout("oasst", "rankings", "rankings", "prompt", _is_tree),

@@ -54,7 +54,13 @@ def shared_prefix(sequences: tuple[TokenSequence, ...]) -> int:
     return max(n, 0)
 
 
-def lay_out(example: Example, *, share_prompt: bool = True) -> Layout:
+def lay_out(
+    example: Example,
+    *,
+    share_prompt: bool = True,
+    read_ends: bool = False,
+    branches: int | None = None,
+) -> Layout:
     """Inputs and targets of one example.
 
     Tokens behind the last trained one are left out: no target depends on them.
@@ -62,21 +68,26 @@ def lay_out(example: Example, *, share_prompt: bool = True) -> Layout:
     Args:
       example: one sequence, or several answers to one prompt.
       share_prompt: hold the common prompt once; else each branch holds its own.
+      read_ends: for models that score whole sequences. Each has one slot in place of
+        its targets, its last token, which the model then reads too; `target_at` is
+        where that token itself lies, and the example's labels become columns.
+      branches: K, of which those behind the example's own are empty; by default none.
     """
-    sequences = tuple(map(_without_tail, example.sequences))
-    alone = len(sequences) == 1
+    sequences = tuple(x.to_last_target() for x in example.sequences)
+    alone = (branches or len(sequences)) == 1
     n = shared_prefix(sequences) if share_prompt and not alone else 0
     parts = [(sequences[0].ids[:n], np.arange(n), 0)]
     target_ids, target_at, lengths = [], [], []
     offset = n
     for k, x in enumerate(sequences):
-        inputs = x.ids[n:-1]
+        inputs = x.ids[n:] if read_ends else x.ids[n:-1]
         parts.append((inputs, np.arange(n, n + len(inputs)), 0 if alone else k + 1))
-        targets = np.flatnonzero(x.trained)
+        targets = np.flatnonzero(x.trained)[-1 if read_ends else 0 :]
         target_ids.append(x.ids[targets])
-        target_at.append(targets - 1 - n + offset)
+        target_at.append(targets - (0 if read_ends else 1) - n + offset)
         lengths.append(len(targets))
         offset += len(inputs)
+    lengths += [0] * ((branches or 0) - len(lengths))
     return Layout(
         index=example.index,
         inputs=np.concatenate([p[0] for p in parts]).astype(np.int32),
@@ -87,9 +98,5 @@ def lay_out(example: Example, *, share_prompt: bool = True) -> Layout:
         target_ids=np.concatenate(target_ids).astype(np.int32),
         target_at=np.concatenate(target_at).astype(np.int32),
         branch_lengths=np.asarray(lengths, np.int32),
+        columns=example.labels if read_ends else {},
     )
-
-
-def _without_tail(x: TokenSequence) -> TokenSequence:
-    end = int(np.flatnonzero(x.trained)[-1]) + 1
-    return TokenSequence(x.ids[:end], x.trained[:end], x.clipped)

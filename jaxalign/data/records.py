@@ -82,6 +82,11 @@ class Common:
     weight: float = 1.0
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def per_answer(self) -> Mapping[str, tuple[float, ...]]:
+        """What the row says of each of its answers in numbers, by name."""
+        return {}
+
 
 @dataclasses.dataclass(frozen=True)
 class Text(Common):
@@ -125,6 +130,11 @@ class Preference(Common):
     rejected: Content
     margin: float | None = None
 
+    @property
+    def per_answer(self) -> Mapping[str, tuple[float, ...]]:
+        """The `margin` at both sides; 0 if it is not known."""
+        return {"margin": (self.margin or 0.0,) * 2}
+
 
 @dataclasses.dataclass(frozen=True)
 class Unpaired(Common):
@@ -136,12 +146,39 @@ class Unpaired(Common):
 
 
 @dataclasses.dataclass(frozen=True)
+class Scored(Common):
+    """One answer, and a number that says how good it is."""
+
+    prompt: Content
+    completion: Content
+    score: float
+
+    @property
+    def per_answer(self) -> Mapping[str, tuple[float, ...]]:
+        """The `score`."""
+        return {"score": (self.score,)}
+
+
+@dataclasses.dataclass(frozen=True)
 class Rankings(Common):
     """Several answers to one prompt; higher scores are better, equal ones are ties."""
 
     prompt: Content
     completions: tuple[Content, ...]
     scores: tuple[float, ...]
+
+    @property
+    def per_answer(self) -> Mapping[str, tuple[float, ...]]:
+        """The `score` of each answer."""
+        return {"score": self.scores}
+
+    @property
+    def best_first(self) -> "Rankings":
+        """The same with falling scores; ties in the row's order."""
+        order = sorted(range(len(self.scores)), key=lambda i: -self.scores[i])
+        completions = tuple(self.completions[i] for i in order)
+        scores = tuple(self.scores[i] for i in order)
+        return dataclasses.replace(self, completions=completions, scores=scores)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +217,7 @@ Record: TypeAlias = (
     | Completion
     | Preference
     | Unpaired
+    | Scored
     | Rankings
     | Stepwise
     | Tokenised

@@ -1,6 +1,7 @@
 """What a record becomes: token sequences with a bool per token that is trained."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -30,6 +31,11 @@ class TokenSequence:
                 f" {self.trained.dtype} {self.trained.shape}"
             )
 
+    def to_last_target(self) -> "TokenSequence":
+        """The same without what follows the last trained token."""
+        end = int(np.flatnonzero(self.trained)[-1]) + 1
+        return TokenSequence(self.ids[:end], self.trained[:end], self.clipped)
+
     @property
     def prompt_length(self) -> int:
         """Tokens before the first trained one; all of them if none is trained."""
@@ -42,7 +48,10 @@ class Example:
 
     Attributes:
       index: number of the record in its data set; batches carry it as example id.
-      sequences: one; or chosen and rejected; or K answers to one prompt.
+      sequences: one; or chosen and rejected; or K answers to one prompt, the best
+        first.
+      labels: what the record says of each sequence, `[K]` float32 by name: `margin` of
+        a pair, the same for both sides; `score` of an answer.
       where: file and line, for messages.
       prompt_differs: the template renders the prompt alone otherwise than within the
         whole; the whole was used.
@@ -50,5 +59,6 @@ class Example:
 
     index: int
     sequences: tuple[TokenSequence, ...]
+    labels: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     where: str = ""
     prompt_differs: bool = False

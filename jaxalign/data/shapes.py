@@ -16,6 +16,7 @@ from jaxalign.data.records import (
     Rankings,
     Record,
     RowError,
+    Scored,
     Stepwise,
     Text,
     Tie,
@@ -146,6 +147,13 @@ def _unpaired(row, format: Format, common) -> Unpaired:
     )
 
 
+def _scored(row, format: Format, common) -> Scored:
+    score = checks.number(contents.need(row, "score"), "score")
+    extra = contents.extra(row, "prompt", "completion", "score")
+    response = contents.response(row, "completion", format)
+    return Scored(contents.prompt(row, format), response, score, **common, extra=extra)
+
+
 def _rankings(row, format: Format, common) -> Rankings:
     answers = checks.entries(contents.need(row, "completions"), "completions")
     by = "scores" if "scores" in row else "ranks"
@@ -216,6 +224,7 @@ _BUILDERS: dict[str, Callable[..., Record]] = {
     "prompt-completion": _completion,
     "preference": _preference,
     "unpaired": _unpaired,
+    "scored": _scored,
     "rankings": _rankings,
     "stepwise": _stepwise,
     "tokenised": _tokenised,

@@ -3,9 +3,16 @@
 from jaxalign.models.cache import Cache, apply_cached, init_cache
 from jaxalign.models.config import ModelConfig, Rope
 from jaxalign.models.export import export_model
+from jaxalign.models.export_texts import PadToken
 from jaxalign.models.hf_config import read_config
 from jaxalign.models.hub import resolve_model
 from jaxalign.models.partition import PARTITION_RULES
+from jaxalign.models.scalar_head import (
+    load_with_new_score,
+    normalise_score,
+    score,
+    with_score_head,
+)
 from jaxalign.models.transformer import (
     REMAT_POLICIES,
     Transformer,
@@ -23,6 +30,7 @@ __all__ = [
     "REMAT_POLICIES",
     "Cache",
     "ModelConfig",
+    "PadToken",
     "Rope",
     "Transformer",
     "Unembedding",
@@ -33,9 +41,13 @@ __all__ = [
     "init_cache",
     "init_params",
     "load_params",
+    "load_with_new_score",
     "logits",
+    "normalise_score",
     "param_shapes",
     "read_config",
     "resolve_model",
+    "score",
     "unembedding",
+    "with_score_head",
 ]

@@ -61,8 +61,12 @@ class ModelConfig:
     """Context length; for learned positions the rows of their table."""
     vocab_rows: int = 0
     """Rows of the embedding, when padded above `vocab_size`; 0: not padded."""
+    head: Literal["unembed", "score", "none"] = "unembed"
+    """What reads the hidden states: an unembedding, a scalar score, or nothing."""
     tie_embeddings: bool = True
     """The unembedding is the embedding."""
+    score_bias: float = 0.0
+    """Added to every score; no parameter, because Hugging Face's head has none."""
 
     windows: tuple[int | None, ...] = ()
     """Sliding window of each layer in tokens; None: full causal attention."""

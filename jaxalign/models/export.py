@@ -3,7 +3,6 @@
 import json
 import math
 import pathlib
-import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -15,25 +14,13 @@ from safetensors.numpy import save_file
 
 from jaxalign.errors import UserError
 from jaxalign.models.config import ModelConfig
-from jaxalign.models.hf_write import config_json
+from jaxalign.models.export_texts import PadToken, write_texts
 from jaxalign.models.names import Tensor, part_columns, present_tensors
 from jaxalign.models.safetensors_folder import SafetensorsFolder
 from jaxalign.models.weights import flat_paths, param_shapes
 
 _MAX_SHARD_BYTES = 5 * 10**9
 _DTYPES = {"float32": "F32", "bfloat16": "BF16"}
-_COPIED = (
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-)
 
 
 def export_model(
@@ -44,12 +31,15 @@ def export_model(
     source: pathlib.Path | str | None = None,
     dtype: Any = None,
     card: str | None = None,
+    pad: PadToken | None = None,
     max_shard_bytes: int = _MAX_SHARD_BYTES,
 ) -> pathlib.Path:
     """Writes a model folder; it appears under its name only when it is whole.
 
     Tokenizer, chat template, generation config and config are those of `source`, byte
     for byte; only the type named in `config.json` changes, if the weights' type does.
+    A model with a scalar head gets a `config.json` of sequence classification, which
+    transformers loads with `num_labels` 1.
 
     Args:
       folder: To be made; it must not exist, or be empty.
@@ -59,6 +49,9 @@ def export_model(
         weights and a `config.json` are written (Llama family only).
       dtype: float32 or bfloat16; default: that of the weights in `source`.
       card: Text of the model card, `README.md`.
+      pad: For a scalar head: the token to pad with. transformers reads the score at
+        the last token that is not this one, so no sequence may end in it; None keeps
+        that of `source`.
       max_shard_bytes: Longer weights are split into several files.
 
     Returns:
@@ -83,7 +76,7 @@ def export_model(
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    _write_texts(partial, config, source, dtype.name, card)
+    write_texts(partial, config, source, dtype.name, card, pad)
     _write_weights(partial, config, params, dtype, max_shard_bytes)
     if folder.exists():
         folder.rmdir()
@@ -184,23 +177,3 @@ def _name_files(folder: pathlib.Path, files, total: int) -> None:
     }
     path = folder / "model.safetensors.index.json"
     path.write_text(json.dumps(index, indent=2) + "\n", "utf-8")
-
-
-def _write_texts(folder, config, source, dtype: str, card: str | None) -> None:
-    if source is None:
-        text = json.dumps(config_json(config, dtype), indent=2) + "\n"
-        (folder / "config.json").write_text(text, "utf-8")
-    else:
-        original = (source / "config.json").read_bytes()
-        (folder / "config.json").write_bytes(_with_dtype(original, dtype))
-        for name in _COPIED:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, folder / name)
-    if card is not None:
-        (folder / "README.md").write_text(card, "utf-8")
-
-
-def _with_dtype(text: bytes, dtype: str) -> bytes:
-    """The same bytes, with another value of `torch_dtype` or `dtype` if it differs."""
-    found = rb'("(?:torch_)?dtype"\s*:\s*")\w+(")'
-    return re.sub(found, rb"\g<1>" + dtype.encode() + rb"\g<2>", text)

@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.fields import Fields
+from jaxalign.models.hf_classifier import classifier_name, score_fields
 from jaxalign.models.hf_gemma import gemma, gemma2, gemma3_text
 from jaxalign.models.hf_gpt import gpt2, gpt_neox
 from jaxalign.models.hf_llama import llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3
@@ -32,7 +33,11 @@ def model_config(f: Fields) -> ModelConfig:
     if family not in FAMILIES:
         raise f.wrong("model_type", f"known are {', '.join(FAMILIES)}")
     architecture, read = FAMILIES[family]
-    if f.get("architectures", default=[architecture]) != [architecture]:
-        raise f.wrong("architectures", f"for `{family}` it must be [{architecture!r}]")
+    classifier = classifier_name(architecture)
+    given = f.get("architectures", default=[architecture])
+    if given not in ([architecture], [classifier]):
+        wanted = f"[{architecture!r}] (or [{classifier!r}], a reward model)"
+        raise f.wrong("architectures", f"for `{family}` it must be {wanted}")
     f.refuse("quantization_config", unless=({},))
-    return ModelConfig(family=family, **read(f))
+    head = score_fields(f) if given == [classifier] else {}
+    return ModelConfig(family=family, **head, **read(f))

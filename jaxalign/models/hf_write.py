@@ -5,6 +5,7 @@ from typing import Any
 from jaxalign.errors import UserError
 from jaxalign.models.config import ModelConfig, Rope
 from jaxalign.models.fields import Fields
+from jaxalign.models.hf_classifier import as_classifier
 from jaxalign.models.hf_families import FAMILIES, model_config
 
 _ACTIVATIONS = {"gelu_tanh": "gelu_pytorch_tanh"}
@@ -44,6 +45,8 @@ def config_json(config: ModelConfig, dtype: str) -> dict[str, Any]:
         "tie_word_embeddings": config.tie_embeddings,
         "torch_dtype": dtype,
     }
+    if config.head == "score":
+        data = as_classifier(data, FAMILIES["llama"][0], config, None)
     if model_config(Fields(data, "config.json")) != config:
         raise UserError(
             f"A `{config.family}` model that was not loaded from a folder cannot be "

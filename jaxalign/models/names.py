@@ -46,10 +46,12 @@ def _norm(name: str, path: str):
 _ATTENTION, _MLP = "layers/attention", "layers/mlp"
 _QKV = tuple(f"{_ATTENTION}/{x}" for x in ("query", "key", "value"))
 
+_SCORE = Tensor("score.weight", ("score/kernel",), "transposed")
 _TOP = (
     Tensor("model.embed_tokens.weight", ("embed/embedding",)),
     *_norm("model.norm", "final_norm"),
     Tensor("lm_head.weight", ("unembed/kernel",)),
+    _SCORE,
 )
 _SPLIT_QKV = (
     *_linear("model.layers.{}.self_attn.q_proj", f"{_ATTENTION}/query"),
@@ -99,6 +101,7 @@ FAMILIES: dict[str, tuple[Tensor, ...]] = {
         Tensor("transformer.wpe.weight", ("position_embed/embedding",)),
         *_norm("transformer.ln_f", "final_norm"),
         Tensor("lm_head.weight", ("unembed/kernel",)),
+        _SCORE,
         *_norm("transformer.h.{}.ln_1", "layers/attention_norm"),
         *_norm("transformer.h.{}.ln_2", "layers/mlp_norm"),
         *_linear("transformer.h.{}.attn.c_attn", *_QKV, layout="same"),
@@ -110,6 +113,7 @@ FAMILIES: dict[str, tuple[Tensor, ...]] = {
         Tensor("gpt_neox.embed_in.weight", ("embed/embedding",)),
         *_norm("gpt_neox.final_layer_norm", "final_norm"),
         Tensor("embed_out.weight", ("unembed/kernel",)),
+        _SCORE,
         *_norm("gpt_neox.layers.{}.input_layernorm", "layers/attention_norm"),
         *_norm("gpt_neox.layers.{}.post_attention_layernorm", "layers/mlp_norm"),
         *_linear("gpt_neox.layers.{}.attention.query_key_value", *_QKV, by_head=True),

@@ -76,7 +76,13 @@ class Transformer(nn.Module):
                 name="position_embed",
             )
             x = x + learned(positions).astype(jnp.float32)
-        if not c.tie_embeddings:
+        if c.head == "score":
+            self.variable(
+                "params",
+                "score",
+                lambda: init_score(c.hidden_size, self.make_rng("params")),
+            )
+        elif c.head == "unembed" and not c.tie_embeddings:
             shape = (c.embedding_rows, c.hidden_size)
             self.variable("params", "unembed", self._unembed_init, shape)
         cos, sin = cos_sin(c, positions) if c.rotary_dim else (None, None)
@@ -110,6 +116,20 @@ def _layer_inputs(config: ModelConfig) -> LayerInputs:
         jnp.asarray(windows, jnp.int32),
         jnp.asarray(layer_tables(config)[1]),
     )
+
+
+def init_score(hidden_size: int, key: jax.Array) -> dict[str, jax.Array]:
+    """The parameters of a fresh scalar head, N(0, 1 / (D + 1)).
+
+    Args:
+      hidden_size: D.
+      key: Consumed.
+
+    Returns:
+      `{"kernel": [D, 1]}`, float32.
+    """
+    normal = nn.initializers.normal((hidden_size + 1) ** -0.5)
+    return {"kernel": normal(key, (hidden_size, 1), jnp.float32)}
 
 
 def init_params(model: Transformer, key: jax.Array):
@@ -166,6 +186,8 @@ def apply_hidden(
 def unembedding(model: Transformer, params) -> Unembedding:
     """The matrix that turns hidden states into logits, tied or not."""
     c = model.config
+    if c.head != "unembed":
+        raise ValueError(f"a model with the head {c.head!r} has no unembedding")
     tied = c.tie_embeddings
     kernel = params["embed"]["embedding"] if tied else params["unembed"]["kernel"]
     return Unembedding(kernel, c.final_softcap, c.vocab_size)

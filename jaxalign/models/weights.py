@@ -22,6 +22,7 @@ from jaxalign.models.names import (
 from jaxalign.models.safetensors_folder import SafetensorsFolder, read_columns
 from jaxalign.models.transformer import Transformer, init_params
 
+_HEADS = ("unembed/kernel", "score/kernel")
 _CHECKED_PARAMETERS = 1_000_000_000
 
 
@@ -130,7 +131,10 @@ class _Reader:
 def check_names(source: SafetensorsFolder, config, tensors, leaves) -> None:
     """Every tensor there, none unknown, each of its shape and of a float type."""
     prefix = PREFIXES.get(config.family, "model.")
-    for name in [n for n in source.names if re.search(BUFFERS, n)]:
+    unread = {n for n in source.names if re.search(BUFFERS, n)}
+    if config.head == "none":
+        unread |= source.names & _head_names(config.family)
+    for name in unread:
         source.forget(name)
     wanted = {}
     for tensor in tensors:
@@ -179,6 +183,10 @@ def _file_shape(tensor: Tensor, leaves) -> tuple[int, ...]:
         shapes = [s[1:] for s in shapes]
     shape = (*shapes[0][:-1], sum(s[-1] for s in shapes))
     return shape[::-1] if tensor.layout == "transposed" else shape
+
+
+def _head_names(family: str) -> set[str]:
+    return {t.name for t in FAMILIES[family] if t.parts[0] in _HEADS}
 
 
 def _check_tied_head(source: SafetensorsFolder, config: ModelConfig) -> None:

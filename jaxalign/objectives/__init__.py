@@ -18,6 +18,14 @@ from jaxalign.objectives.preference import (
     preference_objective,
     takes_ref,
 )
+from jaxalign.objectives.reward import (
+    RewardBatch,
+    ScoreLoss,
+    compared,
+    packed_reward_objective,
+    score_metrics,
+    scored,
+)
 from jaxalign.objectives.sft import packed_sft_objective, sft_objective
 from jaxalign.objectives.stats import Backbone, Head, logits_stats, packed_stats
 
@@ -29,14 +37,20 @@ __all__ = [
     "Objective",
     "PairBatch",
     "PreferenceBatch",
+    "RewardBatch",
+    "ScoreLoss",
     "TokenBatch",
     "Tokens",
+    "compared",
     "dpo_objective",
     "logits_stats",
     "packed_preference_objective",
+    "packed_reward_objective",
     "packed_sft_objective",
     "packed_stats",
     "preference_objective",
+    "score_metrics",
+    "scored",
     "sft_objective",
     "takes_ref",
 ]

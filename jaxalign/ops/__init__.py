@@ -16,6 +16,11 @@ from jaxalign.ops.aggregate import (
     token_mean,
 )
 from jaxalign.ops.best_of_n import best_of_n, best_of_n_kl_bound, expected_best_of_n
+from jaxalign.ops.calibration import (
+    Reliability,
+    expected_calibration_error,
+    reliability,
+)
 from jaxalign.ops.chunked import chunked_stats, fused_token_loss
 from jaxalign.ops.control import (
     adaptive_entropy_update,
@@ -44,6 +49,7 @@ from jaxalign.ops.whitening import (
 __all__ = [
     "Mean",
     "Moments",
+    "Reliability",
     "TokenStats",
     "adaptive_entropy_update",
     "adaptive_kl_update",
@@ -56,6 +62,7 @@ __all__ = [
     "chunked_stats",
     "decoupled_gae",
     "expected_best_of_n",
+    "expected_calibration_error",
     "fixed_kl_update",
     "fixed_length",
     "fused_token_loss",
@@ -77,6 +84,7 @@ __all__ = [
     "moving_baseline",
     "overlong_penalty",
     "reinforce_pp_advantages",
+    "reliability",
     "reward_to_go",
     "rloo_advantages",
     "sequence_logps",

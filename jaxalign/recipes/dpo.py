@@ -14,9 +14,10 @@ from jaxalign.losses import dpo_loss
 from jaxalign.objectives import packed_preference_objective, packed_stats
 from jaxalign.recipes import reference
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.method import Method, Plan, Run
 from jaxalign.recipes.placing import pair_batch, token_batch
 from jaxalign.recipes.policy import Policy
-from jaxalign.recipes.training_run import Method, Plan, Run, run_training
+from jaxalign.recipes.training_run import run_training
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxalign.losses import Pair
-from jaxalign.objectives import PairBatch, TokenBatch
+from jaxalign.objectives import PairBatch, RewardBatch, TokenBatch
 
 
 def token_batch(arrays: Mapping[str, Any]) -> TokenBatch:
@@ -25,3 +25,13 @@ def pair_batch(arrays: Mapping[str, Any]) -> PairBatch:
         for name in ("branch_start", "branch_length")
     )
     return PairBatch(rows, start, length, ref)
+
+
+def reward_batch(arrays: Mapping[str, Any]) -> RewardBatch:
+    """Packed answers with one slot at the end of each, and what the data says of them.
+
+    The labels are those that the batch has: `margin` of pairs, `score` of answers.
+    """
+    labels = {name: arrays[name] for name in ("margin", "score") if name in arrays}
+    start, length = arrays["branch_start"], arrays["branch_length"]
+    return RewardBatch(token_batch(arrays), start, length, labels)

@@ -2,26 +2,31 @@
 
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxalign.errors import UserError
 from jaxalign.models import (
     PARTITION_RULES,
     ModelConfig,
     Transformer,
     apply_hidden,
     load_params,
+    load_with_new_score,
     param_shapes,
     read_config,
     resolve_model,
     unembedding,
+    with_score_head,
 )
 from jaxalign.objectives import Backbone, Head, TokenBatch
 from jaxalign.parallel import make_mesh, shardings
 from jaxalign.training import TrainState
+
+_NEW_HEAD = 0x4EAD
 
 
 class Policy(NamedTuple):
@@ -41,10 +46,19 @@ class Policy(NamedTuple):
     backbone: Backbone
     mesh: jax.sharding.Mesh
 
-    def load(self) -> Any:
-        """Float32 parameters, read straight into their sharding."""
+    def load(self, key: jax.Array | None = None) -> Any:
+        """Float32 parameters, read straight into their sharding.
+
+        Args:
+          key: What a scalar head is drawn with, if the folder has none.
+        """
         places = shardings(PARTITION_RULES, self.mesh, param_shapes(self.config))
-        return load_params(self.folder, self.config, places)
+        if read_config(self.folder).head == self.config.head:
+            return load_params(self.folder, self.config, places)
+        if key is None:
+            raise ValueError(f"{self.folder} has no scalar head: one needs a key")
+        key = jax.random.fold_in(key, _NEW_HEAD)
+        return load_with_new_score(self.folder, self.config, key, places)
 
     def start(
         self, params: Any, optimizer: optax.GradientTransformation, key: jax.Array
@@ -69,7 +83,15 @@ class Policy(NamedTuple):
 
 
 def open_policy(
-    name: str, *, dtype: str, remat: str, attention: str, parallel: str, mesh_sizes
+    name: str,
+    *,
+    dtype: str,
+    remat: str,
+    attention: str,
+    parallel: str,
+    mesh_sizes,
+    head: Literal["unembed", "score"] = "unembed",
+    new_head: bool = True,
 ) -> Policy:
     """Resolves a model and lays out its mesh; no weight is read yet.
 
@@ -80,9 +102,26 @@ def open_policy(
       attention: How attention is computed.
       parallel: `mesh`, or `pmap`, whose state is made on one device and copied.
       mesh_sizes: `{axis: devices}` for `mesh`.
+      head: What is wanted on top of the transformer.
+      new_head: A language model may get a scalar head.
+
+    Raises:
+      UserError: The folder holds a model with another head.
     """
     folder = resolve_model(name)
     config = read_config(folder)
+    if head == "score" and config.head != head and not new_head:
+        raise UserError(
+            f"{name} is a language model: it gives no scores. Train a reward model "
+            "from it with `jaxalign reward`; its run's `export` folder is wanted here."
+        )
+    if head == "score":
+        config = with_score_head(config)
+    elif config.head != head:
+        raise UserError(
+            f"{name} is a reward model: it scores text and cannot write any. Give the "
+            "language model that it was made from."
+        )
     model = Transformer(
         config, dtype=jnp.dtype(dtype), remat=remat, attention=attention
     )

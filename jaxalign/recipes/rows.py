@@ -20,7 +20,7 @@ from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes.config import DataConfig
 
-Task = Literal["sft", "preference"]
+Task = Literal["sft", "preference", "scored", "rankings"]
 MIN_STOP_SHARE = 0.99
 
 

@@ -5,9 +5,10 @@ import dataclasses
 from jaxalign.errors import UserError
 from jaxalign.objectives import packed_sft_objective
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.method import Method
 from jaxalign.recipes.placing import token_batch
 from jaxalign.recipes.policy import Policy
-from jaxalign.recipes.training_run import Method, run_training
+from jaxalign.recipes.training_run import run_training
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,5 @@ def main(config: Config) -> int:
         main_metric="mean_token_accuracy",
         objective=objective,
         to_batch=token_batch,
-        prepare=lambda run, params, folder, plan: plan,
     )
     return run_training(config, method)

@@ -10,7 +10,7 @@ from jaxalign.recipes.config import DataConfig
 class Config(DataConfig):
     """Check each row as `sft` or `dpo` would read it; list what is wrong."""
 
-    task: Literal["sft", "preference"] | None = None
+    task: Literal["sft", "preference", "scored", "rankings"] | None = None
     """What the rows are for; by default what their columns say."""
     show: int = 20
     """Bad rows to list."""

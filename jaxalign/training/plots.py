@@ -2,13 +2,15 @@
 
 import pathlib
 import re
+from collections.abc import Sequence
 
 from jaxalign.training.metrics import read_metrics
 
 _FIGURES = {
-    "loss": r"loss|nll_loss|policy_loss",
+    "loss": r"loss|nll_loss|policy_loss|log_loss",
     "reward": r"rewards?(/chosen|/rejected|/margins)?|mean_reward|margin",
     "accuracy": r"rewards/accuracies|accuracy|mean_token_accuracy",
+    "calibration_error": r"calibration_error",
     "kl": r"kl|objective/kl",
     "logps": r"logps/(chosen|rejected)",
     "grad_norm": r"grad_norm",
@@ -46,7 +48,42 @@ def draw_plots(metrics: str | pathlib.Path, folder: str | pathlib.Path) -> list[
     return drawn
 
 
+def draw_reliability(
+    path: str | pathlib.Path,
+    confidence: Sequence[float],
+    accuracy: Sequence[float],
+    count: Sequence[float],
+) -> None:
+    """Draws how often a model that claims some confidence is right.
+
+    Args:
+      path: The PNG; its folder is made if needed.
+      confidence: Mean confidence in each bin, from 0.5 to 1.
+      accuracy: Share that was right.
+      count: Comparisons in the bin, shown by the size of its point.
+    """
+    axes, figure = _axes()
+    axes.plot([0.5, 1], [0.5, 1], "--", color="grey", label="calibrated", linewidth=1)
+    total = max(sum(count), 1)
+    axes.scatter(confidence, accuracy, [10 + 400 * n / total for n in count])
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0.48, 1.02))
+    axes.legend(frameon=False)
+    _save(figure, pathlib.Path(path))
+
+
 def _draw(path: pathlib.Path, title: str, series) -> None:
+    axes, figure = _axes()
+    for name, (steps, values) in series.items():
+        held_out = name.startswith("eval_")
+        style = "o--" if held_out else "-"
+        axes.plot(steps, values, style, label=name, linewidth=1.2, markersize=4)
+    axes.set_xlabel("step")
+    axes.set_ylabel(title.replace("_", " "))
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _axes():
     # Not pyplot: it keeps every figure, and picks a window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -54,13 +91,10 @@ def _draw(path: pathlib.Path, title: str, series) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for name, (steps, values) in series.items():
-        held_out = name.startswith("eval_")
-        style = "o--" if held_out else "-"
-        axes.plot(steps, values, style, label=name, linewidth=1.2, markersize=4)
-    axes.set_xlabel("step")
-    axes.set_ylabel(title.replace("_", " "))
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    return axes, figure
+
+
+def _save(figure, path: pathlib.Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxalign.models import ModelConfig, load_params, read_config
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "models"
+SCORES = GOLDEN.with_name("scores")
 CASES = sorted(p.parent.name for p in GOLDEN.glob("*/golden.npz"))
 
 
@@ -23,8 +24,8 @@ class Case:
 
 
 @functools.cache
-def load_case(name: str) -> Case:
-    folder = GOLDEN / name
+def load_case(name: str, root: pathlib.Path = GOLDEN) -> Case:
+    folder = root / name
     config = read_config(folder)
     with np.load(folder / "golden.npz", allow_pickle=False) as file:
         arrays = dict(file)

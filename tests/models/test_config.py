@@ -117,7 +117,7 @@ def test_every_field_moves_the_logits(name, key, tmp_path):
 
 REFUSED = {
     "model_type": ("llama", "mamba"),
-    "architectures": ("llama", ["LlamaForSequenceClassification"]),
+    "architectures": ("llama", ["LlamaForTokenClassification"]),
     "hidden_act": ("llama", "mish"),
     "rope_parameters.rope_type": ("llama", "longrope"),
     "rope_parameters.short_factor": ("phi3", [1.0]),

@@ -1,0 +1,206 @@
+"""What a run is made of before its first step: model, rows, method, batches."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import jax
+from rich.console import Console
+
+from jaxalign.data.batches import Batches
+from jaxalign.data.tokenizer import Tokenizer
+from jaxalign.models import ModelConfig, PadToken
+from jaxalign.objectives import Objective
+from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.policy import Policy, open_policy
+from jaxalign.recipes.program import Program, mesh_program, pmap_program
+from jaxalign.recipes.reference import weights_digest
+from jaxalign.recipes.rows import Rows, Task, make_encoder, read_rows
+from jaxalign.recipes.samples import Samples
+from jaxalign.training import StopRequest, make_evaluate
+from jaxalign.training.evaluate import Evaluate
+
+MICROBATCH_TOKENS = 2048
+
+
+class Run(NamedTuple):
+    """What stands before the first step.
+
+    Attributes:
+      config: The settings.
+      console: Where people read.
+      policy: The model.
+      tokenizer: Of the model.
+      rows: What it is trained and evaluated on.
+      program: How functions run on the devices.
+      fingerprints: Digests of model, tokenizer and data.
+    """
+
+    config: TrainingConfig
+    console: Console
+    policy: Policy
+    tokenizer: Tokenizer
+    rows: Rows
+    program: Program
+    fingerprints: dict[str, str]
+
+
+class Plan(NamedTuple):
+    """The batches of a run.
+
+    Attributes:
+      batches: The updates, in order.
+      held_out: What is evaluated, or None.
+      complete: From a batch on the devices to the same with what the step needs.
+      microbatch_size: Rows that a device computes at a time.
+    """
+
+    batches: Batches
+    held_out: Batches | None
+    complete: Callable[[Any], Any]
+    microbatch_size: int
+
+
+class Outcome(NamedTuple):
+    """What is exported.
+
+    Attributes:
+      config: Of the model.
+      params: Its parameters.
+      pad: For a scalar head: the token to pad with, or None.
+    """
+
+    config: ModelConfig
+    params: Any
+    pad: PadToken | None = None
+
+
+class Shown(Protocol):
+    """Something to look at, before and after training."""
+
+    def show(self, params: Any, step: int) -> None:
+        """Prints it for the parameters of a step, and keeps it in a file."""
+        ...
+
+
+def answers(run: Run, folder: Path) -> Shown:
+    """Held-out prompts that the model answers."""
+    shown = (run.rows.held_out or run.rows.train)[: run.config.samples]
+    return Samples(
+        run.policy.model,
+        run.tokenizer,
+        shown,
+        max_new_tokens=run.config.max_new_tokens,
+        folder=folder / "completions",
+        console=run.console,
+    )
+
+
+def held_out_means(
+    run: Run, plan: Plan, objective: Objective, place, stop: StopRequest, folder: Path
+) -> Evaluate | None:
+    """The objective's means over the held-out rows; None if there are none."""
+    del folder
+    held_out = plan.held_out
+    if held_out is None:
+        return None
+    return make_evaluate(
+        run.program.evaluate(objective),
+        lambda: (held_out[i] for i in range(len(held_out))),
+        place=place,
+        key=jax.random.key(run.config.seed),
+        stop=stop,
+    )
+
+
+class Method(NamedTuple):
+    """What one method adds to a training run.
+
+    Attributes:
+      name: As the model card says it.
+      task: The kind of rows that it reads.
+      main_metric: The number that tells how it does, for the progress line.
+      objective: From the model to what is minimised.
+      to_batch: From a host batch to the objective's argument.
+      prepare: What must be computed with the model as it was, before training.
+      head: What is trained on top of the transformer.
+      read_ends: Batches hold the end of each sequence, not its trained tokens.
+      check: Refuses rows and settings that do not fit, before any weight is loaded.
+      samples: What people see of the model before and after.
+      evaluate: How it does on held-out rows.
+      finish: From the trained parameters to what is exported.
+    """
+
+    name: str
+    task: Task
+    main_metric: str
+    objective: Callable[[Policy], Objective]
+    to_batch: Callable[[Any], Any]
+    prepare: Callable[[Run, Any, Path, Plan], Plan] = lambda run, params, path, plan: (
+        plan
+    )
+    head: Literal["unembed", "score"] = "unembed"
+    read_ends: bool = False
+    check: Callable[[Run], None] = lambda run: None
+    samples: Callable[[Run, Path], Shown] = answers
+    evaluate: Callable[..., Evaluate | None] = held_out_means
+    finish: Callable[[Run, Any], Outcome] = lambda run, params: Outcome(
+        run.policy.config, params
+    )
+
+
+def open_run(config: TrainingConfig, method: Method) -> Run:
+    """Reads the model's description and all rows; no weight is loaded yet."""
+    console = Console()
+    policy = open_policy(
+        config.model,
+        dtype=config.dtype,
+        remat=config.remat,
+        attention=config.attention,
+        parallel=config.parallel,
+        mesh_sizes=dataclasses.asdict(config.mesh),
+        head=method.head,
+    )
+    encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+    tokenizer = encoder.tokenizer
+    rows = read_rows(config, method.task, encoder, config.seed, console)
+    pmap = config.parallel == "pmap"
+    program = pmap_program() if pmap else mesh_program(policy.mesh)
+    fingerprints = {
+        "model": weights_digest(policy.folder),
+        "tokenizer": tokenizer.fingerprint,
+        **rows.fingerprints,
+    }
+    return Run(config, console, policy, tokenizer, rows, program, fingerprints)
+
+
+def plan_batches(run: Run, *, read_ends: bool = False) -> Plan:
+    """The updates of the run, and the held-out rows in batches of the same size."""
+    c, devices = run.config, run.program.row_devices
+    epochs = c.num_train_epochs
+    if c.max_steps is not None:
+        epochs = c.max_steps * c.batch_size / len(run.rows.train)
+
+    def at_a_time(tokens: int) -> int:
+        return devices * (c.microbatch_size or max(1, MICROBATCH_TOKENS // tokens))
+
+    common: dict[str, Any] = {
+        "batch_size": c.batch_size,
+        "packing": c.packing,
+        "read_ends": read_ends,
+        "row_multiple": devices,
+    }
+    batches = Batches(
+        run.rows.train,
+        seed=c.seed,
+        num_epochs=epochs,
+        row_length=c.row_length,
+        rows_at_a_time=at_a_time,
+        **common,
+    )
+    held_out = None
+    if run.rows.held_out:
+        held_out = Batches(run.rows.held_out, shuffle=False, **common)
+    rows = at_a_time(batches.plan.shapes[-1].tokens) // devices
+    return Plan(batches, held_out, lambda batch: batch, rows)

@@ -1,0 +1,184 @@
+"""Scores of whole sequences: lists of token ids in, one number each out."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxalign.data.layout import Layout, lay_out
+from jaxalign.data.pack import RowShape, fill, pack, unpack_targets
+from jaxalign.data.row_shapes import buckets
+from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.errors import UserError
+from jaxalign.models import Transformer, score
+from jaxalign.objectives import TokenBatch
+from jaxalign.recipes.placing import token_batch
+from jaxalign.recipes.policy import open_policy
+from jaxalign.recipes.program import Program, mesh_program
+
+SCORED_TOKENS = 4096
+"""Positions that a device computes at a time."""
+_SMALLEST_SEQUENCE = 8
+
+Sequences = Sequence[Sequence[int] | np.ndarray]
+
+
+def score_fn_of(model: Transformer) -> Callable[[Any, TokenBatch], jax.Array]:
+    """`(params, TokenBatch) -> [R, M]`: the scalar head at the batch's `target_at`."""
+
+    def score_fn(params, rows: TokenBatch):
+        return score(
+            model,
+            params,
+            rows.inputs,
+            rows.target_at,
+            rows.positions,
+            rows.segment_ids,
+            rows.branch_ids,
+        )
+
+    return score_fn
+
+
+@functools.lru_cache(maxsize=4)
+def make_scorer(
+    model: Transformer, program: Program
+) -> Callable[[Any, Sequences], np.ndarray]:
+    """Builds the scorer of a model with a scalar head.
+
+    Sequences are packed into rows of a few lengths, so that it compiles once for each
+    length and each power of two of rows, whatever it is given.
+
+    Args:
+      model: The transformer.
+      program: The devices.
+
+    Returns:
+      `(params, sequences) -> [n]` float32, each sequence's score at its last token;
+      the same function for the same arguments, so that nothing is compiled twice.
+    """
+    compiled = program.map(score_fn_of(model))
+
+    def scorer(params: Any, sequences: Sequences) -> np.ndarray:
+        layouts = [_layout(i, ids, model) for i, ids in enumerate(sequences)]
+        scores = np.zeros(len(layouts), np.float32)
+        # All are under way before the first is read.
+        waiting = [
+            (batch, compiled(params, program.place(token_batch(batch))))
+            for batch in _batches(layouts, program.row_devices)
+        ]
+        for batch, out in waiting:
+            for i, value in unpack_targets(batch, program.rows(out)).items():
+                scores[i] = value[0]
+        return scores
+
+    return scorer
+
+
+def load_scorer(
+    folder: str,
+    *,
+    dtype: str = "float32",
+    attention: str = "blocked",
+    mesh_sizes=None,
+) -> Callable[[Sequences], np.ndarray]:
+    """Loads a reward model onto the devices.
+
+    Args:
+      folder: A folder of a `...ForSequenceClassification` with one label, or its name
+        on the hub.
+      dtype: Type of the matrix products.
+      attention: How attention is computed.
+      mesh_sizes: `{axis: devices}`; by default all of them under `fsdp`.
+
+    Returns:
+      `sequences -> [n]` float32: the score of each list of token ids at its last
+      token, with the bias that normalises them. The ids are those of this model's
+      tokenizer.
+
+    Raises:
+      UserError: The folder holds no such model.
+    """
+    policy = open_policy(
+        folder,
+        dtype=dtype,
+        remat="none",
+        attention=attention,
+        parallel="mesh",
+        mesh_sizes=mesh_sizes or {"fsdp": -1},
+        head="score",
+        new_head=False,
+    )
+    params = policy.load()
+    scorer = make_scorer(policy.model, mesh_program(policy.mesh))
+    return lambda sequences: scorer(params, sequences)
+
+
+class Judged(NamedTuple):
+    """Scores of examples with K answers at most, as losses on scores take them.
+
+    Attributes:
+      scores: `[n, K]` float32.
+      mask: `[n, K]` bool, which answers there are.
+      labels: `[n, K]` by name, what the data says of them.
+    """
+
+    scores: np.ndarray
+    mask: np.ndarray
+    labels: dict[str, np.ndarray]
+
+
+def ends(examples: Sequence[Example]) -> list[np.ndarray]:
+    """Every answer of some examples, as far as its last trained token."""
+    return [x.to_last_target().ids for e in examples for x in e.sequences]
+
+
+def judged(examples: Sequence[Example], scores: np.ndarray) -> Judged:
+    """The scores of `ends(examples)`, by example."""
+    counts = np.array([[len(e.sequences)] for e in examples])
+    mask = np.arange(counts.max()) < counts
+
+    def table(values: np.ndarray) -> np.ndarray:
+        out = np.zeros(mask.shape, np.float32)
+        out[mask] = values
+        return out
+
+    labels = {
+        name: table(np.concatenate([e.labels[name] for e in examples]))
+        for name in examples[0].labels
+    }
+    return Judged(table(scores), mask, labels)
+
+
+def _layout(index: int, ids: Sequence[int] | np.ndarray, model: Transformer) -> Layout:
+    ids = np.asarray(ids, np.int32)
+    most, limit = model.config.max_positions, model.config.vocab_size
+    if not len(ids) or len(ids) > most:
+        raise UserError(
+            f"Sequence {index} has {len(ids)} tokens; the reward model reads 1 to "
+            f"{most}. Leave it out, or shorten prompts and answers."
+        )
+    if ids.min() < 0 or ids.max() >= limit:
+        raise UserError(
+            f"Sequence {index} holds the id {ids.max()}; those of the reward model go "
+            f"from 0 to {limit - 1}. Encode the text with the reward model's tokenizer."
+        )
+    last = np.arange(len(ids)) == len(ids) - 1
+    return lay_out(Example(index, (TokenSequence(ids, last),)), read_ends=True)
+
+
+def _batches(layouts: list[Layout], devices: int) -> Iterator[dict[str, np.ndarray]]:
+    if not layouts:
+        return
+    tokens = buckets(layouts)[-1]
+    slots = max(1, tokens // _SMALLEST_SEQUENCE)
+    shape = RowShape(tokens, slots, slots)
+    rows = pack(layouts, shape)
+    most = max(1, SCORED_TOKENS // tokens)
+    for start in range(0, len(rows), devices * most):
+        part = rows[start : start + devices * most]
+        each = -(-len(part) // devices)
+        count = devices * min(most, 1 << (each - 1).bit_length())
+        yield fill(layouts, part, shape, count)
