@@ -224,3 +224,12 @@ def test_nonsense_is_refused(options, message):
 def test_all_examples_have_the_same_number_of_answers():
     with pytest.raises(UserError, match="different numbers of answers"):
         Batches([*some_examples(2, 1), *some_examples(2, 2)], batch_size=2)
+
+
+def test_numbers_of_answers_may_differ_where_only_ends_are_read():
+    mixed = [*some_examples(2, 1), *some_examples(3, 3, seed=1)]
+    mixed = [dataclasses.replace(x, index=i) for i, x in enumerate(mixed)]
+    batches = Batches(mixed, batch_size=2, read_ends=True)
+    shapes = {batch["branch_length"].shape[-1] for batch in batches}
+    assert shapes == {3}
+    assert sum(batch["branch_length"].sum() for batch in batches) == 11

@@ -14,6 +14,7 @@ from jaxalign.data.records import (
     PromptOnly,
     Rankings,
     RowError,
+    Scored,
     Stepwise,
     Text,
     Tokenised,
@@ -312,3 +313,22 @@ def test_mixed_dress_and_shapes_without_target_are_refused(tokenizer):
         Encoder(tokenizer)(Completion(prompt="Hi", completion=(ANSWER,)))
     with pytest.raises(RowError, match="Stepwise"):
         Encoder(tokenizer)(Stepwise(prompt="a", steps=("b",), labels=(True,)))
+
+
+def test_what_rows_say_of_their_answers_comes_along(tokenizer):
+    encode = Encoder(tokenizer)
+    pair = encode(Preference("a", " b", " c", 0.5))
+    assert {k: v.tolist() for k, v in pair.labels.items()} == {"margin": [0.5, 0.5]}
+    assert encode(Preference("a", " b", " c")).labels["margin"].tolist() == [0, 0]
+    scored = encode(Scored("a", " b", -3.0))
+    assert scored.labels["score"].tolist() == [-3.0]
+    assert scored.labels["score"].dtype == np.float32
+    assert not encode(Completion("a", " b")).labels
+
+
+def test_ranked_answers_come_best_first(tokenizer):
+    record = Rankings("a", (" bad", " good", " fair", " fine"), (-3.0, 1.0, 0.0, 1.0))
+    example = Encoder(tokenizer)(record)
+    texts = [runs(tokenizer, x)[0].removesuffix(END) for x in example.sequences]
+    assert texts == [" good", " fine", " fair", " bad"]
+    assert example.labels["score"].tolist() == [1.0, 1.0, 0.0, -3.0]

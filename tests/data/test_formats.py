@@ -10,6 +10,7 @@ from jaxalign.data.records import (
     Preference,
     PromptOnly,
     Rankings,
+    Scored,
     Stepwise,
     Text,
     Tokenised,
@@ -91,6 +92,18 @@ CASES = {
         "unpaired",
         "unpaired, plain",
         Unpaired("a", "b", False),
+    ),
+    "scored": (
+        {"prompt": "a", "completion": "b", "score": 2},
+        "scored",
+        "scored, plain",
+        Scored("a", "b", 2.0),
+    ),
+    "a score is no matter to other tasks": (
+        {"prompt": "a", "completion": "b", "score": 2},
+        "sft",
+        "prompt-completion, plain",
+        Completion("a", "b", extra={"score": 2}),
     ),
     "rankings by rank": (
         {"prompt": "a", "completions": ["b", "c"], "ranks": [1, 0]},

@@ -167,3 +167,49 @@ def test_the_shape_holds_the_largest_and_respects_what_is_given():
     assert shape.targets >= max(len(x.target_ids) for x in layouts)
     fixed = choose_row_shape(updates, layouts, tokens=512, targets=200)
     assert (fixed.tokens, fixed.targets) == (512, 200)
+
+
+def ends_read_back(batch):
+    """{id: [(context of the answer's end, the end itself)]}, by a plain walk."""
+    found = read_back(batch)
+    return {
+        i: [side for sides in x.values() for side in sides] for i, x in found.items()
+    }
+
+
+@given(examples=example_lists(), share_prompt=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_each_end_sees_its_own_answer_and_itself(examples, share_prompt):
+    """One slot an answer, at its last trained token, which is read as well."""
+    layouts = [
+        lay_out(x, share_prompt=share_prompt, read_ends=True, branches=3)
+        for x in examples
+    ]
+    shape = RowShape(max(len(x.inputs) for x in layouts) + 20, 9, 3)
+    batch = fill(layouts, pack(layouts, shape), shape, len(layouts))
+    found = {i: sorted(x) for i, x in ends_read_back(batch).items()}
+    for x in examples:
+        expected = []
+        for sequence in x.sequences:
+            end = max(t for t, on in enumerate(sequence.trained) if on)
+            ids = sequence.ids.tolist()
+            expected.append(([(t, ids[t]) for t in range(end + 1)], ids[end]))
+        assert found[x.index] == sorted(expected)
+    for r, p in np.argwhere(batch["example_ids"] >= 0):
+        example = next(x for x in examples if x.index == batch["example_ids"][r, p])
+        k = len(example.sequences)
+        assert batch["branch_length"][r, p].tolist() == [1] * k + [0] * (3 - k)
+
+
+def test_labels_lie_at_the_ends_of_their_answers():
+    example = dataclasses.replace(
+        answers(4, [1, 2], [3, 4], [5], tail=[9]),
+        labels={"score": np.array([0.5, -2.0], np.float32)},
+    )
+    x = lay_out(example, read_ends=True)
+    assert x.inputs.tolist() == [1, 2, 3, 4, 2, 5]
+    assert x.target_at.tolist() == [3, 5]
+    batch = fill([x], [[0]], RowShape(8, 3, 1), 1)
+    assert batch["score"].tolist() == [[0.5, -2.0, 0.0]]
+    assert unpack_targets(batch, batch["score"])[4].tolist() == [0.5, -2.0]
+    assert not lay_out(example).columns
