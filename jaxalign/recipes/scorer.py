@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxalign.data.layout import Layout, lay_out
@@ -12,7 +13,7 @@ from jaxalign.data.pack import RowShape, fill, pack, unpack_targets
 from jaxalign.data.row_shapes import buckets
 from jaxalign.data.sequences import Example, TokenSequence
 from jaxalign.errors import UserError
-from jaxalign.models import Transformer, score
+from jaxalign.models import ModelConfig, Transformer, score
 from jaxalign.objectives import TokenBatch
 from jaxalign.recipes.placing import token_batch
 from jaxalign.recipes.policy import open_policy
@@ -44,7 +45,11 @@ def score_fn_of(model: Transformer) -> Callable[[Any, TokenBatch], jax.Array]:
 
 @functools.lru_cache(maxsize=4)
 def make_scorer(
-    model: Transformer, program: Program
+    config: ModelConfig,
+    program: Program,
+    *,
+    dtype: str = "float32",
+    attention: str = "blocked",
 ) -> Callable[[Any, Sequences], np.ndarray]:
     """Builds the scorer of a model with a scalar head.
 
@@ -52,17 +57,20 @@ def make_scorer(
     length and each power of two of rows, whatever it is given.
 
     Args:
-      model: The transformer.
+      config: Of the model.
       program: The devices.
+      dtype: Type of the matrix products.
+      attention: How attention is computed.
 
     Returns:
       `(params, sequences) -> [n]` float32, each sequence's score at its last token;
       the same function for the same arguments, so that nothing is compiled twice.
     """
+    model = Transformer(config, dtype=jnp.dtype(dtype), attention=attention)
     compiled = program.map(score_fn_of(model))
 
     def scorer(params: Any, sequences: Sequences) -> np.ndarray:
-        layouts = [_layout(i, ids, model) for i, ids in enumerate(sequences)]
+        layouts = [_layout(i, ids, config) for i, ids in enumerate(sequences)]
         scores = np.zeros(len(layouts), np.float32)
         # All are under way before the first is read.
         waiting = [
@@ -112,7 +120,8 @@ def load_scorer(
         new_head=False,
     )
     params = policy.load()
-    scorer = make_scorer(policy.model, mesh_program(policy.mesh))
+    program = mesh_program(policy.mesh)
+    scorer = make_scorer(policy.config, program, dtype=dtype, attention=attention)
     return lambda sequences: scorer(params, sequences)
 
 
@@ -152,9 +161,9 @@ def judged(examples: Sequence[Example], scores: np.ndarray) -> Judged:
     return Judged(table(scores), mask, labels)
 
 
-def _layout(index: int, ids: Sequence[int] | np.ndarray, model: Transformer) -> Layout:
+def _layout(index: int, ids: Sequence[int] | np.ndarray, config: ModelConfig) -> Layout:
     ids = np.asarray(ids, np.int32)
-    most, limit = model.config.max_positions, model.config.vocab_size
+    most, limit = config.max_positions, config.vocab_size
     if not len(ids) or len(ids) > most:
         raise UserError(
             f"Sequence {index} has {len(ids)} tokens; the reward model reads 1 to "
