@@ -1,7 +1,115 @@
-"""The papers: token log-probabilities and bool masks in, `LossOutput` out."""
+"""The papers: token log-probabilities and bool masks in, `LossOutput` out.
 
-from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.dpo import dpo_loss, pairwise_logistic
+Notation of the docstrings. y is a response, y_w the chosen and y_l the rejected one of
+a pair, |y| its number of tokens. lp(y) = Σ_t log π(y_t) over the mask is its
+log-probability and a(y) = lp(y)/|y| the mean over its tokens; h(y) = lp(y) − lp_ref(y)
+is its log-ratio to the reference, β h(y) its implicit reward, and D = h(y_w) − h(y_l)
+the margin of a pair. A loss is a mean over valid pairs or responses.
+"""
+
+from jaxalign.losses.aot import aot_pair_loss, aot_unpaired_loss
+from jaxalign.losses.apo import apo_down_loss, apo_zero_loss
+from jaxalign.losses.base import LossOutput, Pair, is_batch_coupled
+from jaxalign.losses.bco import bco_loss, bco_unpaired_loss
+from jaxalign.losses.contrastive import exo_pair_loss, infonca_loss, nca_pair_loss
+from jaxalign.losses.discopop import discopop_loss
+from jaxalign.losses.dpo import (
+    dpo_loss,
+    dpo_nll_loss,
+    dpop_loss,
+    pairwise_logistic,
+    robust_dpo_loss,
+    unweighted_dpo_loss,
+)
+from jaxalign.losses.f_dpo import (
+    f_dpo_alpha_loss,
+    f_dpo_forward_kl_loss,
+    f_dpo_js_loss,
+    f_dpo_reverse_kl_loss,
+)
+from jaxalign.losses.hinge import hinge_loss, slic_loss
+from jaxalign.losses.ipo import ipo_length_normalised_loss, ipo_loss
+from jaxalign.losses.kto import kto_loss, kto_reference_point, mismatched
+from jaxalign.losses.length import ld_dpo_loss, length_regularised_dpo_loss, ln_dpo_loss
+from jaxalign.losses.likelihood import (
+    preferred_ft_loss,
+    token_unlikelihood_loss,
+    unlikelihood_loss,
+)
+from jaxalign.losses.mixing import combine, mixed_preference_loss
+from jaxalign.losses.online import nash_md_loss, xpo_loss
+from jaxalign.losses.ranking import plackett_luce_dpo_loss, plackett_luce_nll
+from jaxalign.losses.reference import ema_reference
+from jaxalign.losses.reference_free import (
+    cpo_loss,
+    cpo_simpo_loss,
+    orpo_loss,
+    simpo_loss,
+)
+from jaxalign.losses.rewarded import a_star_po_loss, mappo_loss, rebel_loss, soft_value
 from jaxalign.losses.sft import sft_loss
+from jaxalign.losses.sppo import sppo_hard_loss, sppo_soft_loss
+from jaxalign.losses.tdpo import tdpo1_loss, tdpo2_loss
+from jaxalign.losses.weighted import beta_dpo_keep, beta_dpo_loss, wpo_loss
 
-__all__ = ["LossOutput", "Pair", "dpo_loss", "pairwise_logistic", "sft_loss"]
+__all__ = [
+    "LossOutput",
+    "Pair",
+    "a_star_po_loss",
+    "aot_pair_loss",
+    "aot_unpaired_loss",
+    "apo_down_loss",
+    "apo_zero_loss",
+    "bco_loss",
+    "bco_unpaired_loss",
+    "beta_dpo_keep",
+    "beta_dpo_loss",
+    "combine",
+    "cpo_loss",
+    "cpo_simpo_loss",
+    "discopop_loss",
+    "dpo_loss",
+    "dpo_nll_loss",
+    "dpop_loss",
+    "ema_reference",
+    "exo_pair_loss",
+    "f_dpo_alpha_loss",
+    "f_dpo_forward_kl_loss",
+    "f_dpo_js_loss",
+    "f_dpo_reverse_kl_loss",
+    "hinge_loss",
+    "infonca_loss",
+    "ipo_length_normalised_loss",
+    "ipo_loss",
+    "is_batch_coupled",
+    "kto_loss",
+    "kto_reference_point",
+    "ld_dpo_loss",
+    "length_regularised_dpo_loss",
+    "ln_dpo_loss",
+    "mappo_loss",
+    "mismatched",
+    "mixed_preference_loss",
+    "nash_md_loss",
+    "nca_pair_loss",
+    "orpo_loss",
+    "pairwise_logistic",
+    "plackett_luce_dpo_loss",
+    "plackett_luce_nll",
+    "preferred_ft_loss",
+    "rebel_loss",
+    "robust_dpo_loss",
+    "sft_loss",
+    "simpo_loss",
+    "slic_loss",
+    "soft_value",
+    "sppo_hard_loss",
+    "sppo_soft_loss",
+    "tdpo1_loss",
+    "tdpo2_loss",
+    "token_unlikelihood_loss",
+    "unlikelihood_loss",
+    "unweighted_dpo_loss",
+    "wpo_loss",
+    "xpo_loss",
+]

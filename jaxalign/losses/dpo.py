@@ -1,11 +1,16 @@
-"""Direct Preference Optimization and its pairwise building block."""
+"""Direct Preference Optimization, and what differs from it by a term."""
 
-import chex
 import jax
-import jax.numpy as jnp
+import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import LossOutput, Pair, check_range
-from jaxalign.ops import Mean, masked, sequence_logps
+from jaxalign.losses.base import (
+    LossOutput,
+    Pair,
+    check_not_negative,
+    check_positive,
+    check_range,
+)
+from jaxalign.losses.pairs import pair_output, sum_pairs
 
 
 def pairwise_logistic(margin: jax.Array, *, label_smoothing: float = 0.0) -> jax.Array:
@@ -33,17 +38,18 @@ def dpo_loss(
     beta: float = 0.1,
     label_smoothing: float = 0.0,
 ) -> LossOutput:
-    """Direct Preference Optimization.
+    """Direct Preference Optimization; conservative DPO with `label_smoothing`.
 
-    With rᵢ = β Σₜ [log π(yᵢₜ) − log π_ref(yᵢₜ)], the implicit reward of response i,
-    the loss of one pair is −log σ(r_chosen − r_rejected): Eq. 7 of Rafailov et al.,
-    https://arxiv.org/abs/2305.18290. Responses may differ in padded length.
-    `label_smoothing` makes it conservative DPO: Eq. 3 of
-    https://ericmitchell.ai/cdpo.pdf.
+        −(1 − ε) log σ(β D) − ε log σ(−β D)
+
+    With ε = 0 Eq. 7 of Rafailov et al., https://arxiv.org/abs/2305.18290, else Eq. 3
+    of https://ericmitchell.ai/cdpo.pdf. Responses may differ in padded length.
 
     A pair counts only if both responses have an unmasked token, so an example
     that merely fills up a batch is left out by masking all of it. No gradient
     flows into `ref`.
+
+    In TRL: `sigmoid`, which ignores its label smoothing.
 
     Args:
       policy: Token log-probabilities under the policy, each `[..., T]`, float.
@@ -64,35 +70,175 @@ def dpo_loss(
     >>> print(dpo_loss(lp, lp, mask).loss.value)  # policy == ref: log 2
     0.6931472
     """
-    check_range("beta", beta, 0, float("inf"), open_low=True)
+    check_positive("beta", beta)
     check_range("label_smoothing", label_smoothing, 0, 0.5)
-    policy, ref, mask = Pair(*policy), Pair(*ref), Pair(*mask)
-    for p, r, m in zip(policy, ref, mask, strict=True):
-        chex.assert_equal_shape([p, r, m])
-        chex.assert_type([p, r, m], [float, float, bool])
-    chex.assert_equal_shape_prefix(list(policy), policy.chosen.ndim - 1)
-
-    ref = jax.lax.stop_gradient(ref)
-    logps = Pair(*map(sequence_logps, policy, mask))
-    # Subtracted token by token: sums of hundreds of nats would lose their low digits.
-    log_ratios = Pair(
-        *(
-            sequence_logps(masked(p, m) - masked(r, m), m)
-            for p, r, m in zip(policy, ref, mask, strict=True)
-        )
-    )
-    rewards = Pair(beta * log_ratios.chosen, beta * log_ratios.rejected)
+    pairs = sum_pairs(policy, mask, ref)
+    rewards = pairs.rewards(beta)
     margins = rewards.chosen - rewards.rejected
     losses = pairwise_logistic(margins, label_smoothing=label_smoothing)
+    return pair_output(losses, pairs, rewards)
 
-    per_pair = {
-        "rewards/chosen": rewards.chosen,
-        "rewards/rejected": rewards.rejected,
-        "rewards/margins": margins,
-        "rewards/accuracies": margins > 0,
-        "logps/chosen": logps.chosen,
-        "logps/rejected": logps.rejected,
-    }
-    valid = jnp.any(mask.chosen, axis=-1) & jnp.any(mask.rejected, axis=-1)
-    metrics = {name: Mean.of(x, where=valid) for name, x in per_pair.items()}
-    return LossOutput(Mean.of(losses, where=valid), metrics)
+
+def robust_dpo_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 0.1,
+    label_smoothing: float = 0.1,
+) -> LossOutput:
+    """Robust DPO: its mean over labels flipped at rate ε is the clean DPO loss.
+
+        [−(1 − ε) log σ(β D) + ε log σ(−β D)] / (1 − 2ε)
+
+    Chowdhury et al., https://arxiv.org/abs/2403.00409. The price of no bias: it is
+    unbounded below on finite data, so it needs early stopping or many pairs.
+
+    In TRL: `robust`, with ε = 0 by default.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Strength of the pull towards the reference, > 0.
+      label_smoothing: Probability ε that a preference label is wrong, in [0, 0.5).
+
+    Returns:
+      The mean over pairs, and the metrics of `dpo_loss`.
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(robust_dpo_loss(lp, lp, mask).loss.value)  # policy == ref: log 2
+    0.6931472
+    """
+    check_positive("beta", beta)
+    check_range("label_smoothing", label_smoothing, 0, 0.5)
+    pairs = sum_pairs(policy, mask, ref)
+    margins = beta * pairs.margins
+    agree, disagree = jax.nn.log_sigmoid(margins), jax.nn.log_sigmoid(-margins)
+    losses = -(1 - label_smoothing) * agree + label_smoothing * disagree
+    return pair_output(losses / (1 - 2 * label_smoothing), pairs, pairs.rewards(beta))
+
+
+def dpo_nll_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 0.1,
+    nll_weight: float = 1.0,
+) -> LossOutput:
+    """DPO that also holds on to the chosen response: RPO and iterative RPO.
+
+        −log σ(β D) − η a(y_w)
+
+    Eq. 1 of https://arxiv.org/abs/2404.19733 (η = 1); with a small η (0.005) the
+    regularised preference optimisation of https://arxiv.org/abs/2405.16436. The
+    likelihood is per token of its own response, so both terms are means over pairs.
+
+    In TRL: `sigmoid` with `sft` of weight η, whose mean is over the batch's tokens.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Strength of the pull towards the reference, > 0.
+      nll_weight: η, weight of the negative log-likelihood, ≥ 0.
+
+    Returns:
+      The mean over pairs, the metrics of `dpo_loss`, and `nll_loss`.
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(dpo_nll_loss(lp, lp, mask).loss.value)  # log 2 + 1
+    1.6931472
+    """
+    check_positive("beta", beta)
+    check_not_negative("nll_weight", nll_weight)
+    pairs = sum_pairs(policy, mask, ref)
+    nll = -pairs.chosen.mean_logps
+    losses = pairwise_logistic(beta * pairs.margins) + nll_weight * nll
+    return pair_output(losses, pairs, pairs.rewards(beta), nll_loss=nll)
+
+
+def unweighted_dpo_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 0.1,
+) -> LossOutput:
+    """DPO's gradient without the weight that pairs ranked wrongly get; an ablation.
+
+        −β D
+
+    The weight is σ(−β D) in the gradient that follows Eq. 7 of
+    https://arxiv.org/abs/2305.18290, which reports that models degenerate without it.
+    The loss is unbounded below by design.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Scale of the loss, > 0.
+
+    Returns:
+      The mean over pairs, and the metrics of `dpo_loss`.
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(unweighted_dpo_loss(lp, lp, mask).loss.value)  # policy == ref
+    -0.0
+    """
+    check_positive("beta", beta)
+    pairs = sum_pairs(policy, mask, ref)
+    return pair_output(-beta * pairs.margins, pairs, pairs.rewards(beta))
+
+
+def dpop_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 0.1,
+    penalty: float = 50.0,
+) -> LossOutput:
+    """DPO-Positive: the chosen response must not fall below the reference.
+
+        −log σ(β [D − λ max(0, −h(y_w))])
+
+    Pal et al. (Smaug), https://arxiv.org/abs/2402.13228, with λ = 50.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Strength of the pull towards the reference, > 0.
+      penalty: λ ≥ 0, price of a chosen response less likely than under the reference.
+
+    Returns:
+      The mean over pairs, and the metrics of `dpo_loss`.
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(dpop_loss(lp, lp, mask).loss.value)  # policy == ref: log 2
+    0.6931472
+    """
+    check_positive("beta", beta)
+    check_not_negative("penalty", penalty)
+    pairs = sum_pairs(policy, mask, ref)
+    margins = pairs.margins - penalty * jax.nn.relu(-pairs.chosen.log_ratios)
+    losses = pairwise_logistic(beta * margins)
+    return pair_output(losses, pairs, pairs.rewards(beta))

@@ -1,0 +1,194 @@
+"""DPO with other divergences than the reverse KL between policy and reference.
+
+For a divergence of f the implicit reward is β u(h) = β f'(e^h) + const, 0 at h = 0.
+Where an exponential of the log-ratio occurs, its exponent is capped at ±20: beyond it
+the gradient is 0, and the metric `log_ratio_capped` is the share of such responses.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign.losses.base import (
+    LossOutput,
+    Pair,
+    check_positive,
+    check_range,
+)
+from jaxalign.losses.dpo import pairwise_logistic
+from jaxalign.losses.pairs import Pairs, pair_output, sum_pairs
+from jaxalign.ops import capped_exp
+
+CAP = 20.0
+
+
+def f_dpo_reverse_kl_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 0.1,
+) -> LossOutput:
+    """DPO with the reverse KL divergence, which is DPO itself.
+
+        −log σ(β u(h(y_w)) − β u(h(y_l))),  u(h) = h
+
+    Table 1 of Wang et al., https://arxiv.org/abs/2309.16240.
+
+    In TRL: `f_divergence_type="reverse_kl"`.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Strength of the pull towards the reference, > 0.
+
+    Returns:
+      The mean over pairs, and the metrics of `dpo_loss`.
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(f_dpo_reverse_kl_loss(lp, lp, mask).loss.value)  # log 2
+    0.6931472
+    """
+    check_positive("beta", beta)
+    pairs = sum_pairs(policy, mask, ref)
+    return _output(pairs, pairs.rewards(beta))
+
+
+def f_dpo_forward_kl_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 0.1,
+) -> LossOutput:
+    """DPO with the forward KL divergence: all of the reference is to be covered.
+
+        −log σ(β u(h(y_w)) − β u(h(y_l))),  u(h) = 1 − e^−h
+
+    Table 1 of Wang et al., https://arxiv.org/abs/2309.16240. The exponent is capped at
+    ±20, beyond which there is no gradient.
+
+    In TRL: `f_divergence_type="forward_kl"`, without a cap.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Strength of the pull towards the reference, > 0.
+
+    Returns:
+      The mean over pairs, the metrics of `dpo_loss` with β u(h) for a reward, and
+      `log_ratio_capped`, the share of capped responses: 0 in a healthy run.
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(f_dpo_forward_kl_loss(lp, lp, mask).loss.value)  # log 2
+    0.6931472
+    """
+    check_positive("beta", beta)
+    pairs = sum_pairs(policy, mask, ref)
+    rewards = Pair(*(beta * (1 - capped_exp(-x.log_ratios, cap=CAP)) for x in pairs))
+    return _output(pairs, rewards, log_ratio_capped=_share_capped(pairs, 1.0))
+
+
+def f_dpo_js_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 0.1,
+) -> LossOutput:
+    """DPO with the Jensen-Shannon divergence, whose rewards are bounded above.
+
+        −log σ(β u(h(y_w)) − β u(h(y_l))),  u(h) = log σ(h) + log 2
+
+    Table 1 of Wang et al., https://arxiv.org/abs/2309.16240.
+
+    In TRL: `f_divergence_type="js_divergence"`.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Strength of the pull towards the reference, > 0.
+
+    Returns:
+      The mean over pairs, and the metrics of `dpo_loss` with β u(h) for a reward.
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(f_dpo_js_loss(lp, lp, mask).loss.value)  # log 2
+    0.6931472
+    """
+    check_positive("beta", beta)
+    pairs = sum_pairs(policy, mask, ref)
+    log2 = jnp.log(2.0).astype(pairs.margins.dtype)
+    rewards = Pair(*(beta * (jax.nn.log_sigmoid(x.log_ratios) + log2) for x in pairs))
+    return _output(pairs, rewards)
+
+
+def f_dpo_alpha_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 0.1,
+    alpha: float = 0.5,
+) -> LossOutput:
+    """DPO with an alpha divergence, between reverse (α → 0) and forward KL (α → 1).
+
+        −log σ(β u(h(y_w)) − β u(h(y_l))),  u(h) = (1 − e^−αh)/α
+
+    Table 1 of Wang et al., https://arxiv.org/abs/2309.16240. The exponent is capped at
+    ±20, beyond which there is no gradient.
+
+    In TRL: `f_divergence_type="alpha_divergence"`, whose coefficient is 1 − α.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Strength of the pull towards the reference, > 0.
+      alpha: In (0, 1); small is close to DPO.
+
+    Returns:
+      The mean over pairs, the metrics of `dpo_loss` with β u(h) for a reward, and
+      `log_ratio_capped`, the share of capped responses: 0 in a healthy run.
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(f_dpo_alpha_loss(lp, lp, mask).loss.value)  # log 2
+    0.6931472
+    """
+    check_positive("beta", beta)
+    check_range("alpha", alpha, 0, 1, open_low=True)
+    pairs = sum_pairs(policy, mask, ref)
+
+    def reward(h):
+        return -beta * jnp.expm1(jnp.clip(-alpha * h, -CAP, CAP)) / alpha
+
+    rewards = Pair(*(reward(x.log_ratios) for x in pairs))
+    return _output(pairs, rewards, log_ratio_capped=_share_capped(pairs, alpha))
+
+
+def _output(pairs: Pairs, rewards: Pair[jax.Array], **metrics) -> LossOutput:
+    losses = pairwise_logistic(rewards.chosen - rewards.rejected)
+    return pair_output(losses, pairs, rewards, **metrics)
+
+
+def _share_capped(pairs: Pairs, scale) -> jax.Array:
+    capped = [jnp.abs(scale * x.log_ratios) > CAP for x in pairs]
+    return jnp.mean(jnp.stack(capped), axis=0)

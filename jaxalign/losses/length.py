@@ -1,0 +1,146 @@
+"""DPO that is not to favour responses for being long."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign.losses.base import (
+    LossOutput,
+    Pair,
+    check_not_negative,
+    check_positive,
+    check_range,
+)
+from jaxalign.losses.dpo import pairwise_logistic
+from jaxalign.losses.pairs import pair_output, sum_pairs
+from jaxalign.ops import masked
+
+
+def ln_dpo_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 5.0,
+) -> LossOutput:
+    """Length-normalised DPO, as in Tülu 3: log-ratios per token.
+
+        −log σ(β [h(y_w)/|y_w| − h(y_l)/|y_l|])
+
+    Lambert et al., https://arxiv.org/abs/2411.15124, with β = 5, a learning
+    rate of 5e-7 (8B) or 2e-7 (70B) and batches of 128.
+
+    In TRL: `sigmoid_norm`, with β = 0.1 by default.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Strength of the pull towards the reference, > 0.
+
+    Returns:
+      The mean over pairs, and the metrics of `dpo_loss`; a reward is β h(y)/|y|.
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(ln_dpo_loss(lp, lp, mask).loss.value)  # policy == ref: log 2
+    0.6931472
+    """
+    check_positive("beta", beta)
+    pairs = sum_pairs(policy, mask, ref)
+    rewards = Pair(*(beta * x.log_ratios / x.lengths for x in pairs))
+    losses = pairwise_logistic(rewards.chosen - rewards.rejected)
+    return pair_output(losses, pairs, rewards)
+
+
+def length_regularised_dpo_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 0.1,
+    alpha: float = 0.01,
+) -> LossOutput:
+    """R-DPO: DPO whose implicit reward carries a penalty on length.
+
+        −log σ(β D + α (|y_w| − |y_l|))
+
+    Park et al., https://arxiv.org/abs/2403.19159: the optimum of
+    E[r − α |y|] − β KL, so a longer chosen response needs less of a margin.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Strength of the pull towards the reference, > 0.
+      alpha: Price of a token in the reward, ≥ 0.
+
+    Returns:
+      The mean over pairs, and the metrics of `dpo_loss`.
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(length_regularised_dpo_loss(lp, lp, mask).loss.value)  # equal lengths
+    0.6931472
+    """
+    check_positive("beta", beta)
+    check_not_negative("alpha", alpha)
+    pairs = sum_pairs(policy, mask, ref)
+    longer = pairs.chosen.lengths - pairs.rejected.lengths
+    losses = pairwise_logistic(beta * pairs.margins + alpha * longer)
+    return pair_output(losses, pairs, pairs.rewards(beta))
+
+
+def ld_dpo_loss(
+    policy: Pair[jax.Array],
+    ref: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    *,
+    beta: float = 0.1,
+    alpha: float = 0.5,
+) -> LossOutput:
+    """LD-DPO: tokens beyond the length of the shorter response count less.
+
+        −log σ(β D'),  h'(y) = Σ_{t ≤ n} h_t + α Σ_{t > n} h_t,  n = min(|y_w|, |y_l|)
+
+    Liu et al., https://arxiv.org/abs/2409.06411: policy and reference alike.
+
+    In TRL: `ld_alpha`, off by default.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      ref: The same tokens under the frozen reference, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      beta: Strength of the pull towards the reference, > 0.
+      alpha: Weight of the tokens beyond, in [0, 1]; 1 is DPO.
+
+    Returns:
+      The mean over pairs, and the metrics of `dpo_loss`; a reward is β h'(y).
+
+    Raises:
+      ValueError: If a Python number is out of its range.
+
+    >>> lp = Pair(jnp.array([[-1.0]]), jnp.array([[-9.0]]))
+    >>> mask = Pair(jnp.array([[True]]), jnp.array([[True]]))
+    >>> print(ld_dpo_loss(lp, lp, mask).loss.value)  # policy == ref: log 2
+    0.6931472
+    """
+    check_positive("beta", beta)
+    check_range("alpha", alpha, 0, 1, closed_high=True)
+    pairs = sum_pairs(policy, mask, ref)
+    shorter = jnp.minimum(pairs.chosen.lengths, pairs.rejected.lengths)[..., None]
+    constants = jax.lax.stop_gradient(Pair(*ref))
+
+    def reward(p, r, m):
+        number = jnp.cumsum(m, axis=-1, dtype=shorter.dtype)
+        weights = jnp.where(number <= shorter, 1.0, alpha)
+        return beta * jnp.sum(weights * (masked(p, m) - masked(r, m)), axis=-1)
+
+    rewards = Pair(*map(reward, policy, constants, mask))
+    losses = pairwise_logistic(rewards.chosen - rewards.rejected)
+    return pair_output(losses, pairs, rewards)
