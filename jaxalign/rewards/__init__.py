@@ -1,7 +1,27 @@
 """What scores text: rules, verifiers, reward models, judges."""
 
+from jaxalign.rewards.abstention import (
+    abstention,
+    abstention_reward,
+    abstention_threshold,
+    outcome_of,
+    wrong_reward,
+)
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.loading import load_rewards, parse_reward
+from jaxalign.rewards.ensemble import (
+    ensemble_mean,
+    ensemble_min,
+    mean_minus_variance,
+    soft_pessimism,
+)
+from jaxalign.rewards.judge import comparing_judge, preferences, rating_judge
+from jaxalign.rewards.length import length_penalty, overlong_penalty
+from jaxalign.rewards.loading import describe_rewards, load_rewards, parse_reward
+from jaxalign.rewards.matching import contains_answer, exact_match, normalized_match
+from jaxalign.rewards.model import model_reward
+from jaxalign.rewards.number import number_match
+from jaxalign.rewards.pattern import matches_pattern, stopped
+from jaxalign.rewards.repetition import repetition_penalty
 from jaxalign.rewards.reward import Reward
 from jaxalign.rewards.scoring import Scores, score
 from jaxalign.rewards.shaping import (
@@ -15,11 +35,34 @@ __all__ = [
     "Completion",
     "Reward",
     "Scores",
+    "abstention",
+    "abstention_reward",
+    "abstention_threshold",
+    "comparing_judge",
+    "contains_answer",
+    "describe_rewards",
+    "ensemble_mean",
+    "ensemble_min",
+    "exact_match",
     "informative_groups",
+    "length_penalty",
     "load_rewards",
+    "matches_pattern",
+    "mean_minus_variance",
     "missing_eos_penalty",
     "missing_eos_score",
+    "model_reward",
+    "normalized_match",
+    "number_match",
+    "outcome_of",
+    "overlong_penalty",
     "parse_reward",
+    "preferences",
+    "rating_judge",
+    "repetition_penalty",
     "score",
+    "soft_pessimism",
+    "stopped",
     "token_rewards",
+    "wrong_reward",
 ]

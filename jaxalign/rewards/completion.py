@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 
 @dataclasses.dataclass(frozen=True)
 class Completion:
@@ -23,11 +25,11 @@ class Completion:
     prompt: str
     completion: str
     messages: Sequence[Mapping[str, Any]] | None = None
-    ids: Sequence[int] = ()
+    ids: Sequence[int] | np.ndarray = ()
     stopped: bool = True
     columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     index: int = 0
-    prompt_ids: Sequence[int] = ()
+    prompt_ids: Sequence[int] | np.ndarray = ()
 
     def __str__(self):
         """Prompt and answer, shortened, as error messages show them.

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,9 @@ from jaxalign.rewards.calls import place_of
 from jaxalign.rewards.columns import adapted
 from jaxalign.rewards.reward import Reward
 
-_FORM = re.compile(r"(?P<name>[^(=]+)(\((?P<given>.*)\))?(=(?P<weight>[^()=]+))?", re.S)
+_FORM = re.compile(
+    r"(?P<name>[^(=]+)(\((?P<given>.*)\))?\s*(=(?P<weight>[^()=]+))?", re.S
+)
 _OF_EVERY_REWARD = ("fallback", "time_limit")
 
 
@@ -51,7 +54,8 @@ def parse_reward(text: str) -> Reward:
 
     Args:
       text: `NAME`, `NAME=WEIGHT` or `NAME(PARAMETER=VALUE, ...)=WEIGHT`. Values are
-        Python literals; single words need no quotes.
+        numbers, lists, None, True, False, words, or text in quotes, backslashes as
+        they stand.
 
     Returns:
       The reward, weight 1 by default.
@@ -116,10 +120,13 @@ def _options(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _parameters(given: str, text: str) -> dict[str, Any]:
+    source = f"f({given})"
     try:
-        call = ast.parse(f"f({given})", mode="eval").body
+        with warnings.catch_warnings():  # \d is no escape of Python's, and is meant
+            warnings.simplefilter("ignore")
+            call = ast.parse(source, mode="eval").body
         if isinstance(call, ast.Call) and not call.args:
-            return {k.arg: _literal(k.value) for k in call.keywords if k.arg}
+            return {_name(k): _literal(k.value, source) for k in call.keywords}
     except (SyntaxError, ValueError):
         pass
     raise UserError(
@@ -128,8 +135,20 @@ def _parameters(given: str, text: str) -> dict[str, Any]:
     )
 
 
-def _literal(node: ast.expr) -> Any:
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+def _name(keyword: ast.keyword) -> str:
+    if keyword.arg is None:
+        raise ValueError("** names no parameter")
+    return keyword.arg
+
+
+def _literal(node: ast.expr, source: str) -> Any:
+    """The value; text in quotes as it stands, for regular expressions."""
+    if isinstance(node, ast.Name):
+        return node.id
+    written = ast.get_source_segment(source, node) or ""
+    if isinstance(node, ast.Constant) and written[:1] in ("'", '"'):
+        return written[1:-1]
+    return ast.literal_eval(node)
 
 
 def _number(weight: str, text: str) -> float:

@@ -9,9 +9,9 @@ def repetition_penalty(
 ) -> list[float]:
     """−scale · (share of the completion's n-grams of words that occurred before).
 
-    The form of Open-R1's reward (Yeo et al., https://arxiv.org/abs/2502.03373, App. B,
-    penalise repeated n-grams): −scale · (1 − distinct n-grams / n-grams). A completion
-    with fewer than n words gets 0.
+    −scale · (1 − distinct n-grams / n-grams), the form of Open-R1's reward after the
+    n-gram penalty of Yeo et al. (https://arxiv.org/abs/2502.03373). A completion with
+    fewer than n words gets 0.
 
     Args:
       completions: What to score. Words are what white space sets apart, without regard
