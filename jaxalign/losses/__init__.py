@@ -27,6 +27,7 @@ from jaxalign.losses.f_dpo import (
     f_dpo_js_loss,
     f_dpo_reverse_kl_loss,
 )
+from jaxalign.losses.grpo import dapo_loss, dr_grpo_loss, grpo_loss
 from jaxalign.losses.hinge import hinge_loss, slic_loss
 from jaxalign.losses.ipo import ipo_length_normalised_loss, ipo_loss
 from jaxalign.losses.kto import kto_loss, kto_reference_point, mismatched
@@ -38,6 +39,13 @@ from jaxalign.losses.likelihood import (
 )
 from jaxalign.losses.mixing import combine, mixed_preference_loss
 from jaxalign.losses.online import nash_md_loss, xpo_loss
+from jaxalign.losses.ppo import (
+    clipped_value_error,
+    dual_clip_policy_loss,
+    ppo_loss,
+    ppo_policy_loss,
+    ppo_value_loss,
+)
 from jaxalign.losses.ranking import plackett_luce_dpo_loss, plackett_luce_nll
 from jaxalign.losses.reference import ema_reference
 from jaxalign.losses.reference_free import (
@@ -49,6 +57,7 @@ from jaxalign.losses.reference_free import (
 from jaxalign.losses.rewarded import a_star_po_loss, mappo_loss, rebel_loss, soft_value
 from jaxalign.losses.sft import sft_loss
 from jaxalign.losses.sppo import sppo_hard_loss, sppo_soft_loss
+from jaxalign.losses.surrogate import clipped_surrogate
 from jaxalign.losses.tdpo import tdpo1_loss, tdpo2_loss
 from jaxalign.losses.weighted import beta_dpo_keep, beta_dpo_loss, wpo_loss
 
@@ -64,19 +73,25 @@ __all__ = [
     "bco_unpaired_loss",
     "beta_dpo_keep",
     "beta_dpo_loss",
+    "clipped_surrogate",
+    "clipped_value_error",
     "combine",
     "cpo_loss",
     "cpo_simpo_loss",
+    "dapo_loss",
     "discopop_loss",
     "dpo_loss",
     "dpo_nll_loss",
     "dpop_loss",
+    "dr_grpo_loss",
+    "dual_clip_policy_loss",
     "ema_reference",
     "exo_pair_loss",
     "f_dpo_alpha_loss",
     "f_dpo_forward_kl_loss",
     "f_dpo_js_loss",
     "f_dpo_reverse_kl_loss",
+    "grpo_loss",
     "hinge_loss",
     "infonca_loss",
     "ipo_length_normalised_loss",
@@ -96,6 +111,9 @@ __all__ = [
     "pairwise_logistic",
     "plackett_luce_dpo_loss",
     "plackett_luce_nll",
+    "ppo_loss",
+    "ppo_policy_loss",
+    "ppo_value_loss",
     "preferred_ft_loss",
     "rebel_loss",
     "robust_dpo_loss",

@@ -5,7 +5,6 @@ from jaxalign.ops.advantages import (
     centered_group_advantages,
     greedy_baseline_advantages,
     group_advantages,
-    informative_groups,
     moving_baseline,
     rloo_advantages,
 )
@@ -32,13 +31,6 @@ from jaxalign.ops.kl import kl_exact, kl_k1, kl_k2, kl_k3, kl_k3_k2
 from jaxalign.ops.logps import TokenStats, sequence_logps, token_logps, token_stats
 from jaxalign.ops.reduce import Mean, masked, sum_dtype
 from jaxalign.ops.returns import decoupled_gae, gae, reward_to_go
-from jaxalign.ops.token_rewards import (
-    at_last_token,
-    missing_eos_penalty,
-    missing_eos_score,
-    overlong_penalty,
-    token_rewards,
-)
 from jaxalign.ops.whitening import (
     Moments,
     masked_rescale,
@@ -53,7 +45,6 @@ __all__ = [
     "TokenStats",
     "adaptive_entropy_update",
     "adaptive_kl_update",
-    "at_last_token",
     "batch_baseline_advantages",
     "best_of_n",
     "best_of_n_kl_bound",
@@ -69,7 +60,6 @@ __all__ = [
     "gae",
     "greedy_baseline_advantages",
     "group_advantages",
-    "informative_groups",
     "kl_exact",
     "kl_k1",
     "kl_k2",
@@ -79,10 +69,7 @@ __all__ = [
     "masked",
     "masked_rescale",
     "masked_whiten",
-    "missing_eos_penalty",
-    "missing_eos_score",
     "moving_baseline",
-    "overlong_penalty",
     "reinforce_pp_advantages",
     "reliability",
     "reward_to_go",
@@ -93,6 +80,5 @@ __all__ = [
     "sum_dtype",
     "token_logps",
     "token_mean",
-    "token_rewards",
     "token_stats",
 ]

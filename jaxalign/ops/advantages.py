@@ -154,27 +154,6 @@ def moving_baseline(baseline: jax.Array, rewards: Mean, *, decay: float) -> jax.
     return jax.lax.stop_gradient(jnp.where(rewards.weight > 0, new, baseline))
 
 
-def informative_groups(rewards: jax.Array, mask: jax.Array) -> jax.Array:
-    """Which groups have rewards that differ; the others teach nothing.
-
-    What dynamic sampling keeps, Eq. 11 of DAPO, https://arxiv.org/abs/2503.14476.
-
-    Args:
-      rewards: `[..., K]`, float.
-      mask: The responses that are there, `[..., K]`, bool.
-
-    Returns:
-      `[...]`, bool.
-
-    >>> rewards = jnp.array([[1.0, 1.0], [0.0, 1.0]])
-    >>> print(informative_groups(rewards, jnp.ones((2, 2), bool)))
-    [False  True]
-    """
-    highest = jnp.max(jnp.where(mask, rewards, -jnp.inf), axis=-1)
-    lowest = jnp.min(jnp.where(mask, rewards, jnp.inf), axis=-1)
-    return highest > lowest
-
-
 def _centered(rewards, mask):
     """Rewards less their group's mean `[..., K]`, and the group's size `[..., 1]`."""
     if rewards.shape[-1] < 2:

@@ -122,8 +122,8 @@ def reinforce_pp_advantages(
 ) -> jax.Array:
     """REINFORCE++'s advantages: reward-to-go, whitened over the whole batch.
 
-    Hu et al., https://arxiv.org/abs/2501.03262: rewards carry the KL penalty
-    of each token (`token_rewards`), and `ppo_policy_loss` takes the result. Its form
+    Hu et al., https://arxiv.org/abs/2501.03262: rewards carry the KL penalty of each
+    token (`rewards.token_rewards`), and `ppo_policy_loss` takes the result. Its form
     with a baseline puts `centered_group_advantages` for the scores.
 
     Args:
