@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from jaxalign.data.formats import Dress, Format, Task, detect
+from jaxalign.data.formats import Dress, Format, Task, detect, parse_columns
 from jaxalign.data.records import Record, RowError, Tie
 from jaxalign.data.shapes import to_records
-from jaxalign.data.sources import Source
+from jaxalign.data.sources import Source, open_source
 from jaxalign.errors import UserError
 
 _PROBED = 20
@@ -34,6 +34,28 @@ class Account:
             f"{self.rows} rows: {self.records} records, {self.ties} ties left out, "
             f"{len(self.bad)} bad rows"
         )
+
+
+def open_rows(
+    path: str,
+    task: Task | None = None,
+    *,
+    columns: str | None = None,
+    name: str | None = None,
+    dress: Dress | None = None,
+) -> tuple[Source, Format]:
+    """Opens what `--data` names and finds its format.
+
+    Args:
+      path: file, glob, weighted list or `tfds:` name, as `open_source` takes it.
+      task: what the rows are for; None for what their columns say.
+      columns: renamed columns as text: `prompt=question`.
+      name: the format or converter, else found from the columns.
+      dress: plain or conversational, else as the rows are.
+    """
+    source = open_source(path)
+    rename = parse_columns(columns) if columns else None
+    return source, detect_format(source, task, rename=rename, name=name, dress=dress)
 
 
 def detect_format(

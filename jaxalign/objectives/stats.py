@@ -67,7 +67,12 @@ def packed_stats(backbone: Backbone, **options: Any):
     def stats(params, batch: TokenBatch) -> TokenStats:
         states, head = states_at_targets(backbone, params, batch), backbone.head(params)
         return chunked_stats(
-            states, head.kernel, batch.target_ids, **limits(head), **options
+            states,
+            head.kernel,
+            batch.target_ids,
+            mask=batch.target_mask,
+            **limits(head),
+            **options,
         )
 
     return stats

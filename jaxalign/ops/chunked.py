@@ -19,6 +19,7 @@ from jaxalign.ops.head import (
     join_chunks,
     mean_row,
     split_chunks,
+    unless_empty,
     zero_kernel,
 )
 from jaxalign.ops.logps import TokenStats
@@ -30,6 +31,7 @@ def chunked_stats(
     kernel: jax.Array,
     targets: jax.Array,
     *,
+    mask: jax.Array | None = None,
     temperature: float = 1.0,
     softcap: float | None = None,
     vocab_size: int | None = None,
@@ -46,6 +48,8 @@ def chunked_stats(
       hidden: `[R, M, D]`, the hidden states that predict `targets`, any float type.
       kernel: `[V, D]`, the unembedding; used in the type of `hidden`.
       targets: `[R, M]`, token ids in `[0, vocab_size)`.
+      mask: `[R, M]` bool, the positions that count. A chunk without any costs nothing:
+        its statistics are 0, and what flows back into them is lost.
       temperature: The distribution is that of `logits / temperature`, > 0.
       softcap: If set, logits are `softcap * tanh(logits / softcap)`.
       vocab_size: Rows of `kernel` from here on are padding and never predicted.
@@ -60,9 +64,12 @@ def chunked_stats(
     [[0.25 0.25 0.25]]
     """
     _check(hidden, kernel, targets)
+    if mask is not None:
+        chex.assert_equal_shape([targets, mask])
+        chex.assert_type(mask, bool)
     head = Head(softcap, vocab_size or kernel.shape[0], entropy, chunk_size)
     tau = _tau(temperature, hidden)
-    return _stats(head, hidden, kernel, tau, targets)
+    return _stats(head, hidden, kernel, tau, targets, mask)
 
 
 def fused_token_loss(
@@ -70,6 +77,7 @@ def fused_token_loss(
     hidden: jax.Array,
     kernel: jax.Array,
     targets: jax.Array,
+    mask: jax.Array,
     *per_token: jax.Array,
     temperature: float = 1.0,
     softcap: float | None = None,
@@ -88,12 +96,13 @@ def fused_token_loss(
     `make_train_step` does. The other sums and `per_token` carry no gradient.
 
     Args:
-      loss_fn: `(stats, *per_token) -> LossOutput` on `[R, m]` pieces.
+      loss_fn: `(stats, mask, *per_token) -> LossOutput` on `[R, m]` pieces.
       hidden: `[R, M, D]`, the hidden states that predict `targets`.
       kernel: `[V, D]`, the unembedding; used in the type of `hidden`.
       targets: `[R, M]`, token ids in `[0, vocab_size)`.
-      *per_token: `[R, M]` arrays handed to `loss_fn` in pieces, the mask first. What
-        fills up the last chunk is zero, hence masked.
+      mask: `[R, M]` bool, the positions that count. A chunk without any costs nothing.
+      *per_token: Further `[R, M]` arrays. `loss_fn` is handed pieces of all of them;
+        what fills up the last chunk is zero, hence masked.
       temperature: As in `chunked_stats`.
       softcap: As in `chunked_stats`.
       vocab_size: As in `chunked_stats`.
@@ -104,10 +113,11 @@ def fused_token_loss(
       The sum of what `loss_fn` returned for the chunks.
     """
     _check(hidden, kernel, targets)
-    chex.assert_equal_shape([targets, *per_token])
+    chex.assert_equal_shape([targets, mask, *per_token])
+    chex.assert_type(mask, bool)
     head = Head(softcap, vocab_size or kernel.shape[0], entropy, chunk_size)
     tau = _tau(temperature, hidden)
-    return _loss(loss_fn, head, hidden, kernel, tau, (targets, *per_token))
+    return _loss(loss_fn, head, hidden, kernel, tau, (targets, mask, *per_token))
 
 
 def _tau(temperature, hidden):
@@ -125,34 +135,44 @@ def _check(hidden, kernel, targets):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _stats(head: Head, hidden, kernel, tau, targets):
+def _stats(head: Head, hidden, kernel, tau, targets, mask):
     cast, mean = kernel.astype(hidden.dtype), mean_row(head, kernel)
 
     def body(_, chunk):
-        return None, chunk_stats(head, chunk[0], cast, mean, tau, chunk[1])[0]
+        h, targets, mask = chunk
 
-    stats = jax.lax.scan(body, None, split_chunks(head, hidden, targets))[1]
-    return join_chunks(stats, targets.shape[1])
+        def statistics():
+            return chunk_stats(head, h, cast, mean, tau, targets)[0]
+
+        return None, unless_empty(mask, statistics, h)
+
+    chunks = split_chunks(head, hidden, targets, mask)
+    return join_chunks(jax.lax.scan(body, None, chunks)[1], targets.shape[1])
 
 
-def _stats_forward(head, hidden, kernel, tau, targets):
-    return _stats(head, hidden, kernel, tau, targets), (hidden, kernel, tau, targets)
+def _stats_forward(head, *inputs):
+    return _stats(head, *inputs), inputs
 
 
 def _stats_backward(head, residuals, ct):
-    hidden, kernel, tau, targets = residuals
+    hidden, kernel, tau, targets, mask = residuals
     cast, mean = kernel.astype(hidden.dtype), mean_row(head, kernel)
     ct = ct._replace(correct=jnp.zeros_like(targets))
 
     def body(total, chunk):
-        h, t, ct = chunk
-        stats, z = chunk_stats(head, h, cast, mean, tau, t)
-        dh, dk = chunk_grads(head, ct, stats, z, h, cast, tau, t)
-        return total + dk, dh.astype(h.dtype)
+        h, t, m, ct = chunk
 
-    chunks = split_chunks(head, hidden, targets, ct)
+        def gradients():
+            stats, z = chunk_stats(head, h, cast, mean, tau, t)
+            dh, dk = chunk_grads(head, ct, stats, z, h, cast, tau, t)
+            return total + dk, dh.astype(h.dtype)
+
+        return unless_empty(m, gradients, h, total)
+
+    chunks = split_chunks(head, hidden, targets, mask, ct)
     dk, dh = jax.lax.scan(body, zero_kernel(hidden, kernel), chunks)
-    return join_chunks(dh, targets.shape[1]), dk.T.astype(kernel.dtype), None, None
+    d_hidden = join_chunks(dh, targets.shape[1])
+    return d_hidden, dk.T.astype(kernel.dtype), None, None, None
 
 
 _stats.defvjp(_stats_forward, _stats_backward)
@@ -164,7 +184,11 @@ def _loss(loss_fn, head: Head, hidden, kernel, tau, per_token):
 
     def one(chunk):
         h, targets, *rest = chunk
-        return loss_fn(chunk_stats(head, h, cast, mean, tau, targets)[0], *rest)
+
+        def loss():
+            return loss_fn(chunk_stats(head, h, cast, mean, tau, targets)[0], *rest)
+
+        return unless_empty(rest[0], loss, h)
 
     outs = jax.lax.map(one, split_chunks(head, hidden, *per_token))
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), outs)
@@ -175,23 +199,32 @@ def _loss_forward(loss_fn, head, hidden, kernel, tau, per_token):
 
     def body(total, chunk):
         h, targets, *rest = chunk
-        stats, z = chunk_stats(head, h, cast, mean, tau, targets)
 
-        def loss_total(floats):
-            out = loss_fn(stats._replace(**floats), *rest)
-            return out.loss.total, out
+        def gradients():
+            stats, z = chunk_stats(head, h, cast, mean, tau, targets)
+            ct, out = _slopes(loss_fn, stats, targets, rest)
+            dh, dk = chunk_grads(head, ct, stats, z, h, cast, tau, targets)
+            return total + dk, (dh.astype(h.dtype), out)
 
-        floats = stats._replace(correct=None)._asdict()
-        floats = {name: x for name, x in floats.items() if x is not None}
-        ct, out = jax.grad(loss_total, has_aux=True)(floats)
-        ct = TokenStats(**{"correct": targets, "entropy": None, **ct})
-        dh, dk = chunk_grads(head, ct, stats, z, h, cast, tau, targets)
-        return total + dk, (dh.astype(h.dtype), out)
+        return unless_empty(rest[0], gradients, h, total)
 
     chunks = split_chunks(head, hidden, *per_token)
     dk, (dh, outs) = jax.lax.scan(body, zero_kernel(hidden, kernel), chunks)
     out = jax.tree.map(lambda x: jnp.sum(x, axis=0), outs)
     return out, (join_chunks(dh, hidden.shape[1]), dk.T.astype(kernel.dtype))
+
+
+def _slopes(loss_fn, stats: TokenStats, targets, rest):
+    """The loss of a chunk, and how its total changes with each statistic."""
+
+    def loss_total(floats):
+        out = loss_fn(stats._replace(**floats), *rest)
+        return out.loss.total, out
+
+    floats = stats._replace(correct=None)._asdict()
+    floats = {name: x for name, x in floats.items() if x is not None}
+    ct, out = jax.grad(loss_total, has_aux=True)(floats)
+    return TokenStats(**{"correct": targets, "entropy": None, **ct}), out
 
 
 def _loss_backward(loss_fn, head, residuals, ct):

@@ -122,7 +122,26 @@ def chunk_grads(head: Head, ct: TokenStats, stats, z, hidden, kernel, tau, targe
 
 def zero_kernel(hidden, kernel):
     """`[D, V]` zeros to sum gradients in, varying over mapped axes as `hidden` does."""
-    # Built from both arrays: under shard_map that makes the type of a sum of theirs.
-    dtype = sum_dtype(hidden)
-    sample = jnp.where(False, hidden[0, 0, 0].astype(dtype), 0.0)
-    return jnp.zeros(kernel.shape[::-1], dtype) + sample
+    return _zeros(hidden, jax.ShapeDtypeStruct(kernel.shape[::-1], sum_dtype(hidden)))
+
+
+def unless_empty(mask, compute, hidden, total=None):
+    """`compute()`; or zeros, if no position of the chunk counts.
+
+    With `total`, a sum carried from chunk to chunk, `compute` returns the new sum
+    first, and an empty chunk leaves it as it is.
+    """
+    if mask is None:
+        return compute()
+
+    def empty():
+        zeros = jax.tree.map(lambda s: _zeros(hidden, s), jax.eval_shape(compute))
+        return zeros if total is None else (total, *zeros[1:])
+
+    return jax.lax.cond(jnp.any(mask), compute, empty)
+
+
+def _zeros(hidden, like):
+    # Made from an element of `hidden`: under shard_map that gives the type of a result.
+    sample = jnp.where(False, hidden[(0,) * hidden.ndim], 0.0)
+    return jnp.broadcast_to(sample.astype(like.dtype), like.shape)

@@ -110,20 +110,19 @@ def main(config: Config) -> int:
 
 
 def _records(config: Config, plain: bool) -> Iterable[Any]:
-    from jaxalign.data.formats import parse_columns
-    from jaxalign.data.reading import detect_format, read_records
+    from jaxalign.data.reading import open_rows, read_records
     from jaxalign.data.records import Message, PromptOnly
-    from jaxalign.data.sources import open_source
 
     if config.prompt is not None:
         text = config.prompt
         return [PromptOnly(text if plain else (Message("user", text),))]
     assert config.data is not None
-    source = open_source(config.data)
-    rename = parse_columns(config.columns) if config.columns else None
-    dress = "plain" if config.plain else None
-    form = detect_format(
-        source, "prompt", rename=rename, name=config.format, dress=dress
+    source, form = open_rows(
+        config.data,
+        "prompt",
+        columns=config.columns,
+        name=config.format,
+        dress="plain" if config.plain else None,
     )
     return read_records(source, form, limit=config.limit)
 

@@ -9,13 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from jaxalign.data.encode import Encoder
-from jaxalign.data.formats import parse_columns
-from jaxalign.data.lengths import LengthLimits, LengthReport
+from jaxalign.data.lengths import LengthLimits, LengthReport, Spread
 from jaxalign.data.prepare import EncodeReport, encode_all
-from jaxalign.data.preview import segments, stop_share, trained_tokens
-from jaxalign.data.reading import Account, detect_format, read_records
+from jaxalign.data.preview import segments
+from jaxalign.data.reading import Account, open_rows, read_records
 from jaxalign.data.sequences import Example
-from jaxalign.data.sources import open_source
 from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes.config import DataConfig
@@ -89,10 +87,8 @@ def read_rows(
 
 
 def _read(config: DataConfig, path: str, task: Task, encoder: Encoder, console):
-    source = open_source(path)
-    rename = parse_columns(config.columns) if config.columns else None
-    form = detect_format(
-        source, task, rename=rename, name=config.format, dress=config.dress
+    source, form = open_rows(
+        path, task, columns=config.columns, name=config.format, dress=config.dress
     )
     account = Account()
     records = read_records(
@@ -117,9 +113,7 @@ def _read(config: DataConfig, path: str, task: Task, encoder: Encoder, console):
 
 
 def _tell(report: EncodeReport, console: Console) -> None:
-    lengths = report.lengths
-    console.print(f"  prompt tokens: {lengths.prompt}")
-    console.print(f"  response tokens: {lengths.completion}; trained: {report.trained}")
+    tell_lengths(report.lengths, report.trained, report.stop_share, console)
     if report.too_long or report.clipped:
         console.print(
             f"  {report.too_long} rows dropped for their length, "
@@ -130,20 +124,19 @@ def _tell(report: EncodeReport, console: Console) -> None:
             f"  {report.prompt_differs} prompts are rendered otherwise on their own; "
             "the whole rendering was used"
         )
-    console.print(f"  {report.stop_share:.1%} of the responses end in a stop token")
 
 
 def tell_lengths(
-    examples: Sequence[Example], tokenizer: Tokenizer, max_length: int, console: Console
+    lengths: LengthReport, trained: Spread, stop_share: float, console: Console
 ) -> None:
-    """Prints the lengths of rows before anything is cut."""
-    lengths = LengthReport.of(examples, max_length)
-    share = stop_share(examples, tokenizer.stop_ids)
+    """Prints how long rows are before anything is cut, and how they end."""
     console.print(f"  prompt tokens: {lengths.prompt}", highlight=False)
-    console.print(f"  response tokens: {lengths.completion}", highlight=False)
-    console.print(f"  trained tokens: {trained_tokens(examples)}", highlight=False)
-    console.print(f"  longer than {max_length}: {lengths.over_limit}", highlight=False)
-    console.print(f"  end in a stop token: {share:.1%}", highlight=False)
+    console.print(
+        f"  response tokens: {lengths.completion}; trained: {trained}", highlight=False
+    )
+    console.print(
+        f"  {stop_share:.1%} of the responses end in a stop token", highlight=False
+    )
 
 
 def check_stops(report: EncodeReport, tokenizer: Tokenizer, allow: bool) -> None:

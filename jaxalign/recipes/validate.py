@@ -20,11 +20,15 @@ def main(config: Config) -> int:
     """Prints a report; returns 2 if a row is bad, else 0."""
     from rich.console import Console
 
-    from jaxalign.data.formats import parse_columns
-    from jaxalign.data.lengths import LengthLimits, TooLongError, apply_limits
-    from jaxalign.data.reading import Account, detect_format, read_records
+    from jaxalign.data.lengths import (
+        LengthLimits,
+        LengthReport,
+        TooLongError,
+        apply_limits,
+    )
+    from jaxalign.data.preview import stop_share, trained_tokens
+    from jaxalign.data.reading import Account, open_rows, read_records
     from jaxalign.data.records import RowError
-    from jaxalign.data.sources import open_source
     from jaxalign.models import read_config, resolve_model
     from jaxalign.recipes.rows import make_encoder, show_example, tell_lengths
 
@@ -32,10 +36,12 @@ def main(config: Config) -> int:
     folder = resolve_model(config.model)
     encoder = make_encoder(config, folder, read_config(folder).vocab_size)
     tokenizer = encoder.tokenizer
-    source = open_source(config.data)
-    rename = parse_columns(config.columns) if config.columns else None
-    form = detect_format(
-        source, config.task, rename=rename, name=config.format, dress=config.dress
+    source, form = open_rows(
+        config.data,
+        config.task,
+        columns=config.columns,
+        name=config.format,
+        dress=config.dress,
     )
     account = Account()
     records = read_records(
@@ -54,7 +60,12 @@ def main(config: Config) -> int:
             untrainable.append(error)
     console.print(f"{config.data}: {form}: {account}", highlight=False)
     if examples:
-        tell_lengths(examples, tokenizer, config.max_length, console)
+        lengths = LengthReport.of(examples, config.max_length)
+        share = stop_share(examples, tokenizer.stop_ids)
+        tell_lengths(lengths, trained_tokens(examples), share, console)
+        console.print(
+            f"  longer than {config.max_length}: {lengths.over_limit}", highlight=False
+        )
         show_example(examples[0], tokenizer, console)
     bad = [*account.bad, *untrainable]
     for title, errors in (("bad rows", bad), ("rows that are too long", too_long)):

@@ -114,3 +114,28 @@ def test_arrays_that_do_not_fit_are_refused():
         chunked_stats(hidden, kernel.T, targets)
     with pytest.raises(AssertionError):
         chunked_stats(hidden, kernel, targets[:, 1:])
+
+
+def test_chunks_without_a_position_that_counts_are_left_out():
+    """Six positions in chunks of two columns: the middle ones are empty, and NaN."""
+    hidden, kernel, targets, mask = setup(rows=3, length=6)
+    mask = mask.at[:, 0].set(True).at[:, 2:4].set(False).at[:, 5].set(True)
+    poisoned = hidden.at[:, 2:4].set(jnp.nan)
+
+    def value(fn):
+        def masked_value(hidden, kernel):
+            stats = fn(hidden, kernel)._replace(correct=None)
+            return weighted(jax.tree.map(lambda x: jnp.where(mask, x, 0.0), stats))
+
+        return jax.jit(jax.value_and_grad(masked_value, (0, 1)))
+
+    def skipping(hidden, kernel):
+        return chunked_stats(
+            hidden, kernel, targets, mask=mask, entropy=True, chunk_size=6
+        )
+
+    got = value(skipping)(poisoned, kernel)
+    expected = value(lambda *xs: whole(*xs, targets))(hidden, kernel)
+    chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-4)
+    nothing = skipping(poisoned, kernel)
+    assert not any(np.any(x[:, 2:4]) for x in nothing)

@@ -94,7 +94,9 @@ def test_every_way_of_running_it_gives_the_same(kind, way):
     hidden, kernel, targets, mask = setup(8, 5)
 
     def chunked(hidden, kernel, targets, mask):
-        stats = chunked_stats(hidden, kernel, targets, entropy=True, chunk_size=16)
+        stats = chunked_stats(
+            hidden, kernel, targets, mask=mask, entropy=True, chunk_size=16
+        )
         return sft(stats, mask)
 
     def in_one(*xs):
@@ -107,6 +109,25 @@ def test_every_way_of_running_it_gives_the_same(kind, way):
 
     expected = expected_sums_and_slopes()(params, *rows)
     chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_chunks_without_a_position_that_counts_are_left_out():
+    """Six positions in chunks of two columns: the middle ones are empty, and NaN."""
+    hidden, kernel, targets, mask = setup(rows=3, length=6)
+    mask = mask.at[:, 0].set(True).at[:, 2:4].set(False).at[:, 5].set(True)
+    poisoned = hidden.at[:, 2:4].set(jnp.nan)
+    grad = jax.jit(jax.grad(lambda *xs: fused(*xs, chunk_size=6).loss.total, (0, 1)))
+    d_hidden, d_kernel = grad(poisoned, kernel, targets, mask)
+    expected = jax.grad(lambda *xs: sft(whole(*xs, targets), mask).loss.total, (0, 1))
+    chex.assert_trees_all_close(
+        (d_hidden, d_kernel), jax.jit(expected)(hidden, kernel), rtol=1e-4, atol=1e-5
+    )
+    plain = jax.jit(lambda *xs: fused(*xs, chunk_size=6))
+    chex.assert_trees_all_close(
+        plain(poisoned, kernel, targets, mask),
+        sft(whole(hidden, kernel, targets), mask),
+        rtol=1e-5,
+    )
 
 
 def test_hyperparameters_may_be_traced():

@@ -1,0 +1,115 @@
+"""`jaxalign validate` and `jaxalign generate` from outside, on a tiny model."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxalign.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # no path is broken over lines
+
+
+def ended(argv, code):
+    with pytest.raises(SystemExit) as end:
+        main([str(x) for x in argv])
+    assert end.value.code == code
+
+
+def write(file, rows):
+    file.write_text("\n".join(x if isinstance(x, str) else json.dumps(x) for x in rows))
+    return file
+
+
+def squeezed(text):
+    return " ".join(text.split())
+
+
+def test_validate_lists_every_bad_row_by_line(tiny_model, tmp_path, capsys):
+    good = {"prompt": "2 + 2?", "chosen": " 4", "rejected": " 5"}
+    file = write(
+        tmp_path / "pairs.jsonl",
+        [
+            good,
+            good | {"rejected": ""},
+            "{not json",
+            good | {"chosen": " 5"},  # a tie, which is not a bad row
+            good | {"prompt": "x" * 300},
+        ],
+    )
+    ended(["validate", "--model", tiny_model, "--data", file, "--max-length", "100"], 2)
+    out = squeezed(capsys.readouterr().out)
+    assert "5 rows: 2 records, 1 ties left out, 2 bad rows" in out
+    assert "2 bad rows:" in out
+    assert "pairs.jsonl:2: `rejected`" in out
+    assert "pairs.jsonl:3:" in out
+    assert "pairs.jsonl:4" not in out
+    assert "1 rows that are too long: " in out
+    assert "pairs.jsonl:5: its prompt has" in out
+    assert "longer than 100: 1" in out
+    assert "every row can be used" not in out
+
+
+def test_validate_of_good_rows_ends_well(tiny_model, pairs, capsys):
+    ended(["validate", "--model", tiny_model, "--data", pairs, "--show", "1"], 0)
+    out = squeezed(capsys.readouterr().out)
+    assert "40 rows: 40 records, 0 ties left out, 0 bad rows" in out
+    assert "100.0% of the responses end in a stop token" in out
+    assert "every row can be used" in out
+
+
+def test_generate_answers_each_row_the_same_alone_and_together(
+    tiny_model, tmp_path, capsys
+):
+    prompts = [{"prompt": "ada"}, {"prompt": "a longer one"}]
+    answers = []
+    for limit in (2, 1):
+        file = tmp_path / f"answers_{limit}.jsonl"
+        ended(
+            [
+                *("generate", "--model", tiny_model, "--limit", limit, "--plain"),
+                *("--data", write(tmp_path / "prompts.jsonl", prompts)),
+                *("--output", file, "--max-new-tokens", "5", "--temperature", "1"),
+                *("--num-samples", "2", "--seed", "3"),
+            ],
+            0,
+        )
+        answers.append([json.loads(x) for x in file.read_text().splitlines()])
+    both, first = answers
+    assert [x["prompt"] for x in both] == ["ada"] * 2 + ["a longer one"] * 2
+    assert both[:2] == first
+    assert both[0]["completion"] != both[1]["completion"]
+    printed = capsys.readouterr().out
+    assert all(x["completion"] in printed for x in both)
+
+
+def test_generate_takes_its_settings_from_the_checkpoint_and_flags_first(tmp_path):
+    from jaxalign.recipes.generate import Config, sampling_settings
+
+    file = tmp_path / "generation_config.json"
+    file.write_text(json.dumps({"do_sample": True, "temperature": 0.6, "top_k": 20}))
+    own = sampling_settings(Config(model="m", prompt="p"), tmp_path)
+    np.testing.assert_allclose(own, (0.6, 20, 1.0))
+    flags = Config(model="m", prompt="p", temperature=0.0, top_p=0.5)
+    assert sampling_settings(flags, tmp_path) == (0.0, 20, 0.5)
+    file.write_text(json.dumps({"temperature": 0.6}))  # and do_sample is off
+    assert sampling_settings(Config(model="m", prompt="p"), tmp_path) == (0, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "either --prompt TEXT or --data FILE"),
+        (["--prompt", "x", "--data", "y"], "either --prompt TEXT or --data FILE"),
+        (["--prompt", "x", "--top-p", "0"], "top_p must be above 0"),
+        (["--prompt", "x" * 400], "tokens"),
+    ],
+)
+def test_mistakes_of_generate_are_one_paragraph(tiny_model, flags, message, capsys):
+    ended(["generate", "--model", tiny_model, *flags], 2)
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n\n" not in error
