@@ -38,7 +38,24 @@ from jaxalign.losses.likelihood import (
     unlikelihood_loss,
 )
 from jaxalign.losses.mixing import combine, mixed_preference_loss
+from jaxalign.losses.off_policy import (
+    entropy_threshold,
+    high_entropy_mask,
+    masked_importance_weights,
+    off_policy_mask,
+    sequence_importance_weights,
+    truncated_importance_weights,
+)
 from jaxalign.losses.online import nash_md_loss, xpo_loss
+from jaxalign.losses.policy_gradient import (
+    entropy_bonus,
+    join_terms,
+    kl_score_loss,
+    policy_gradient_loss,
+    positive_nll_loss,
+    ptx_term,
+    reinforce_loss,
+)
 from jaxalign.losses.ppo import (
     clipped_value_error,
     dual_clip_policy_loss,
@@ -54,8 +71,16 @@ from jaxalign.losses.reference_free import (
     orpo_loss,
     simpo_loss,
 )
+from jaxalign.losses.reward_model import (
+    bradley_terry_loss,
+    kwise_loss,
+    plackett_luce_loss,
+    regression_loss,
+)
 from jaxalign.losses.rewarded import a_star_po_loss, mappo_loss, rebel_loss, soft_value
+from jaxalign.losses.sequence_ratio import gmpo_loss, gspo_loss, gspo_token_loss
 from jaxalign.losses.sft import sft_loss
+from jaxalign.losses.soft_clip import cispo_loss, sapo_loss
 from jaxalign.losses.sppo import sppo_hard_loss, sppo_soft_loss
 from jaxalign.losses.surrogate import clipped_surrogate
 from jaxalign.losses.tdpo import tdpo1_loss, tdpo2_loss
@@ -73,6 +98,8 @@ __all__ = [
     "bco_unpaired_loss",
     "beta_dpo_keep",
     "beta_dpo_loss",
+    "bradley_terry_loss",
+    "cispo_loss",
     "clipped_surrogate",
     "clipped_value_error",
     "combine",
@@ -86,37 +113,56 @@ __all__ = [
     "dr_grpo_loss",
     "dual_clip_policy_loss",
     "ema_reference",
+    "entropy_bonus",
+    "entropy_threshold",
     "exo_pair_loss",
     "f_dpo_alpha_loss",
     "f_dpo_forward_kl_loss",
     "f_dpo_js_loss",
     "f_dpo_reverse_kl_loss",
+    "gmpo_loss",
     "grpo_loss",
+    "gspo_loss",
+    "gspo_token_loss",
+    "high_entropy_mask",
     "hinge_loss",
     "infonca_loss",
     "ipo_length_normalised_loss",
     "ipo_loss",
     "is_batch_coupled",
+    "join_terms",
+    "kl_score_loss",
     "kto_loss",
     "kto_reference_point",
+    "kwise_loss",
     "ld_dpo_loss",
     "length_regularised_dpo_loss",
     "ln_dpo_loss",
     "mappo_loss",
+    "masked_importance_weights",
     "mismatched",
     "mixed_preference_loss",
     "nash_md_loss",
     "nca_pair_loss",
+    "off_policy_mask",
     "orpo_loss",
     "pairwise_logistic",
     "plackett_luce_dpo_loss",
+    "plackett_luce_loss",
     "plackett_luce_nll",
+    "policy_gradient_loss",
+    "positive_nll_loss",
     "ppo_loss",
     "ppo_policy_loss",
     "ppo_value_loss",
     "preferred_ft_loss",
+    "ptx_term",
     "rebel_loss",
+    "regression_loss",
+    "reinforce_loss",
     "robust_dpo_loss",
+    "sapo_loss",
+    "sequence_importance_weights",
     "sft_loss",
     "simpo_loss",
     "slic_loss",
@@ -126,6 +172,7 @@ __all__ = [
     "tdpo1_loss",
     "tdpo2_loss",
     "token_unlikelihood_loss",
+    "truncated_importance_weights",
     "unlikelihood_loss",
     "unweighted_dpo_loss",
     "wpo_loss",

@@ -21,6 +21,7 @@ from jaxalign.ops.calibration import (
     reliability,
 )
 from jaxalign.ops.chunked import chunked_stats, fused_token_loss
+from jaxalign.ops.chunked_kl import Divergences, chunked_jsd, chunked_kl
 from jaxalign.ops.control import (
     adaptive_entropy_update,
     adaptive_kl_update,
@@ -39,6 +40,7 @@ from jaxalign.ops.whitening import (
 )
 
 __all__ = [
+    "Divergences",
     "Mean",
     "Moments",
     "Reliability",
@@ -50,6 +52,8 @@ __all__ = [
     "best_of_n_kl_bound",
     "capped_exp",
     "centered_group_advantages",
+    "chunked_jsd",
+    "chunked_kl",
     "chunked_stats",
     "decoupled_gae",
     "expected_best_of_n",

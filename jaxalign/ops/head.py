@@ -50,7 +50,8 @@ def _flat(tree):
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
-def _logits(head: Head, hidden, kernel, tau):
+def chunk_logits(head: Head, hidden, kernel, tau):
+    """The logits `[n, V]` of the states `[n, D]`, in a type to sum in."""
     dtype = sum_dtype(hidden)
     z = jnp.einsum("nd,vd->nv", hidden, kernel, preferred_element_type=dtype)
     if head.softcap is not None:
@@ -81,7 +82,7 @@ def _mean_logits(head: Head, hidden, mean_kernel, tau, z):
 def chunk_stats(head: Head, hidden, kernel, mean_kernel, tau, targets):
     """One chunk's statistics `[R, m]`, and its logits `[R * m, V]`."""
     shape, hidden, targets = targets.shape, *_flat((hidden, targets))
-    z = _logits(head, hidden, kernel, tau)
+    z = chunk_logits(head, hidden, kernel, tau)
     top = jnp.max(z, axis=-1)
     picked = jnp.take_along_axis(z, targets[:, None], axis=-1)[:, 0]
     weights = jnp.exp(z - top[:, None])

@@ -1,0 +1,195 @@
+"""Losses whose ratio is that of a whole response: a mean over its tokens, in logs."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign.losses.base import LossOutput, check_positive
+from jaxalign.losses.surrogate import (
+    CAP,
+    Sampled,
+    check_clip,
+    clip_metrics,
+    clipped_surrogate,
+    policy_output,
+    ratio_metrics,
+    sampled,
+)
+from jaxalign.ops import Mean, capped_exp, sequence_mean
+
+
+def gspo_loss(
+    logps: jax.Array,
+    old_logps: jax.Array,
+    advantages: jax.Array,
+    mask: jax.Array,
+    *,
+    clip: float = 3e-4,
+    clip_high: float | None = 4e-4,
+    beta: float = 0.0,
+    ref_logps: jax.Array | None = None,
+    weights: jax.Array | None = None,
+) -> LossOutput:
+    """Group sequence policy optimization: one ratio and one clip for each response.
+
+        max(−A s, −A clip(s, 1 − ε_low, 1 + ε_high)),  s = exp((1/|y|) Σ_t log ρ_t)
+
+    Eq. 5 to 7 of Zheng et al., https://arxiv.org/abs/2507.18071. The advantage and the
+    weight of a response are the means over its tokens. With one update a batch s = 1
+    and nothing is clipped.
+
+    Args:
+      logps: Of the sampled tokens under the policy, `[..., T]`, float.
+      old_logps: Of the same tokens when they were sampled, `[..., T]`, float.
+      advantages: Of each token, usually the same for all of a response, `[..., T]`.
+      mask: The tokens of the response, `[..., T]`, bool.
+      clip: ε_low, in [0, 1].
+      clip_high: ε_high > 0; None for the same.
+      beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
+      ref_logps: Of the same tokens under the reference, `[..., T]`, float.
+      weights: Factor of each response's loss, `[..., T]`, bool or float.
+
+    Returns:
+      The mean over responses, and the metrics of `grpo_loss`; those of ratios and clips
+      are over responses.
+
+    Raises:
+      ValueError: If a Python number is out of its range, or `ref_logps` is missing.
+
+    >>> logps, mask = jnp.array([[-1.0, -2.0]]), jnp.array([[True, True]])
+    >>> print(gspo_loss(logps, logps, jnp.full((1, 2), 2.0), mask).loss.value)
+    -2.0
+    """
+    check_clip(clip, clip_high)
+    tokens = sampled(logps, old_logps, advantages, mask, weights)
+    whole = _means(tokens)
+    losses = clipped_surrogate(
+        whole.log_ratio, whole.advantages, clip=clip, clip_high=clip_high
+    )
+    policy = Mean.of(whole.weighted(losses), where=whole.mask)
+    metrics = clip_metrics(whole, clip, clip_high)
+    return policy_output(policy, tokens, metrics, sequence_mean, beta, ref_logps)
+
+
+def gspo_token_loss(
+    logps: jax.Array,
+    old_logps: jax.Array,
+    advantages: jax.Array,
+    mask: jax.Array,
+    *,
+    clip: float = 3e-4,
+    clip_high: float | None = 4e-4,
+    beta: float = 0.0,
+    ref_logps: jax.Array | None = None,
+    weights: jax.Array | None = None,
+) -> LossOutput:
+    """GSPO with an advantage for each token; equal to it where they are all the same.
+
+        s_t = sg(s) π_t / sg(π_t),  (1/|y|) Σ_t max(−A_t s_t, −A_t clip(s_t, …))
+
+    Eq. 13 and 14 of Zheng et al., https://arxiv.org/abs/2507.18071: the ratio has the
+    value of the response's and the gradient of its own token.
+
+    Args:
+      logps: Of the sampled tokens under the policy, `[..., T]`, float.
+      old_logps: Of the same tokens when they were sampled, `[..., T]`, float.
+      advantages: Of each token, `[..., T]`, float.
+      mask: The tokens of the response, `[..., T]`, bool.
+      clip: ε_low, in [0, 1].
+      clip_high: ε_high > 0; None for the same.
+      beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
+      ref_logps: Of the same tokens under the reference, `[..., T]`, float.
+      weights: Factor of each token's policy loss, `[..., T]`, bool or float.
+
+    Returns:
+      The mean over responses, and the metrics of `grpo_loss`.
+
+    Raises:
+      ValueError: If a Python number is out of its range, or `ref_logps` is missing.
+
+    >>> logps, mask = jnp.array([[-1.0, -2.0]]), jnp.array([[True, True]])
+    >>> advantages = jnp.array([[1.0, 3.0]])
+    >>> print(gspo_token_loss(logps, logps, advantages, mask).loss.value)
+    -2.0
+    """
+    check_clip(clip, clip_high)
+    tokens = sampled(logps, old_logps, advantages, mask, weights)
+    value = jax.lax.stop_gradient(_means(tokens).log_ratio)[..., None]
+    slope = tokens.logps - jax.lax.stop_gradient(tokens.logps)
+    tokens = tokens._replace(log_ratio=jnp.where(mask, value + slope, 0.0))
+    losses = clipped_surrogate(
+        tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
+    )
+    policy = sequence_mean(tokens.weighted(losses), mask)
+    metrics = clip_metrics(tokens, clip, clip_high)
+    return policy_output(policy, tokens, metrics, sequence_mean, beta, ref_logps)
+
+
+def gmpo_loss(
+    logps: jax.Array,
+    old_logps: jax.Array,
+    advantages: jax.Array,
+    mask: jax.Array,
+    *,
+    log_clip: float = 0.4,
+    beta: float = 0.0,
+    ref_logps: jax.Array | None = None,
+    weights: jax.Array | None = None,
+) -> LossOutput:
+    """Geometric-mean policy optimization: the geometric mean of clipped ratios.
+
+        −A exp((1/|y|) Σ_t c_t),  c_t = min(log ρ_t, δ) if A > 0, else max(log ρ_t, −δ)
+
+    Zhao et al., https://arxiv.org/abs/2507.20673, with bounds e^±0.4: as in PPO, each
+    token is clipped on the side that the sign of A says. The advantage and the weight
+    of a response are the means over its tokens.
+
+    Args:
+      logps: Of the sampled tokens under the policy, `[..., T]`, float.
+      old_logps: Of the same tokens when they were sampled, `[..., T]`, float.
+      advantages: Of each token, usually the same for all of a response, `[..., T]`.
+      mask: The tokens of the response, `[..., T]`, bool.
+      log_clip: δ > 0, the bound of a log-ratio.
+      beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
+      ref_logps: Of the same tokens under the reference, `[..., T]`, float.
+      weights: Factor of each response's loss, `[..., T]`, bool or float.
+
+    Returns:
+      The mean over responses, and the metrics of `grpo_loss`.
+
+    Raises:
+      ValueError: If a Python number is out of its range, or `ref_logps` is missing.
+
+    >>> logps, mask = jnp.array([[-1.0, -2.0]]), jnp.array([[True, True]])
+    >>> print(gmpo_loss(logps, logps, jnp.full((1, 2), 2.0), mask).loss.value)
+    -2.0
+    """
+    check_positive("log_clip", log_clip)
+    tokens = sampled(logps, old_logps, advantages, mask, weights)
+    up = _means(tokens).advantages > 0
+    up = jnp.broadcast_to(up[..., None], mask.shape)
+    clipped = jnp.where(
+        up,
+        jnp.minimum(tokens.log_ratio, log_clip),
+        jnp.maximum(tokens.log_ratio, -log_clip),
+    )
+    whole = _means(tokens._replace(log_ratio=clipped))
+    losses = -whole.advantages * capped_exp(whole.log_ratio, cap=CAP)
+    policy = Mean.of(whole.weighted(losses), where=whole.mask)
+    above = up & (tokens.log_ratio > log_clip)
+    below = ~up & (tokens.log_ratio < -log_clip)
+    metrics = ratio_metrics(tokens) | {
+        "clip_ratio/low_mean": Mean.of(below, where=mask),
+        "clip_ratio/high_mean": Mean.of(above, where=mask),
+        "clip_ratio/region_mean": Mean.of(below | above, where=mask),
+    }
+    return policy_output(policy, tokens, metrics, sequence_mean, beta, ref_logps)
+
+
+def _means(tokens: Sampled) -> Sampled:
+    """The means over the tokens of each response, `[...]`."""
+    lengths = jnp.maximum(jnp.sum(tokens.mask, axis=-1), 1)
+    floats = tokens._replace(mask=None)
+    means = jax.tree.map(
+        lambda x: jnp.sum(x, axis=-1) / lengths.astype(x.dtype), floats
+    )
+    return means._replace(mask=jnp.any(tokens.mask, axis=-1))
