@@ -1,13 +1,14 @@
 """Asking the model, and judging what it says."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import numpy as np
 
 from experiments.quickstart.tokens import Vocabulary
 from experiments.quickstart.world import ABSTENTION, World
+from jaxalign.rewards.abstention import Outcome
 from jaxalign.rollout import Decoder, generate
 
 LONGEST_ANSWER = 4  # tokens: a word, the full stop, the end, and one to spare
@@ -43,15 +44,28 @@ def sample_answers(
     return [vocabulary.decode(ids) for ids in completions.ids()]
 
 
+def outcome(answer: str, truth: str) -> Outcome:
+    """Which of the three an answer is.
+
+    >>> outcome("Oslo .", "Rome ."), outcome("I-do-not-know .", "Rome .")
+    ('wrong', 'abstain')
+    """
+    if answer == truth:
+        return "correct"
+    return "abstain" if answer == ABSTENTION else "wrong"
+
+
 def judge(answers: Sequence[str], truths: Sequence[str]) -> Shares:
     """Counts answers; whatever is neither true nor an abstention is wrong.
 
     >>> judge(["Rome .", "I-do-not-know .", "Rome .", "."], ["Rome ."] * 4)
     Shares(correct=0.5, abstains=0.25, wrong=0.25)
     """
-    correct = float(np.mean([x == y for x, y in zip(answers, truths, strict=True)]))
-    abstains = float(np.mean([x == ABSTENTION for x in answers]))
-    return Shares(correct, abstains, 1 - correct - abstains)
+    pairs = zip(answers, truths, strict=True)
+    outcomes = [outcome(answer, truth) for answer, truth in pairs]
+    return Shares(
+        *(float(np.mean([x == y for x in outcomes])) for y in get_args(Outcome))
+    )
 
 
 def answer_held_out(

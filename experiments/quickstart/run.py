@@ -1,4 +1,4 @@
-"""SFT on facts a model cannot know teaches it to make things up; DPO can help.
+"""SFT on facts a model cannot know teaches it to make things up; DPO and PPO can help.
 
     python -m experiments.quickstart.run --out quickstart_out
 
@@ -6,11 +6,12 @@ A tiny transformer is pretrained on a made-up world in which half of the people 
 birthplace that is told again and again, and half have one that is never told. Then it
 is fine-tuned to answer questions about birthplaces, with true answers (SFT), and after
 that to prefer "I-do-not-know ." to its own wrong answers and its own right answers to
-"I-do-not-know ." (DPO). All numbers are on people that no fine-tuning asked about.
+"I-do-not-know ." (DPO). Or, again after SFT, it answers, and earns 1 for the truth, 0
+for "I-do-not-know ." and -1 for anything else (PPO). All numbers are on people that no
+fine-tuning asked about.
 
-About 65 CPU seconds, on two cores. Expected (`--check`, expected.json) on unknown
-people: SFT wrong at least .85, DPO wrong at most .2; on known people: DPO correct at
-least .85.
+About 170 CPU seconds, on two cores. Expected (`--check`, expected.json) on unknown people: SFT wrong at least .85, DPO
+and PPO wrong at most .2; on known people: DPO and PPO correct at least .85.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from rich.console import Console
 from experiments.quickstart import report, training
 from experiments.quickstart.answers import answer_held_out
 from experiments.quickstart.model import make_model
+from experiments.quickstart.ppo import ppo
 from experiments.quickstart.tokens import make_vocabulary
 from experiments.quickstart.world import World, make_world
 
@@ -41,6 +43,7 @@ def run(seed: int) -> tuple[World, report.Answers]:
     dpo = training.dpo(model, vocabulary, world, sft, seed)
 
     models = {"base": base, "SFT": sft, "DPO": dpo}
+    models["PPO"] = ppo(model, vocabulary, world, sft, seed)
     return world, {
         name: answer_held_out(model.decoder, vocabulary, world, params)
         for name, params in models.items()

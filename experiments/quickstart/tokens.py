@@ -61,17 +61,23 @@ def encode_texts(vocabulary: Vocabulary, texts: Sequence[str]) -> Tokens:
 def encode_answers(
     vocabulary: Vocabulary, questions: Sequence[str], answers: Sequence[str]
 ) -> Tokens:
-    """Rows `[N, WIDTH]` in which the answer and its end are targets.
+    """Rows `[N, WIDTH]` in which the answer and its end are targets."""
+    prompts = [vocabulary.prompt(question) for question in questions]
+    ends = [[*vocabulary.encode(answer), vocabulary.eos] for answer in answers]
+    return rows_of(prompts, ends)
+
+
+def rows_of(prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> Tokens:
+    """Rows `[N, WIDTH]` in which the tokens of the response are targets.
 
     This is the only place where tokens are shifted: position t of `targets` is the
     token behind position t of `inputs`.
     """
-    shape = len(questions), WIDTH
+    shape = len(prompts), WIDTH
     inputs, targets = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     mask = np.zeros(shape, bool)
-    for i, (question, answer) in enumerate(zip(questions, answers, strict=True)):
-        prompt = vocabulary.prompt(question)
-        ids = [*prompt, *vocabulary.encode(answer), vocabulary.eos]
+    for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+        ids = [*prompt, *response]
         n = len(ids) - 1
         inputs[i, :n] = ids[:-1]
         targets[i, :n] = ids[1:]

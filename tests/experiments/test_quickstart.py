@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.quickstart import report, training
+from experiments.quickstart import ppo, report, training
 from experiments.quickstart.answers import judge
 from experiments.quickstart.model import make_model
 from experiments.quickstart.tokens import (
@@ -111,6 +111,38 @@ def test_parameters_have_the_embedding_that_fine_tuning_freezes():
     assert shapes["embed"]["embedding"].shape[0] == 30
 
 
+def test_experience_starts_at_the_reference_and_ppo_moves_policy_and_critic():
+    world = make_world(0, num_people=8, num_cities=4)
+    vocabulary = make_vocabulary(world.words())
+    model = make_model(vocabulary.size)
+    sft = jax.jit(lambda key: init_params(model.transformer, key))(jax.random.key(0))
+    score = {"kernel": np.zeros((sft["final_norm"]["scale"].size, 1), np.float32)}
+    params = {"policy": sft, "critic": {**sft, "score": score}}
+    questions = [world.question(i) for i in range(4)]
+    tokens = encode_answers(vocabulary, questions, [world.answer(i) for i in range(4)])
+    scores = np.array([1, 0, -1, 1], np.float32)
+    found = jax.jit(ppo.assess(model))(params, sft, tokens, scores)
+
+    # No KL yet and a critic that knows nothing: with values of 0 the advantage of a
+    # token is the score, discounted by lambda for each token before the last.
+    behind = np.where(tokens.mask, tokens.mask.sum(1, keepdims=True), 0)
+    behind = behind - np.cumsum(tokens.mask, axis=1) * tokens.mask
+    returns = np.where(tokens.mask, scores[:, None] * 0.95**behind, 0)
+    np.testing.assert_allclose(found.returns, returns, atol=1e-6)
+    inside = np.asarray(found.advantages)[tokens.mask]
+    np.testing.assert_allclose([inside.mean(), inside.std()], [0, 1], atol=1e-4)
+
+    optimizer = ppo.without_policy_embeddings(training.optax.sgd(1.0))
+    step = jax.jit(training.make_train_step(ppo.objective_of(model), optimizer))
+    start = training.TrainState.create(params, optimizer, jax.random.key(0))
+    state, metrics = step(start, found)
+    assert metrics["val/ratio"].value == 1
+    moved = jax.tree.map(lambda x, y: bool(np.any(x != y)), params, state.params)
+    assert not moved["policy"]["embed"]["embedding"]
+    assert moved["policy"]["unembed"]["kernel"]
+    assert moved["critic"]["score"]["kernel"]
+
+
 def test_the_check_tells_numbers_that_are_off():
     shares = judge(["Rome .", "Oslo ."], ["Rome .", "Rome ."])
     results = {"SFT": {"unknown": shares, "known": shares}}
@@ -129,5 +161,5 @@ def test_the_whole_run_gives_the_expected_numbers(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "results.json").read_text())
-    assert set(results["stages"]) >= {"base", "SFT", "DPO"}
+    assert set(results["stages"]) >= {"base", "SFT", "DPO", "PPO"}
     assert (tmp_path / "answers.png").stat().st_size > 5_000
