@@ -10,8 +10,9 @@ that to prefer "I-do-not-know ." to its own wrong answers and its own right answ
 for "I-do-not-know ." and -1 for anything else (PPO). All numbers are on people that no
 fine-tuning asked about.
 
-About 170 CPU seconds, on two cores. Expected (`--check`, expected.json) on unknown people: SFT wrong at least .85, DPO
-and PPO wrong at most .2; on known people: DPO and PPO correct at least .85.
+About 170 CPU seconds. Expected (`--check`, expected.json) on unknown people: SFT wrong
+at least .85, DPO and PPO wrong at most .2; on known people: DPO and PPO correct at least
+.85.
 """
 
 import argparse
