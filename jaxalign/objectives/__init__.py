@@ -12,6 +12,28 @@ from jaxalign.objectives.batches import (
     TokenBatch,
     Tokens,
 )
+from jaxalign.objectives.credit import (
+    Assign,
+    Credit,
+    Sampled,
+    advantages_of,
+    baseline_credit,
+    centered_credit,
+    gae_credit,
+    group_credit,
+    group_to_go_credit,
+    plain_credit,
+    remax_credit,
+    rloo_credit,
+    whitened_to_go_credit,
+)
+from jaxalign.objectives.mix import MixedBatch, mix_scale, mixed_objective
+from jaxalign.objectives.policy import (
+    Regulariser,
+    policy_objective,
+    ppo_objective,
+    value_objective,
+)
 from jaxalign.objectives.preference import (
     dpo_objective,
     packed_preference_objective,
@@ -26,31 +48,61 @@ from jaxalign.objectives.reward import (
     score_metrics,
     scored,
 )
+from jaxalign.objectives.rollouts import (
+    Critic,
+    RolloutBatch,
+    Scores,
+    rollout_scorer,
+)
 from jaxalign.objectives.sft import packed_sft_objective, sft_objective
 from jaxalign.objectives.stats import Backbone, Head, logits_stats, packed_stats
 
 Objective = Callable[[Any, Any, jax.Array], LossOutput]
 
 __all__ = [
+    "Assign",
     "Backbone",
+    "Credit",
+    "Critic",
     "Head",
+    "MixedBatch",
     "Objective",
     "PairBatch",
     "PreferenceBatch",
+    "Regulariser",
     "RewardBatch",
+    "RolloutBatch",
+    "Sampled",
     "ScoreLoss",
+    "Scores",
     "TokenBatch",
     "Tokens",
+    "advantages_of",
+    "baseline_credit",
+    "centered_credit",
     "compared",
     "dpo_objective",
+    "gae_credit",
+    "group_credit",
+    "group_to_go_credit",
     "logits_stats",
+    "mix_scale",
+    "mixed_objective",
     "packed_preference_objective",
     "packed_reward_objective",
     "packed_sft_objective",
     "packed_stats",
+    "plain_credit",
+    "policy_objective",
+    "ppo_objective",
     "preference_objective",
+    "remax_credit",
+    "rloo_credit",
+    "rollout_scorer",
     "score_metrics",
     "scored",
     "sft_objective",
     "takes_ref",
+    "value_objective",
+    "whitened_to_go_credit",
 ]

@@ -1,0 +1,136 @@
+"""What is logged of sampled answers, as pure functions of arrays `[G, K, ...]`."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign.ops import Mean, kl_k3, masked
+
+
+def completion_metrics(
+    mask: jax.Array, stopped: jax.Array, used: jax.Array
+) -> dict[str, Mean]:
+    """Lengths of answers, and how many were cut off.
+
+    Args:
+      mask: `[G, K, N]` bool, the tokens of each answer.
+      stopped: `[G, K]` bool, whether a stop token ended it.
+      used: `[G, K]` bool, which answers to count.
+
+    Returns:
+      `completions/{mean,min,max}_length`, the same of `terminated_length` for those
+      that a stop token ended, and `completions/clipped_ratio`.
+    """
+    lengths = jnp.sum(mask, axis=-1).astype(jnp.float32)
+    ended = used & stopped
+    return {
+        **_spread("completions/{}_length", lengths, used),
+        **_spread("completions/{}_terminated_length", lengths, ended),
+        "completions/clipped_ratio": Mean.of(~stopped, where=used),
+    }
+
+
+def sampler_metrics(
+    logps: jax.Array, sampler_logps: jax.Array, mask: jax.Array
+) -> dict[str, Mean]:
+    """How far the trainer's log-probs are from the sampler's.
+
+    Args:
+      logps: `[G, K, N]`, of the trainer before the first update.
+      sampler_logps: `[G, K, N]`, of the sampler.
+      mask: `[G, K, N]` bool.
+
+    Returns:
+      `sampling/sampling_logp_difference/{mean,max}` of the absolute difference, and
+      `sampling/importance_sampling_ratio/{min,mean,max}`.
+    """
+    gap = masked(logps, mask) - masked(sampler_logps, mask)
+    ratio = jnp.exp(jnp.clip(gap, -20, 20))
+    difference = _spread(
+        "sampling/sampling_logp_difference/{}", jnp.abs(gap), mask, ("mean", "max")
+    )
+    return difference | _spread("sampling/importance_sampling_ratio/{}", ratio, mask)
+
+
+def group_metrics(rewards: jax.Array, used: jax.Array) -> dict[str, Mean]:
+    """Rewards, and how many groups teach nothing.
+
+    Args:
+      rewards: `[G, K]`.
+      used: `[G, K]` bool, which of them apply.
+
+    Returns:
+      `reward`, its standard deviation within groups `reward_std` (n − 1), and the share
+      of groups whose rewards are all equal, `frac_reward_zero_std`.
+    """
+    rewards = masked(rewards, used)
+    count = jnp.sum(used, axis=-1, dtype=rewards.dtype)
+    mean = jnp.sum(rewards, axis=-1) / jnp.maximum(count, 1)
+    squares = jnp.square(masked(rewards - mean[..., None], used))
+    std = jnp.sqrt(jnp.sum(squares, axis=-1) / jnp.maximum(count - 1, 1))
+    highest = jnp.max(jnp.where(used, rewards, -jnp.inf), axis=-1)
+    lowest = jnp.min(jnp.where(used, rewards, jnp.inf), axis=-1)
+    return {
+        "reward": Mean.of(rewards, where=used),
+        "reward_std": Mean.of(std, where=count > 0),
+        "frac_reward_zero_std": Mean.of(highest == lowest, where=count > 0),
+    }
+
+
+def kl_metrics(
+    logps: jax.Array, ref_logps: jax.Array, mask: jax.Array
+) -> dict[str, Mean]:
+    """Divergence of the sampled tokens' policy from the reference.
+
+    Args:
+      logps: `[G, K, N]`.
+      ref_logps: `[G, K, N]`.
+      mask: `[G, K, N]` bool.
+
+    Returns:
+      `kl`, the mean of k3 over tokens, and `objective/kl`, the mean over answers of the
+      summed log-ratio (nats per answer).
+    """
+    log_ratio = masked(logps, mask) - masked(ref_logps, mask)
+    used = jnp.any(mask, axis=-1)
+    return {
+        "kl": Mean.of(kl_k3(logps, ref_logps, mask), where=mask),
+        "objective/kl": Mean.of(jnp.sum(log_ratio, axis=-1), where=used),
+    }
+
+
+def explained_variance(
+    values: jax.Array, returns: jax.Array, mask: jax.Array
+) -> dict[str, Mean]:
+    """How much of the returns a critic foresaw: 1 − Var(return − value) / Var(return).
+
+    Args:
+      values: `[..., T]`, before the update.
+      returns: `[..., T]`.
+      mask: `[..., T]` bool.
+
+    Returns:
+      `val/explained_variance`; 0 where returns do not vary.
+    """
+
+    def variance(x):
+        x = masked(x, mask)
+        mean = Mean.of(x, where=mask).value
+        return Mean.of(jnp.square(x - mean), where=mask).value
+
+    whole = variance(returns)
+    rest = variance(masked(returns, mask) - masked(values, mask))
+    value = jnp.where(whole > 0, 1 - rest / jnp.where(whole > 0, whole, 1), 0.0)
+    return {"val/explained_variance": Mean(value, jnp.ones_like(value))}
+
+
+def _spread(name: str, x, mask, which=("min", "mean", "max")) -> dict[str, Mean]:
+    """Mean, smallest and largest; the latter two count once, 0 if there is none."""
+    some = jnp.any(mask)
+    once = some.astype(x.dtype)
+    ends = {
+        "min": jnp.min(jnp.where(mask, x, jnp.inf)),
+        "max": jnp.max(jnp.where(mask, x, -jnp.inf)),
+    }
+    found = {k: Mean(jnp.where(some, v, 0.0), once) for k, v in ends.items()}
+    found["mean"] = Mean.of(x, where=mask)
+    return {name.format(k): found[k] for k in which}

@@ -1,0 +1,269 @@
+"""Policy-gradient objectives: packed, in parts or on many devices, one and the same.
+
+In float64 with SGD. The unpacked side lays the answers out one per row by hand and
+calls the loss on them; the model has no attention, so that it needs no packing.
+"""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxalign import losses
+from jaxalign.data.answers import AnswerRows, answer_layouts, with_columns
+from jaxalign.objectives import (
+    MixedBatch,
+    Regulariser,
+    RolloutBatch,
+    TokenBatch,
+    mix_scale,
+    mixed_objective,
+    packed_sft_objective,
+    policy_objective,
+    ppo_objective,
+)
+from jaxalign.ops import fixed_length, kl_k2, sequence_mean, sequence_sum, token_mean
+from jaxalign.training import TrainState, make_train_step
+from tests.objectives import test_split_invariance as toy
+from tests.rows import random_examples, token_batch
+
+G, K, N = 5, 4, 5
+COLUMNS = ("old_logps", "advantages", "ref_logps", "weights", "values", "returns")
+TEMPERATURE = 0.7
+
+
+def make_answers(rng):
+    prompts = [rng.integers(0, toy.V, rng.integers(1, 5)).tolist() for _ in range(G)]
+    tokens = rng.integers(0, toy.V, (G * K, N)).astype(np.int32)
+    lengths = rng.integers(1, N + 1, G * K)
+    mask = np.arange(N) < lengths[:, None]
+    columns = {name: rng.normal(size=(G * K, N)) for name in COLUMNS}
+    columns["old_logps"] = -2.5 + 0.3 * columns["old_logps"]
+    columns["ref_logps"] = -2.5 + 0.3 * columns["ref_logps"]
+    columns["weights"] = np.abs(columns["weights"])
+    return prompts, tokens, lengths, mask, columns
+
+
+def packed(rng, row_multiple=8) -> RolloutBatch:
+    prompts, tokens, lengths, mask, columns = make_answers(rng)
+    rows = AnswerRows.plan(
+        longest_prompt=4,
+        longest_answer=N,
+        per_prompt=K,
+        answers=G * K,
+        row_length=14,  # two answers side by side
+        row_multiple=row_multiple,
+    )
+    assert rows.together == 2
+    layouts = answer_layouts(prompts, tokens, lengths, together=rows.together)
+    # A row's columns are float32; integers stand for the values, to be put back.
+    numbers = np.arange(G * K * N, dtype=np.float32).reshape(G * K, N)
+    batch = rows.batch(with_columns(layouts, mask, {"number": numbers}))
+    number = batch["number"].astype(int)
+    filled = {name: x.ravel()[number] for name, x in columns.items()}
+    filled = {k: np.where(batch["target_mask"], v, np.nan) for k, v in filled.items()}
+    token_rows = TokenBatch(**{name: batch[name] for name in TokenBatch._fields})
+    arrays = RolloutBatch(
+        token_rows, batch["branch_start"], batch["branch_length"], **filled
+    )
+    return jax.tree.map(jnp.asarray, arrays)
+
+
+def critic(params, rows):
+    hidden = toy.states(params, rows.inputs, rows.positions)
+    values = hidden @ params["score"]
+    return jnp.take_along_axis(values, rows.target_at, axis=1)
+
+
+def unpacked_stats(params, answers):
+    """Log-probs, entropy and values of every answer on its own, `[B, N]`."""
+    prompts, tokens, lengths, _, _ = answers
+    rows = []
+    for b, answer in enumerate(tokens):
+        prompt = prompts[b // K]
+        whole = np.concatenate([prompt, answer])[: len(prompt) + lengths[b]]
+        at = np.arange(len(prompt) - 1, len(whole) - 1)
+        hidden = toy.states(params, whole[at], at)
+        logits = hidden @ params["head"].T / TEMPERATURE
+        logp = logits - jax.scipy.special.logsumexp(logits, axis=1, keepdims=True)
+        picked = logp[np.arange(len(at)), whole[at + 1]]
+        entropy = -jnp.sum(jnp.exp(logp) * logp, axis=1)
+        values = hidden @ params["score"]
+        pad = (0, N - len(at))
+        rows.append([jnp.pad(x, pad) for x in (picked, entropy, values)])
+    return [jnp.stack(column) for column in zip(*rows, strict=True)]
+
+
+LOSSES = {
+    "grpo": (losses.grpo_loss, sequence_mean, {"beta": 0.1}),
+    "gspo": (losses.gspo_loss, sequence_mean, {}),
+    "dapo": (losses.dapo_loss, token_mean, {}),
+    "dr_grpo": (
+        losses.dr_grpo_loss,
+        functools.partial(fixed_length, max_length=N),
+        {"max_length": N},
+    ),
+    "policy_gradient": (losses.policy_gradient_loss, sequence_sum, {}),
+}
+
+
+def make_params(rng):
+    params = toy.make_params(rng)
+    return {**params, "score": jnp.asarray(rng.normal(size=toy.D))}
+
+
+def update(objective, batch, params, **parts):
+    state = TrainState.create(params, optax.sgd(1.0), jax.random.key(0))
+    step = jax.jit(make_train_step(objective, optax.sgd(1.0), **parts))
+    state, metrics = step(state, batch)
+    return jax.tree.map(np.asarray, (state.params, metrics["loss"].value))
+
+
+def gradient_step(value, params):
+    loss, grads = jax.value_and_grad(value)(params)
+    return jax.tree.map(lambda p, g: np.asarray(p - g), params, grads), np.asarray(loss)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "grpo",
+        "policy_gradient",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("gspo", "dapo", "dr_grpo")),
+    ],
+)
+def test_packed_rows_give_the_update_of_answers_one_by_one(name):
+    loss_fn, aggregate, options = LOSSES[name]
+    with jax.enable_x64(True):
+        params = make_params(np.random.default_rng(1))
+        answers = make_answers(np.random.default_rng(0))
+        mask, columns = jnp.asarray(answers[3]), answers[4]
+        known = {k: jnp.asarray(columns[k]) for k in ("ref_logps", "weights")}
+        takes = loss_fn.__code__.co_varnames + loss_fn.__code__.co_freevars
+        extra = {k: v for k, v in known.items() if k in takes}
+
+        def oracle(params):
+            logps, entropy, _ = unpacked_stats(params, answers)
+            out = loss_fn(
+                logps,
+                jnp.asarray(columns["old_logps"]),
+                jnp.asarray(columns["advantages"]),
+                mask,
+                **extra,
+                **options,
+            )
+            added = 0.3 * kl_k2(logps, known["ref_logps"], mask) - 0.2 * entropy
+            added = aggregate(jnp.where(mask, added, 0), mask)
+            return out.loss.value + added.value
+
+        objective = policy_objective(
+            loss_fn,
+            toy.BACKBONE,
+            temperature=TEMPERATURE,
+            chunk_size=40,
+            longest=N,
+            regulariser=Regulariser(aggregate, kl_k2, 0.3, 0.2),
+            **options,
+        )
+        expected = gradient_step(oracle, params)
+        batch = packed(np.random.default_rng(0))
+        for parts in ({}, {"num_microbatches": 4}):
+            got = update(objective, batch, params, **parts)
+            chex.assert_trees_all_close(got, expected, rtol=1e-9, atol=1e-11)
+
+
+def two_models(rng):
+    params = make_params(rng)
+    other = make_params(rng)
+    return {"policy": params, "critic": other}
+
+
+def test_ppo_is_one_update_packed_or_not_and_in_any_parts():
+    options = {"value_coef": 0.3, "entropy_coef": 0.05}
+    with jax.enable_x64(True):
+        params = two_models(np.random.default_rng(1))
+        answers = make_answers(np.random.default_rng(0))
+        mask, columns = jnp.asarray(answers[3]), answers[4]
+        known = {k: jnp.asarray(v) for k, v in columns.items()}
+
+        def oracle(params):
+            logps, entropy, _ = unpacked_stats(params["policy"], answers)
+            values = unpacked_stats(params["critic"], answers)[2]
+            return losses.ppo_loss(
+                logps,
+                known["old_logps"],
+                known["advantages"],
+                values,
+                known["values"],
+                known["returns"],
+                mask,
+                entropy=entropy,
+                weights=known["weights"],
+                **options,
+            ).loss.value
+
+        objective = ppo_objective(
+            toy.BACKBONE, critic, temperature=TEMPERATURE, chunk_size=40, **options
+        )
+        expected = gradient_step(oracle, params)
+        batch = packed(np.random.default_rng(0))
+        for parts in ({}, {"num_microbatches": 4}):
+            got = update(objective, batch, params, **parts)
+            chex.assert_trees_all_close(got, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("coef", [pytest.param(0.0, marks=pytest.mark.slow), 27.8])
+def test_the_second_stream_has_a_denominator_of_its_own(coef):
+    """PPO-ptx: the mean over its own tokens, however many the policy term has."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(2)
+        params = make_params(rng)
+        batch = packed(np.random.default_rng(0))
+        examples = random_examples(rng, 7, toy.V, responses=1)
+        rows = token_batch([*([x] for x in examples), []], toy.LENGTH, 8)
+        main = policy_objective(losses.policy_gradient_loss, toy.BACKBONE, longest=N)
+        sft = packed_sft_objective(toy.BACKBONE, chunk_size=40)
+
+        def value(objective, batch):
+            return lambda p: objective(p, batch, jax.random.key(0)).loss.value
+
+        def oracle(params):
+            return value(main, batch)(params) + coef * value(sft, rows)(params)
+
+        weight = sequence_sum(jnp.zeros(batch.mask().shape), batch.mask()).weight
+        mixed = MixedBatch(batch, rows, mix_scale(weight, rows.target_mask))
+        objective = mixed_objective(main, sft, coef=coef)
+        expected = gradient_step(oracle, params)
+        for parts in ({}, {"num_microbatches": 4}):
+            got = update(objective, mixed, params, **parts)
+            chex.assert_trees_all_close(got, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_a_sum_of_both_gradients_is_what_a_very_large_coefficient_leaves():
+    """γ → ∞ has the direction of the language model's gradient (identity I-24)."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(2)
+        params = make_params(rng)
+        batch = packed(np.random.default_rng(0))
+        rows = token_batch(
+            [[x] for x in random_examples(rng, 8, toy.V, responses=1)], toy.LENGTH, 8
+        )
+        main = policy_objective(losses.policy_gradient_loss, toy.BACKBONE, longest=N)
+        sft = packed_sft_objective(toy.BACKBONE, chunk_size=40)
+        scale = mix_scale(jnp.float64(G * K), rows.target_mask)
+        mixed = mixed_objective(main, sft, coef=1e9)
+
+        def grads(objective, batch):
+            def value(p):
+                return objective(p, batch, jax.random.key(0)).loss.value
+
+            leaves = jax.tree.leaves(jax.grad(value)(params))
+            return np.concatenate([np.ravel(x) for x in leaves])
+
+        a, b = grads(mixed, MixedBatch(batch, rows, scale)), grads(sft, rows)
+        cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+        assert cosine > 1 - 1e-9

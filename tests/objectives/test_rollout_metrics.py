@@ -1,0 +1,88 @@
+"""Metrics of sampled answers against plain NumPy."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxalign.objectives.rollout_metrics import (
+    completion_metrics,
+    explained_variance,
+    group_metrics,
+    kl_metrics,
+    sampler_metrics,
+)
+
+LENGTHS = np.array([[3, 1, 4], [2, 4, 4]])
+MASK = np.arange(4) < LENGTHS[..., None]
+STOPPED = np.array([[True, True, False], [True, False, True]])
+USED = np.array([[True, True, True], [True, True, False]])
+
+
+def values(metrics):
+    return {name: float(mean.value) for name, mean in metrics.items()}
+
+
+def test_lengths():
+    got = values(completion_metrics(*map(jnp.asarray, (MASK, STOPPED, USED))))
+    expected = {
+        "completions/mean_length": 14 / 5,
+        "completions/min_length": 1,
+        "completions/max_length": 4,
+        "completions/mean_terminated_length": 2,
+        "completions/min_terminated_length": 1,
+        "completions/max_terminated_length": 3,
+        "completions/clipped_ratio": 2 / 5,
+    }
+    assert got == pytest.approx(expected)
+
+
+def test_no_answer_that_stopped_gives_0_and_weight_0():
+    never = jnp.zeros_like(jnp.asarray(STOPPED))
+    got = completion_metrics(jnp.asarray(MASK), never, jnp.asarray(USED))
+    for which in ("mean", "min", "max"):
+        mean = got[f"completions/{which}_terminated_length"]
+        assert mean.value == mean.weight == 0
+
+
+def test_groups():
+    rewards = np.array([[1.0, 2.0, 6.0], [3.0, 3.0, np.nan]])
+    got = values(group_metrics(jnp.asarray(rewards, jnp.float32), jnp.asarray(USED)))
+    np.testing.assert_allclose(got["reward"], 15 / 5)
+    expected = np.std([1, 2, 6], ddof=1) / 2
+    np.testing.assert_allclose(got["reward_std"], expected, rtol=1e-6)
+    assert got["frac_reward_zero_std"] == 0.5
+
+
+def test_gaps_and_divergences():
+    rng = np.random.default_rng(0)
+    a, b = (np.where(MASK, rng.normal(size=MASK.shape), np.nan) for _ in range(2))
+    arrays = [jnp.asarray(x, jnp.float32) for x in (a, b)]
+    gap = (a - b)[MASK]
+    got = values(sampler_metrics(*arrays, jnp.asarray(MASK)))
+    name = "sampling/sampling_logp_difference/"
+    np.testing.assert_allclose(got[name + "mean"], np.abs(gap).mean(), rtol=1e-5)
+    np.testing.assert_allclose(got[name + "max"], np.abs(gap).max(), rtol=1e-5)
+    name = "sampling/importance_sampling_ratio/"
+    ratio = np.exp(gap)
+    for which, x in (
+        ("min", ratio.min()),
+        ("mean", ratio.mean()),
+        ("max", ratio.max()),
+    ):
+        np.testing.assert_allclose(got[name + which], x, rtol=1e-5)
+    got = values(kl_metrics(*arrays, jnp.asarray(MASK)))
+    np.testing.assert_allclose(got["kl"], (np.exp(-gap) - 1 + gap).mean(), rtol=1e-5)
+    sums = np.nansum(a - b, axis=-1)
+    np.testing.assert_allclose(got["objective/kl"], sums.mean(), rtol=1e-4)
+
+
+def test_explained_variance():
+    rng = np.random.default_rng(1)
+    returns = np.where(MASK, rng.normal(size=MASK.shape), np.inf)
+    v = np.where(MASK, 0.5 * returns + 0.1 * rng.normal(size=MASK.shape), np.nan)
+    arrays = [jnp.asarray(x, jnp.float32) for x in (v, returns)]
+    (got,) = values(explained_variance(*arrays, jnp.asarray(MASK))).values()
+    rest = (returns - v)[MASK]
+    np.testing.assert_allclose(got, 1 - rest.var() / returns[MASK].var(), rtol=1e-4)
+    flat = jnp.ones(MASK.shape)
+    assert explained_variance(flat, flat, jnp.asarray(MASK)).popitem()[1].value == 0
