@@ -15,6 +15,7 @@ ALIASES = {
     "resume_from_checkpoint": "resume",
     "report_to_backend": "report_to",
     "lr": "optimizer.learning_rate",
+    "max_completion_length": "max_new_tokens",
     "learning_rate": "optimizer.learning_rate",
 }
 """Other trainers' names that mean exactly one of ours."""
@@ -61,7 +62,7 @@ def parse(config_class: type[C], argv: list[str], *, prog: str) -> C:
     show = _take_switch(argv, "--print-config")
     _take_switch(argv, "--debug")
     names = field_names(config_class)
-    argv = _translate(argv, names)
+    argv = _gather_repeated(_translate(argv, names), names)
     entries = read_yaml(Path(file), names) if file else {}
     given = {arg.split("=")[0].removeprefix("--no-").removeprefix("--") for arg in argv}
     given = {name.replace("-", "_") for name in given}
@@ -178,6 +179,25 @@ def _translate(argv: list[str], names) -> list[str]:
         else:
             out.append(arg)
     return out
+
+
+def _gather_repeated(argv: list[str], names) -> list[str]:
+    """`--a 1 --b 2 --a 3` as `--b 2 --a 1 3`, where `a` takes several values."""
+    import typing
+
+    several = {n for n, hint in names.items() if typing.get_origin(hint) is tuple}
+    rest: list[str] = []
+    gathered: dict[str, list[str]] = {}
+    values = rest
+    for arg in argv:
+        flag, eq, value = arg.partition("=")
+        if flag.startswith("--") and flag[2:].replace("-", "_") in several:
+            values = gathered.setdefault(flag.replace("_", "-"), [])
+            values += [value] if eq else []
+        else:
+            values = rest if arg.startswith("--") else values
+            values.append(arg)
+    return rest + [x for flag, given in gathered.items() for x in (flag, *given)]
 
 
 def _take_option(argv: list[str], flag: str) -> str | None:

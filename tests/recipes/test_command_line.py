@@ -47,6 +47,17 @@ def test_flags_alone():
     assert got == expected
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--data", "d", "--report-to", "x", "y", "--batch-size", "8"),
+        ("--report-to", "x", "--data", "d", "--report_to=y", "--batch-size", "8"),
+    ],
+)
+def test_a_flag_of_several_values_may_be_repeated(argv):
+    assert run(*argv) == Config(data="d", batch_size=8, report_to=("x", "y"))
+
+
 def test_yaml_then_flags(tmp_path):
     file = yaml(
         tmp_path,
