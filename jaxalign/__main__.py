@@ -8,6 +8,8 @@ from jaxalign.errors import UserError
 COMMANDS = {
     "sft": "fine-tune a model on demonstrations",
     "dpo": "align a model with preference pairs",
+    "ppo": "reinforcement learning from rewards, with a critic",
+    "grpo": "reinforcement learning from groups of answers, without a critic",
     "generate": "let a model answer prompts",
     "export": "write a run's model as a Hugging Face folder",
     "validate": "check a data file, row by row",

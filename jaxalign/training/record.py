@@ -131,6 +131,8 @@ class Record:
         compiled: bool,
     ):
         read: dict[str, Any] = jax.device_get(dict(metrics))
+        if "num_tokens" in read:  # known to a step that samples what it trains on
+            tokens += int(read.pop("num_tokens").total)
         began, self._read_at = self._read_at, self._working_seconds()
         if not compiled:  # else an unknown part of the step ran while it was compiled
             self._timed = self._timed.plus(self._read_at - began, tokens)
@@ -175,7 +177,7 @@ class Record:
 
     def _working_seconds(self) -> float:
         seconds = self._clock.seconds()
-        return seconds.get("step", 0.0) + seconds.get("data", 0.0)
+        return sum(seconds.get(x, 0.0) for x in ("step", "data", "generate", "reward"))
 
     def _with_epoch(self, step: int) -> dict[str, float]:
         if self._steps_per_epoch is None:

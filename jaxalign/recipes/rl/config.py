@@ -1,0 +1,101 @@
+"""Settings of runs that sample, score and learn."""
+
+import dataclasses
+from typing import Literal
+
+from jaxalign.errors import UserError
+from jaxalign.recipes.config import TrainingConfig
+from jaxalign.training.optimizer import OptimizerConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RLConfig(TrainingConfig):
+    """Rollouts, rewards and updates; rows give prompts, and columns for the rewards."""
+
+    reward: tuple[str, ...]
+    """Rewards by name, `FILE.py:function`, `module:function`, or a reward model's
+    folder; may be given several times, each with a weight: `NAME=0.5`."""
+    batch_size: int = 16
+    """Prompts per iteration, over all devices."""
+    num_generations: int = 1
+    """Answers to each prompt."""
+    num_minibatches: int = 1
+    """Updates in each pass over the answers of an iteration."""
+    max_new_tokens: int = 64
+    """Longest answer, in tokens, the stop token included."""
+    temperature: float = 1.0
+    """Of the sampler, and of every log-probability in training."""
+    generation_batch_size: int | None = None
+    """Answers sampled at a time, to save memory; all by default."""
+    missing_eos_score: float | None = None
+    """Score of an answer without a stop token, in place of what rewards say."""
+    missing_eos_penalty: float = 0.0
+    """What an answer without a stop token loses."""
+    kl_coef: float = 0.05
+    """Strength of the pull towards the first policy."""
+    importance_cap: float | None = None
+    """Weigh tokens by trainer over sampler probability, at most this; 2 is usual."""
+    mix_data: str | None = None
+    """Further rows to learn from: text (PPO-ptx) or demonstrations (hybrid SFT)."""
+    mix_coef: float = 0.0
+    """Weight of their mean negative log-likelihood."""
+    mix_batch_size: int = 16
+    """Examples of `mix_data` in each update."""
+    max_clipped: float = 0.5
+    """Warn where more answers than this share are cut off at `max_new_tokens`."""
+    patience: int = 20
+    """Warn after this many iterations in a row in which no reward differed."""
+    on_dead_signal: Literal["warn", "stop"] = "warn"
+    """What happens then."""
+    save_steps: int = 10
+    """Iterations between checkpoints; one is written at the end in any case."""
+    eval_steps: int = 10
+    """Iterations between evaluations, and between tables of answers."""
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-6, eps=1e-5)
+    """The update rule."""
+
+    def __post_init__(self):
+        """Refuses values that mean nothing, naming the value."""
+        super().__post_init__()
+        if not self.reward:
+            raise UserError(
+                "no reward is given; pass --reward, for example exact_match"
+            )
+        for name in ("num_generations", "num_minibatches", "mix_batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.generation_batch_size is not None and self.generation_batch_size < 1:
+            raise UserError(
+                "generation_batch_size must be 1 or more, got "
+                f"{self.generation_batch_size}"
+            )
+        if self.num_minibatches > self.batch_size:
+            raise UserError(
+                f"num_minibatches {self.num_minibatches} is more than batch_size "
+                f"{self.batch_size}: an update needs a prompt"
+            )
+        if not self.temperature > 0:
+            raise UserError(
+                f"temperature must be positive, got {self.temperature}: greedy answers "
+                "have no probability to learn from"
+            )
+        for name in ("kl_coef", "mix_coef", "missing_eos_penalty"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.missing_eos_score is not None and self.missing_eos_penalty:
+            raise UserError(
+                f"missing_eos_score {self.missing_eos_score} and missing_eos_penalty "
+                f"{self.missing_eos_penalty} are two answers to one question; set one"
+            )
+        if bool(self.mix_coef) != (self.mix_data is not None):
+            raise UserError(
+                f"mix_coef is {self.mix_coef} and mix_data is {self.mix_data}: the two "
+                "go together"
+            )
+        if self.importance_cap is not None and not self.importance_cap > 0:
+            raise UserError(f"importance_cap must be positive: {self.importance_cap}")
+        if self.max_new_tokens >= self.max_length:
+            raise UserError(
+                f"max_new_tokens {self.max_new_tokens} leaves no room for a prompt in "
+                f"max_length {self.max_length}"
+            )

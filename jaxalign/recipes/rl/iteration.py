@@ -1,0 +1,177 @@
+"""One iteration: rollouts, rewards, credit, updates; a step of the training loop."""
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign.errors import UserError
+from jaxalign.objectives.rollout_metrics import group_metrics
+from jaxalign.ops import Mean
+from jaxalign.recipes.rl.journal import Journal
+from jaxalign.recipes.rl.sampling import Answers, Sampler
+from jaxalign.recipes.rl.settle import Known
+from jaxalign.recipes.rl.state import Control, RLState
+from jaxalign.recipes.rl.updates import Updates
+from jaxalign.training import Clock, chaos
+
+_LOG = logging.getLogger("jaxalign")
+
+
+@dataclasses.dataclass(frozen=True)
+class Iteration:
+    """`(state, batch) -> (state, metrics)`, for `training.train`.
+
+    Nothing is remembered between two calls but the state, and all randomness is a
+    function of its key and step: an iteration that is interrupted anywhere and begun
+    again comes out the same, bit for bit.
+
+    Attributes:
+      sampler: Samples and scores.
+      updates: Learns.
+      settle: Scores to advantages, `make_settle`.
+      policy: From parameters as trained to one copy of the policy's, for sampling.
+      models: From parameters as trained to what the scorer takes.
+      journal: Keeps all answers.
+      clock: Counts the time of each phase.
+      extra: Further metrics of an iteration, from its number (from 1) and the control.
+      patience: Iterations without any difference in rewards after which to warn.
+      stop_if_dead: Whether that ends the run.
+      max_clipped: Share of answers that were cut off, above which to warn.
+    """
+
+    sampler: Sampler
+    updates: Updates
+    settle: Callable[[Known, Control], tuple[dict[str, jax.Array], Control, dict]]
+    policy: Callable[[Any], Any]
+    models: Callable[[Any], Any]
+    journal: Journal
+    clock: Clock
+    extra: Callable[[int], dict[str, float]]
+    patience: int
+    stop_if_dead: bool
+    max_clipped: float
+
+    def __call__(self, state: RLState, batch) -> tuple[RLState, dict[str, Any]]:
+        """Runs one iteration; `state` is consumed."""
+        iteration = int(state.step)
+        params = state.inner.params
+        key = jax.random.fold_in(_key(state), iteration)
+        numbers = [int(i) for i in batch["example_ids"]]
+        answers, rounds = self.sampler(
+            self.policy(params), iteration, numbers, key, self.clock
+        )
+        mask = answers.completions.mask
+        layouts = self.updates.layouts(answers)
+        scored = self.updates.scores(self.models(params), layouts, mask)
+        chaos.at("score")
+        used = answers.scores.applies & np.repeat(answers.kept, answers.groups[1])
+        groups = sampled_metrics(rounds)
+        known = _known(answers, scored, mask, used, groups)
+        columns, control, metrics = self.settle(known, state.control)
+        columns = {k: np.asarray(v).reshape(mask.shape) for k, v in columns.items()}
+        self.journal.write(iteration + 1, rounds, answers, columns["advantages"])
+        self._watch(control, metrics)
+        inner, update = self.updates(
+            state.inner, iteration, key, layouts, columns, mask, used
+        )
+        new = RLState(state.step + 1, inner, control)
+        return new, {
+            **metrics,
+            **update,
+            **groups,
+            **reward_metrics(rounds),
+            **self.extra(iteration + 1),
+        }
+
+    def _watch(self, control: Control, metrics: dict[str, Mean]) -> None:
+        """Says so when there is nothing to learn from, or most answers are cut off."""
+        silent = int(control.silent)
+        if silent and silent % self.patience == 0:
+            text = (
+                f"in {silent} iterations in a row all answers to each prompt had the "
+                "same reward: there is nothing to learn. Look at completions/ and at "
+                "the reward function; raise --temperature or --num-generations, or "
+                "--max-new-tokens if answers are cut off."
+            )
+            if self.stop_if_dead:
+                raise UserError(text)
+            _LOG.warning(text)
+        clipped = float(metrics["completions/clipped_ratio"].value)
+        if clipped > self.max_clipped:
+            _warn_once(
+                self.journal,
+                f"{clipped:.0%} of the answers were cut off before a stop token: raise "
+                "--max-new-tokens, or teach the model to stop (--missing-eos-penalty, "
+                "or supervised fine-tuning on answers that end in one).",
+            )
+
+
+def reward_metrics(rounds: list[Answers]) -> dict[str, Mean]:
+    """`rewards/{name}/{mean,std}` over every answer that was sampled."""
+    metrics = {}
+    for name in rounds[0].scores.values:
+        values = np.concatenate([x.scores.values[name] for x in rounds])
+        values = values[~np.isnan(values)]
+        n = np.float64(len(values))
+        std = values.std() if len(values) else 0.0
+        metrics[f"rewards/{name}/mean"] = Mean(values.sum(), n)  # pyright: ignore[reportArgumentType]
+        metrics[f"rewards/{name}/std"] = Mean(std * n, n)  # pyright: ignore[reportArgumentType]
+    return metrics
+
+
+def sampled_metrics(rounds: list[Answers]) -> dict[str, Mean]:
+    """`group_metrics` of every group that was sampled, also of those left out.
+
+    Where there is one answer to each prompt, the whole batch is the group.
+    """
+    parts = []
+    for part in rounds:
+        groups, k = part.groups
+        shape = (groups, k) if k > 1 else (1, groups)
+        totals = np.where(part.scores.applies, part.scores.total, 0.0)
+        arrays = totals.astype(np.float32), part.scores.applies
+        parts.append(_group_metrics(*(x.reshape(shape) for x in arrays)))
+    return {k: functools.reduce(Mean.__add__, [x[k] for x in parts]) for k in parts[0]}
+
+
+_group_metrics = jax.jit(group_metrics)
+
+
+def _known(answers: Answers, scored, mask, used, groups) -> Known:
+    def grouped(x) -> Any:
+        if x is None:
+            return None
+        return jnp.asarray(x).reshape(*answers.groups, *x.shape[1:])
+
+    totals = np.where(answers.scores.applies, answers.scores.total, 0.0)
+    greedy = answers.greedy
+    return Known(
+        tokens=grouped(mask),
+        used=grouped(used),
+        stopped=grouped(answers.completions.stopped),
+        scores=grouped(totals.astype(np.float32)),
+        sampler_logps=grouped(answers.completions.logps),
+        logps=grouped(scored.logps),
+        silent=groups["frac_reward_zero_std"].value >= 1,
+        ref_logps=grouped(scored.ref_logps),
+        values=grouped(scored.values),
+        greedy=None if greedy is None else jnp.asarray(greedy, jnp.float32),
+    )
+
+
+def _key(state: RLState) -> jax.Array:
+    """The run's key, as one copy."""
+    key = state.inner.key
+    return key if not key.ndim else key[0]
+
+
+def _warn_once(journal: Journal, text: str) -> None:
+    if not journal.warned:
+        journal.warned = True
+        _LOG.warning(text)

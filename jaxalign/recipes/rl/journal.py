@@ -1,0 +1,98 @@
+"""Every answer of a run on disk, and some of them before the user's eyes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from jaxalign.recipes.rl.sampling import Answers
+
+
+class Journal:
+    """Writes `completions/step_000123.jsonl`, and a table now and then."""
+
+    def __init__(self, folder: Path, console: Console, *, every: int, shown: int):
+        """Nothing is written yet.
+
+        Args:
+          folder: `completions/` of the run.
+          console: Where tables go.
+          every: Iterations between tables.
+          shown: Answers in a table.
+        """
+        self._folder, self._console = folder, console
+        self._every, self._shown = every, shown
+        self.warned = False
+
+    def write(
+        self,
+        step: int,
+        rounds: list[Answers],
+        used: Answers,
+        advantages: np.ndarray,
+    ) -> None:
+        """Keeps all answers of an iteration; a second call for a step replaces it.
+
+        Args:
+          step: Number of the iteration, from 1.
+          rounds: All that was sampled.
+          used: What is learnt from, a row of `advantages` each.
+          advantages: `[B, N]`.
+        """
+        mean = {
+            id(text): float(row[:n].mean())
+            for text, row, n, kept in zip(
+                used.texts,
+                advantages,
+                used.completions.lengths,
+                np.repeat(used.kept, used.groups[1]),
+                strict=True,
+            )
+            if kept
+        }
+        lines = [row for part in rounds for row in _rows(part, mean)]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / f"step_{step:06}.jsonl"
+        text = "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines)
+        partial = file.with_suffix(".tmp")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+        if step == 1 or step % self._every == 0:
+            self._show(step, lines[: self._shown])
+
+    def _show(self, step: int, lines: list[dict[str, Any]]) -> None:
+        if not lines:
+            return
+        table = Table("prompt", "completion", "reward", title=f"step {step}")
+        for line in lines:
+            reward = "none" if line["reward"] is None else f"{line['reward']:.3f}"
+            table.add_row(_plain(line["prompt"]), _plain(line["completion"]), reward)
+        self._console.print(table)
+
+
+def _rows(answers: Answers, mean: dict[int, float]):
+    done, scores = answers.completions, answers.scores
+    for b, text in enumerate(answers.texts):
+        yield {
+            "prompt": text.prompt,
+            "completion": text.completion,
+            "row": text.index,
+            "reward": _number(scores.total[b]),
+            "rewards": {name: _number(x[b]) for name, x in scores.values.items()},
+            "advantage": mean.get(id(text)),
+            "length": int(done.lengths[b]),
+            "stop": "stop_token" if done.stopped[b] else "max_new_tokens",
+        }
+
+
+def _number(x) -> float | None:
+    return None if np.isnan(x) else float(x)
+
+
+def _plain(text: str):
+    from rich.text import Text
+
+    return Text(text if len(text) <= 200 else f"{text[:200]} ...")

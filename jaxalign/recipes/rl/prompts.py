@@ -1,0 +1,187 @@
+"""The prompts of a run, and which of them come when."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from jaxalign.data.batches import permutation
+from jaxalign.data.encode import Encoder
+from jaxalign.data.formats import parse_columns
+from jaxalign.data.reading import Account, detect_format, read_records
+from jaxalign.data.records import PromptOnly
+from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.data.sources import open_source
+from jaxalign.errors import UserError
+from jaxalign.recipes.rl.config import RLConfig
+from jaxalign.recipes.rows import split
+from jaxalign.rewards import Completion
+
+_REFILL = 0x5EED
+
+
+class Prompt(NamedTuple):
+    """What is answered.
+
+    Attributes:
+      ids: Its tokens, with the header of the answer's turn.
+      record: Where it came from; its other columns are for the rewards.
+      text: As the model reads it.
+    """
+
+    ids: list[int]
+    record: PromptOnly
+    text: str
+
+    def completion(self, text: str, ids: list[int], stopped: bool, index: int):
+        """An answer to it, as rewards read it."""
+        prompt = self.record.prompt
+        messages = None
+        if not isinstance(prompt, str):
+            messages = [m.as_dict() for m in prompt]
+        return Completion(
+            prompt=self.text,
+            completion=text,
+            messages=messages,
+            ids=ids,
+            stopped=stopped,
+            columns=self.record.extra,
+            index=index,
+            prompt_ids=self.ids,
+        )
+
+
+class Prompts(NamedTuple):
+    """All prompts of a run.
+
+    Attributes:
+      train: Those to learn from.
+      held_out: Those to evaluate on; may be empty.
+      fingerprints: Digests of the sources by role.
+    """
+
+    train: list[Prompt]
+    held_out: list[Prompt]
+    fingerprints: dict[str, str]
+
+
+def read_prompts(
+    config: RLConfig, encoder: Encoder, room: int, console: Console
+) -> Prompts:
+    """Reads, encodes and splits the prompts of a run.
+
+    Args:
+      config: The settings.
+      encoder: Of the model.
+      room: Tokens of the longest sequence that the model reads.
+      console: Where what was found is told.
+
+    Raises:
+      UserError: A row cannot be used, or too many prompts are too long.
+    """
+    train, digest = _read(config, config.data, encoder, room, console)
+    digests, held_out = {"data": digest}, []
+    if config.eval_data:
+        held_out, digest = _read(config, config.eval_data, encoder, room, console)
+        digests["eval_data"] = digest
+    elif config.eval_fraction:
+        train, held_out = _hold_out(train, config.eval_fraction, config.seed)
+        console.print(f"held out: {len(held_out)} of {len(train) + len(held_out)}")
+    if not train or (config.eval_fraction and not held_out):
+        raise UserError(
+            f"eval_fraction {config.eval_fraction} leaves {len(train)} prompts to "
+            f"train on and {len(held_out)} to evaluate; both must be 1 or more."
+        )
+    console.print("first prompt:")
+    console.print(f"  {train[0].text}", style="dim", markup=False, highlight=False)
+    return Prompts(train, held_out, digests)
+
+
+def _read(config: RLConfig, path: str, encoder: Encoder, room: int, console: Console):
+    source = open_source(path)
+    rename = parse_columns(config.columns) if config.columns else None
+    form = detect_format(
+        source, "prompt", rename=rename, name=config.format, dress=config.dress
+    )
+    account = Account()
+    records = read_records(
+        source,
+        form,
+        on_bad_row=config.on_bad_row,
+        max_dropped=config.max_dropped,
+        account=account,
+    )
+    most = min(config.max_length, room) - config.max_new_tokens
+    most = min(most, config.max_prompt_length or most)
+    if most < 1:
+        raise UserError(
+            f"max_new_tokens {config.max_new_tokens} leaves no room for a prompt: the "
+            f"model reads {room} tokens; lower --max-new-tokens."
+        )
+    prompts, too_long = [], 0
+    for record in records:
+        assert isinstance(record, PromptOnly)
+        ids = encoder.prompt(record).tolist()
+        if len(ids) > most and config.on_long in ("drop", "error"):
+            too_long += 1
+            if config.on_long == "error":
+                raise UserError(
+                    f"{record.where}: the prompt has {len(ids)} tokens, {most} are "
+                    "allowed. Raise --max-prompt-length or --max-length, or pass "
+                    "--on-long drop, keep_end or keep_start."
+                )
+            continue
+        ids = ids[-most:] if config.on_long == "keep_end" else ids[:most]
+        prompts.append(Prompt(ids, record, encoder.tokenizer.decode(ids)))
+    console.print(f"{path}: {form}: {account}; {too_long} prompts too long")
+    if too_long > config.max_dropped * account.records or not prompts:
+        raise UserError(
+            f"{too_long} of {account.records} prompts have more than {most} tokens, "
+            f"and at most {config.max_dropped:.1%} may be dropped. Raise "
+            "--max-prompt-length or --max-length, or allow more with --max-dropped."
+        )
+    return prompts, source.fingerprint()
+
+
+def _hold_out(prompts: list[Prompt], fraction: float, seed: int):
+    """The same prompt is always on the same side."""
+
+    def bare(i: int, prompt: Prompt) -> Example:
+        ids = np.asarray(prompt.ids, np.int32)
+        return Example(i, (TokenSequence(ids, np.zeros(len(ids), bool)),))
+
+    sides = split([bare(i, x) for i, x in enumerate(prompts)], fraction, seed)
+    return tuple([prompts[x.index] for x in side] for side in sides)
+
+
+def prompts_of(iteration: int, *, size: int, batch_size: int, seed: int) -> list[int]:
+    """Numbers of the prompts of an iteration: every epoch is a new permutation.
+
+    >>> [prompts_of(i, size=3, batch_size=2, seed=0) for i in range(3)]
+    [[0, 1], [2, 0], [1, 2]]
+    """
+    places = range(iteration * batch_size, (iteration + 1) * batch_size)
+    epochs = {place // size for place in places}
+    orders = {epoch: permutation(size, seed, epoch) for epoch in epochs}
+    return [int(orders[place // size][place % size]) for place in places]
+
+
+def refills(iteration: int, taken: list[int], *, size: int, seed: int) -> list[int]:
+    """All prompts that an iteration may draw on further, in its own random order.
+
+    Those already taken come last: they are used again only where there are no others.
+    """
+    order = permutation(size, seed + _REFILL, iteration).tolist()
+    used = set(taken)
+    return [i for i in order if i not in used] + [i for i in order if i in used]
+
+
+def prompt_batches(
+    start: int, *, size: int, batch_size: int, seed: int
+) -> Iterator[dict[str, Any]]:
+    """What the training loop reads: the prompts of each iteration from `start` on."""
+    while True:
+        numbers = prompts_of(start, size=size, batch_size=batch_size, seed=seed)
+        yield {"example_ids": np.asarray(numbers, np.int64)}
+        start += 1

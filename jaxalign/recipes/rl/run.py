@@ -1,0 +1,200 @@
+"""A run that samples, from settings to the exported model."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxalign.models import export_model
+from jaxalign.recipes.model_card import model_card
+from jaxalign.recipes.rl.config import RLConfig
+from jaxalign.recipes.rl.evaluate import make_reward_evaluation
+from jaxalign.recipes.rl.iteration import Iteration
+from jaxalign.recipes.rl.journal import Journal
+from jaxalign.recipes.rl.method import Method
+from jaxalign.recipes.rl.prompts import prompt_batches
+from jaxalign.recipes.rl.sampling import Sampler
+from jaxalign.recipes.rl.scoring import make_scoring
+from jaxalign.recipes.rl.settle import make_settle
+from jaxalign.recipes.rl.setup import Setup, open_setup
+from jaxalign.recipes.rl.state import Start
+from jaxalign.training import (
+    Checkpoints,
+    Clock,
+    Finished,
+    MetricsLog,
+    Progress,
+    RunFolder,
+    StopRequest,
+    draw_plots,
+    make_mirrors,
+    make_optimizer,
+    read_metrics,
+    restore_or_start,
+    train,
+)
+from jaxalign.training.exits import FINISHED
+from jaxalign.training.host_memory import keep_freed_memory
+from jaxalign.training.versions import versions
+
+FREE = ("output_dir", "resume", "allow_change", "save_steps", "keep_last", "report_to")
+"""Settings that an interrupted run may change without a word."""
+_EVALUATION = 0xE7A1
+
+
+def run_rl(config: RLConfig, method: Method) -> int:
+    """Trains a policy on its own answers; returns the exit code."""
+    clock = Clock()
+    keep_freed_memory()
+    with StopRequest() as stop:
+        setup = open_setup(config, method)
+        if config.dry_run:
+            return FINISHED
+        with RunFolder(
+            config.output_dir,
+            config=dataclasses.asdict(config),
+            fingerprints=setup.fingerprints,
+            resume=config.resume,
+            allow_change=config.allow_change,
+            free=FREE,
+        ) as folder:
+            done = _train(setup, folder, stop, clock)
+            folder.finished(done.step, done.exit_code)
+    return done.exit_code
+
+
+def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
+    c, models = setup.config, setup.models
+    program, key = models.program, jax.random.key(c.seed)
+    optimizer, schedule = make_optimizer(
+        c.optimizer, setup.iterations * setup.updates_per_iteration
+    )
+    with clock.phase("init"):
+        params = models.load(key)
+        reference = models.reference(params)
+    start = Start(optimizer, key, c.kl_coef, models.policy.mesh)
+    settings = dataclasses.asdict(c)
+    mirrors = make_mirrors(c.report_to, folder.path, folder.path.name, settings)
+    metrics = MetricsLog(folder.path / "metrics.jsonl", mirrors)
+    checkpoints = Checkpoints(
+        folder.path / "checkpoints",
+        keep_last=c.keep_last,
+        about={"versions": versions(), "fingerprints": setup.fingerprints},
+    )
+    with clock.phase("restore"):
+        target = start.shapes(params)
+        state, host = restore_or_start(folder, checkpoints, metrics, target)
+    if host is None:
+        state = start.state(params)
+    del params
+    sampler = _sampler(setup)
+
+    def policy(params):
+        return program.whole(models.policy_of(params))
+
+    def rate(iteration):
+        return schedule(iteration * setup.updates_per_iteration)
+
+    iteration = Iteration(
+        sampler=sampler,
+        updates=setup.updates(optimizer),
+        settle=make_settle(setup.method.rules),
+        policy=policy,
+        models=lambda params: models.scored(params, reference),
+        journal=Journal(
+            folder.path / "completions",
+            setup.console,
+            every=c.eval_steps,
+            shown=c.samples,
+        ),
+        clock=clock,
+        extra=lambda n: {
+            "episode": n * c.batch_size * c.num_generations,
+            "lr": float(rate(n - 1)),
+        },
+        patience=c.patience,
+        stop_if_dead=c.on_dead_signal == "stop",
+        max_clipped=c.max_clipped,
+    )
+    evaluate = make_reward_evaluation(
+        dataclasses.replace(
+            sampler,
+            prompts=setup.prompts.held_out,
+            informative=None,
+            greedy=False,
+            num_generations=1,
+        ),
+        policy,
+        batch_size=c.batch_size,
+        key=jax.random.fold_in(key, _EVALUATION),
+        stop=stop,
+    )
+
+    def draw(step):
+        del step
+        draw_plots(metrics.path, folder.path / "plots")
+
+    with Progress(setup.iterations, main_metric="reward") as progress:
+        done = train(
+            iteration,
+            dataclasses.replace(state, inner=program.spread(state.inner)),
+            lambda start: prompt_batches(
+                start,
+                size=len(setup.prompts.train),
+                batch_size=c.batch_size,
+                seed=c.seed,
+            ),
+            num_steps=setup.iterations,
+            place=lambda batch: batch,
+            metrics=metrics,
+            stop=stop,
+            checkpoints=checkpoints,
+            host=host,
+            evaluate=evaluate,
+            after_evaluation=draw,
+            learning_rate=rate,
+            num_tokens=lambda batch: 0,
+            steps_per_epoch=len(setup.prompts.train) / c.batch_size,
+            save_steps=c.save_steps,
+            eval_steps=c.eval_steps,
+            logging_steps=c.logging_steps,
+            clock=clock,
+            progress=progress,
+            whole=lambda x: dataclasses.replace(x, inner=program.whole(x.inner)),
+        )
+    metrics.close()
+    if done.exit_code == FINISHED:
+        _finish(setup, folder.path, policy(done.state.params), done)
+    return done
+
+
+def _sampler(setup: Setup) -> Sampler:
+    c, method = setup.config, setup.method
+    return Sampler(
+        decoder=setup.models.decoder,
+        tokenizer=setup.models.encoder.tokenizer,
+        prompts=setup.prompts.train,
+        score=make_scoring(c, setup.models.encoder.tokenizer),
+        num_generations=c.num_generations,
+        max_new_tokens=c.max_new_tokens,
+        temperature=c.temperature,
+        rows_at_a_time=c.generation_batch_size,
+        seed=c.seed,
+        greedy=method.greedy,
+        informative=method.informative,
+        max_refills=method.max_refills,
+    )
+
+
+def _finish(setup: Setup, folder: Path, params: Any, done: Finished) -> None:
+    draw_plots(folder / "metrics.jsonl", folder / "plots")
+    lines = [x for x in read_metrics(folder / "metrics.jsonl") if x["split"] == "eval"]
+    results = {k: v for k, v in lines[-1].items() if k != "split"} if lines else {}
+    settings = dataclasses.asdict(setup.config)
+    card = model_card(setup.method.name, settings, results, versions())
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    export, policy = folder / "export", setup.models.policy
+    if setup.config.export and not export.exists():
+        export_model(export, policy.config, params, source=policy.folder, card=card)
+        setup.console.print(f"after {done.step} iterations the model is in {export}")

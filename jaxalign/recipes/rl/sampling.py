@@ -1,0 +1,199 @@
+"""Answers of an iteration with their scores, as arrays of one shape."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxalign.data.tokenizer import Tokenizer
+from jaxalign.recipes.rl.prompts import Prompt, refills
+from jaxalign.rewards import Completion, Scores
+from jaxalign.rollout import Completions, Decoder, generate
+from jaxalign.training import Clock, chaos
+
+_GREEDY = 1
+"""Purpose of a key; 0 is that of samples."""
+
+
+class Answers(NamedTuple):
+    """G prompts with K answers each, B = G K of them, the answers of a prompt together.
+
+    Attributes:
+      prompts: The G prompts.
+      numbers: Which prompts of the run they are, `[G]`.
+      completions: As the sampler gave them.
+      texts: As rewards read them.
+      scores: What rewards said, `[B]` arrays.
+      kept: Which groups are learnt from, `[G]` bool.
+      greedy: Scores of the greedy answer to each prompt, `[G]`, or None.
+    """
+
+    prompts: list[Prompt]
+    numbers: list[int]
+    completions: Completions
+    texts: list[Completion]
+    scores: Scores
+    kept: np.ndarray
+    greedy: np.ndarray | None = None
+
+    @property
+    def groups(self) -> tuple[int, int]:
+        """G and K."""
+        return len(self.prompts), len(self.texts) // len(self.prompts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """Samples, scores, and samples again where dynamic sampling asks for it.
+
+    Attributes:
+      decoder: The policy as functions.
+      tokenizer: For the texts that rewards read, and its stop tokens.
+      prompts: All prompts of the run.
+      score: From completions to `Scores`, penalties for a missing end included.
+      num_generations: Answers to each prompt.
+      max_new_tokens: Longest answer.
+      temperature: Of the samples.
+      rows_at_a_time: Answers sampled at a time; None: all.
+      seed: Of the order in which prompts are refilled.
+      greedy: Whether the greedy answer to each prompt is scored too.
+      informative: Which groups to keep, from scores `[G, K]` and which of them apply;
+        None keeps all.
+      max_refills: How often an iteration may sample again.
+    """
+
+    decoder: Decoder
+    tokenizer: Tokenizer
+    prompts: Sequence[Prompt]
+    score: Callable[[list[Completion]], Scores]
+    num_generations: int
+    max_new_tokens: int
+    temperature: float
+    rows_at_a_time: int | None
+    seed: int
+    greedy: bool = False
+    informative: Callable[[np.ndarray, np.ndarray], Any] | None = None
+    max_refills: int = 0
+
+    def __call__(
+        self, params: Any, iteration: int, numbers: list[int], key: jax.Array, clock
+    ) -> tuple[Answers, list[Answers]]:
+        """The answers to learn from, and all that were sampled, round by round.
+
+        Args:
+          params: Of the policy.
+          iteration: Its number; decides what is refilled.
+          numbers: The prompts of the iteration.
+          key: Of the iteration; every round and every prompt of it has its own noise.
+          clock: Counts the time of sampling and scoring.
+        """
+        size = len(numbers)
+        rounds = [self._round(params, numbers, key, 0, clock)]
+        if self.informative is not None:
+            others = refills(iteration, numbers, size=len(self.prompts), seed=self.seed)
+            supply = itertools.cycle(others)
+            while _kept(rounds) < size and len(rounds) <= self.max_refills:
+                more = list(itertools.islice(supply, size))
+                start = len(rounds) * size
+                rounds.append(self._round(params, more, key, start, clock))
+        return _select(rounds, size), rounds
+
+    def _round(self, params, numbers, key, start: int, clock: Clock) -> Answers:
+        prompts = [self.prompts[i] for i in numbers]
+        places = range(start, start + len(numbers))
+        with clock.phase("generate"):
+            completions = self._sample(params, prompts, key, places, self.temperature)
+            best = None
+            if self.greedy:
+                key = jax.random.fold_in(key, _GREEDY)
+                best = self._sample(params, prompts, key, places, 0.0)
+        chaos.at("rollout")
+        with clock.phase("reward"):
+            texts = self._texts(prompts, numbers, completions)
+            scores = self.score(texts)
+            greedy = None
+            if best is not None:
+                greedy = self.score(self._texts(prompts, numbers, best)).total
+        chaos.at("reward")
+        kept = np.ones(len(numbers), bool)
+        if self.informative is not None:
+            shape = len(numbers), self.num_generations
+            total, applies = (x.reshape(shape) for x in (scores.total, scores.applies))
+            kept = np.asarray(self.informative(total, applies))
+        return Answers(prompts, numbers, completions, texts, scores, kept, greedy)
+
+    def _sample(self, params, prompts, key, places, temperature) -> Completions:
+        samples = 1 if temperature == 0 else self.num_generations
+        rows = len(prompts) * samples
+        return generate(
+            self.decoder,
+            params,
+            [x.ids for x in prompts],
+            key,
+            max_new_tokens=self.max_new_tokens,
+            stop_ids=self.tokenizer.stop_ids,
+            temperature=temperature,
+            num_samples=samples,
+            batch_size=min(self.rows_at_a_time or rows, rows),
+            prompt_indices=places,
+        )
+
+    def _texts(self, prompts, numbers, completions: Completions) -> list[Completion]:
+        samples = len(completions.lengths) // len(prompts)
+        return [
+            prompts[b // samples].completion(
+                self.tokenizer.decode(ids, skip_special=True),
+                ids,
+                bool(completions.stopped[b]),
+                numbers[b // samples],
+            )
+            for b, ids in enumerate(completions.ids())
+        ]
+
+
+def _kept(rounds: list[Answers]) -> int:
+    return sum(int(x.kept.sum()) for x in rounds)
+
+
+def _select(rounds: list[Answers], size: int) -> Answers:
+    """The first `size` groups that are kept; filled up with others, marked as such."""
+    if len(rounds) == 1:
+        return rounds[0]
+    kept = np.concatenate([x.kept for x in rounds])
+    groups = np.argsort(~kept, kind="stable")[:size]
+    k = rounds[0].groups[1]
+    rows = (groups[:, None] * k + np.arange(k)).ravel()
+
+    def of_answers(get) -> np.ndarray:
+        return np.concatenate([get(x) for x in rounds])[rows]
+
+    def of_groups(get) -> list:
+        everything = [x for part in rounds for x in get(part)]
+        return [everything[i] for i in groups]
+
+    texts = [x for part in rounds for x in part.texts]
+    names = rounds[0].scores.values
+    scores = dataclasses.replace(
+        rounds[0].scores,
+        values={n: of_answers(lambda x, n=n: x.scores.values[n]) for n in names},
+        total=of_answers(lambda x: x.scores.total),
+        applies=of_answers(lambda x: x.scores.applies),
+    )
+    fields = Completions._fields
+    completions = Completions(
+        *(of_answers(lambda x, f=f: getattr(x.completions, f)) for f in fields)
+    )
+    best = [x.greedy for x in rounds if x.greedy is not None]
+    greedy = np.concatenate(best)[groups] if best else None
+    return Answers(
+        of_groups(lambda x: x.prompts),
+        of_groups(lambda x: x.numbers),
+        completions,
+        [texts[i] for i in rows],
+        scores,
+        kept[groups],
+        greedy,
+    )

@@ -1,0 +1,116 @@
+"""A run that is killed in any phase of an iteration ends as if it had been left alone.
+
+Whole processes through the command line; parameters, optimizer, controller and
+`metrics.jsonl` are compared by their digests.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[3]
+KILLED = -signal.SIGKILL
+PHASES = ("rollout", "reward", "score", "update", "save")
+
+
+class Runs:
+    """Starts runs of one command."""
+
+    def __init__(self, folder, method, flags):
+        self.folder, self.method, self.flags = folder, method, flags
+
+    def __call__(self, name, chaos="", expect=0):
+        out = self.folder / name
+        environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+        environment |= {
+            "JAX_PLATFORMS": "cpu",
+            "JAXALIGN_TEST_RUN": "1",
+            "JAXALIGN_CHAOS": chaos,
+            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "jaxalign", self.method, *self.flags]
+            + ["--output-dir", str(out)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == expect, done.stderr
+        return out
+
+
+def digest(out):
+    """Of the last checkpoint's leaves, the metrics and all answers."""
+    step = max(int(x.name) for x in (out / "checkpoints").iterdir() if x.name.isdigit())
+    manifest = json.loads(
+        (out / "checkpoints" / str(step) / "MANIFEST.json").read_text()
+    )
+    files = [out / "metrics.jsonl", *sorted((out / "completions").glob("*.jsonl"))]
+    contents = [hashlib.sha256(x.read_bytes()).hexdigest() for x in files]
+    return step, manifest["leaves"], contents
+
+
+def runs_of(method, tmp, model, prompts, reward_file):
+    flags = {
+        "model": model,
+        "data": prompts,
+        "reward": f"{reward_file}:even",
+        "dress": "plain",
+        "max-new-tokens": 4,
+        "batch-size": 4,
+        "max-steps": 3,
+        "save-steps": 1,
+        "eval-steps": 3,
+        "optimizer.learning-rate": 0.02,
+        "num-minibatches": 2,
+        "kl-coef": 0.01,
+    } | {
+        "grpo": {"num-generations": 2, "num-iterations": 2, "algorithm": "grpo"},
+        "ppo": {"num-ppo-epochs": 2, "kl-controller": "adaptive"},
+    }[method]
+    given = [x for k, v in flags.items() for x in (f"--{k}", str(v))]
+    return Runs(tmp, method, [*given, "--no-export"])
+
+
+def test_killed_in_an_update(tmp_path, tiny_model, prompts, reward_file):
+    run = runs_of("ppo", tmp_path, tiny_model, prompts, reward_file)
+    straight = digest(run("straight"))
+    assert straight[0] == 3
+    # The third of four updates in the third iteration. A save waits for the one
+    # before, so that of the first iteration is there.
+    run("killed", "kill@update:11", expect=KILLED)
+    out = run("killed")
+    starts = json.loads((out / "run.json").read_text())["starts"]
+    assert starts[1]["start_step"] in (1, 2)
+    assert digest(out) == straight
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ppo", "grpo"])
+def test_killed_in_every_phase(method, tmp_path, tiny_model, prompts, reward_file):
+    run = runs_of(method, tmp_path, tiny_model, prompts, reward_file)
+    straight = digest(run("straight"))
+    for phase in PHASES:
+        visit = 2 if phase == "save" else 3
+        run(phase, f"kill@{phase}:{visit}", expect=KILLED)
+        assert digest(run(phase)) == straight, phase
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ppo", "grpo"])
+def test_asked_to_stop(method, tmp_path, tiny_model, prompts, reward_file):
+    run = runs_of(method, tmp_path, tiny_model, prompts, reward_file)
+    straight = digest(run("straight"))
+    run("stopped", "sigterm@score:3", expect=75)
+    assert digest(run("stopped")) == straight
