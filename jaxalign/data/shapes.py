@@ -1,5 +1,6 @@
 """From a checked row to its record."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,18 +44,29 @@ def to_records(row: Mapping[str, Any], format: Format, where: str) -> list[Recor
       Tie: if it compares without a winner.
     """
     try:
-        row = {k: v for k, v in renamed(row, format.columns).items() if v is not None}
+        named = renamed(row, format.columns)
+        row = {k: v for k, v in named.items() if v is not None}
+        empty = {k: None for k in named if k not in row}
         checks.refuse_media(row)
         convert = CONVERTERS.get((format.name, format.shape))
         rows = [row] if convert is None else convert(row, format.dress == "plain")
-        return [
+        records = (
             _BUILDERS[format.shape](r, format, contents.common(r, where)) for r in rows
-        ]
+        )
+        return [_with_empty(record, empty) for record in records]
     except Flaw as flaw:
         kind = Tie if isinstance(flaw, _TieFlaw) else RowError
         raise kind(where, flaw.what, flaw.fix) from None
     except RecursionError as error:
         raise RowError(where, "nested too deeply", "Flatten the row.") from error
+
+
+def _with_empty(record: Record, empty: Mapping[str, None]) -> Record:
+    """Prompts keep their empty columns: `answer: null` tells a reward something."""
+    if not isinstance(record, PromptOnly):
+        return record
+    empty = contents.extra(empty, "prompt")
+    return dataclasses.replace(record, extra={**empty, **record.extra})
 
 
 def to_record(row: Mapping[str, Any], format: Format, where: str = "row") -> Record:

@@ -45,6 +45,12 @@ CASES = {
         "prompt-only, conversational",
         PromptOnly((Q,), extra={"answer": "4", "id": 7}),
     ),
+    "prompt-only, an empty column": (
+        {"question": "2 + 2?", "answer": None, "tools": None},
+        "prompt",
+        "prompt-only (question_answer), conversational",
+        PromptOnly((Q,), extra={"answer": None}),
+    ),
     "prompt-completion": (
         {"prompt": "a", "completion": " b", "weight": 0.5},
         "sft",
