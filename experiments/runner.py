@@ -68,7 +68,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
     write_json(args.out / "results.json", summary)
     experiment.plot(rows, args.out)
     for line in summary:
-        console.print(_describe(line, experiment.arm), highlight=False)
+        console.print(_describe(line, experiment.arm), highlight=False, soft_wrap=True)
     if not args.check:
         return 0
     expected = json.loads((experiment.folder / "expected.json").read_text())

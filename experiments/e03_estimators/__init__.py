@@ -1,0 +1,1 @@
+"""RL estimators, and the place of the KL term."""

@@ -1,0 +1,32 @@
+"""E3: what is committed holds what it claims; a short run of it, slowly."""
+
+import csv
+
+import pytest
+
+from experiments.e03_estimators.arms import ARMS
+from experiments.e03_estimators.run import EXPERIMENT
+from experiments.runner import main
+
+RESULTS = EXPERIMENT.folder / "results.csv"
+
+
+def test_committed_results_pass_the_checks(tmp_path):
+    arguments = ["--out", str(tmp_path), "--results", str(RESULTS), "--check"]
+    assert main(EXPERIMENT, arguments) == 0
+    assert (tmp_path / "estimators.png").stat().st_size > 0
+
+
+def test_every_arm_is_in_the_committed_results():
+    with RESULTS.open() as f:
+        runs = [(row["arm"], row["beta"], row["key"]) for row in csv.DictReader(f)]
+    for arm in ARMS:
+        for beta in ("0.5", "1"):
+            for key in ("0", "1", "2"):
+                assert (arm, beta, key) in runs
+
+
+@pytest.mark.slow
+def test_quick_run(tmp_path):
+    assert main(EXPERIMENT, ["--out", str(tmp_path), "--quick"]) == 0
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 60
