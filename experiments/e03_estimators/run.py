@@ -8,13 +8,13 @@ term in the reward; and k1, k2, k3 as a term of the loss, as GRPO has k3
 prompts (experiments/enumlm), so the optimum of R − β KL and the distance to it are
 exact. 8 prompts × 32 groups × 4 samples a step, 300 steps, three keys, β = 0.5 and 1.
 
-About 7 minutes on two cores that were busy with other work. Expected (expected.json): with KL
-in the reward the normalised regret ρ is below 0.02 for every estimator (measured: at
-most 0.0071 at β = 0.5). As terms of the loss, k2 of whole responses and the score form
-are as good (0.0053), for they are one gradient; k1 does not regularise at all (KL 4.14
-where 1.78 is right; at β = 1 worse than no training, ρ = 4.0); k3 of each token, which
-is GRPO's, has ρ above 0.1, and k2 of each token goes too far, since both forget what a
-token does to the states behind it.
+About 7 minutes on two cores that were busy with other work. Expected (expected.json):
+with KL in the reward the normalised regret ρ is below 0.02 for every estimator
+(measured: at most 0.0071 at β = 0.5). As terms of the loss, k2 of whole responses and
+the score form are as good (0.0053), for they are one gradient; k1 does not regularise
+at all (KL 4.14 where 1.78 is right; at β = 1 worse than no training, ρ = 4.0); k3 of
+each token, which is GRPO's, has ρ above 0.1, and k2 of each token goes too far, since
+both forget what a token does to the states behind it.
 
 What GRPO adds: its advantages are divided by the group's standard deviation, and both
 GRPO's and Dr. GRPO's baseline includes the response itself, which shrinks the policy
