@@ -109,7 +109,7 @@ def records(config: Config, history: History) -> list[dict]:
 
 
 EXPERIMENT = Experiment(
-    description=__doc__,
+    description=__doc__ or "",
     folder=Path(__file__).parent,
     seeds=(0, 1, 2),
     configs=configs,

@@ -1,7 +1,7 @@
 """One run: sample, score, take gradient steps, again; the whole of it one program."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +70,8 @@ def train(
             return loss_fn(logps, values, batch, beta).value
 
         updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state)
-        return (optax.apply_updates(params, updates), opt_state), None
+        updated: Any = optax.apply_updates(params, updates)
+        return (updated, opt_state), None
 
     def step(carry, key):
         params, _ = carry
@@ -78,14 +79,11 @@ def train(
         drawn = sample(key, now, plan.num_groups * plan.group_size)
         drawn = drawn.reshape(-1, plan.num_groups, plan.group_size)
         batch = make_batch(world, params, drawn)
-        carry, _ = jax.lax.scan(
-            functools.partial(update, batch, drawn), carry, length=epochs
-        )
+        one_epoch = functools.partial(update, batch, drawn)
+        carry, _ = jax.lax.scan(one_epoch, carry, length=epochs)
         logps = response_logps(carry[0].policy, responses)
-        history = History(
-            expected(logps, world.rewards), kl_divergence(logps, world.ref_logps)
-        )
-        return carry, history
+        reward = expected(logps, world.rewards)
+        return carry, History(reward, kl_divergence(logps, world.ref_logps))
 
     critic = jnp.zeros(world.ref_logits.shape[:-1], world.ref_logits.dtype)
     params = Params(jnp.asarray(world.ref_logits), critic)
@@ -97,14 +95,10 @@ def train(
 def make_batch(world: World, params: Params, drawn: jax.Array) -> Batch:
     """What is known of responses `[X, groups, K]`; groups of all prompts in a row."""
     logps, values = read(world, params, drawn)
-    ref_logps, _ = read(world, Params(world.ref_logits, params.critic), drawn)
-    scores = at_prompt(world.rewards, drawn)
-    mask = at_prompt(
-        jnp.broadcast_to(
-            world.responses.mask, (len(drawn), *world.responses.mask.shape)
-        ),
-        drawn,
-    )
+    ref = Params(jnp.asarray(world.ref_logits), params.critic)
+    ref_logps, _ = read(world, ref, drawn)
+    scores = at_prompt(jnp.asarray(world.rewards), drawn)
+    mask = jnp.asarray(world.responses.mask)[drawn].reshape(logps.shape)
     return Batch(scores, mask, logps, ref_logps, values)
 
 
