@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from jaxalign.rewards import abstention_reward, abstention_threshold
-from jaxalign.rewards.abstention import OUTCOMES
 
 REWARDS = [(1.0, 0.0, -1.0), (1.0, 0.5, -1.0), (2.0, 0.0, -6.0), (1.0, -0.5, -1.0)]
 
@@ -16,7 +15,9 @@ REWARDS = [(1.0, 0.0, -1.0), (1.0, 0.5, -1.0), (2.0, 0.0, -6.0), (1.0, -0.5, -1.
 def gain(confidence, correct, abstain, wrong):
     """Expected rewards of answering and of abstaining."""
     rewards = {"correct": correct, "abstain": abstain, "wrong": wrong}
-    right, not_known, false = (abstention_reward(o, **rewards) for o in OUTCOMES)
+    right = abstention_reward("correct", **rewards)
+    not_known = abstention_reward("abstain", **rewards)
+    false = abstention_reward("wrong", **rewards)
     return confidence * right + (1 - confidence) * false, not_known
 
 
