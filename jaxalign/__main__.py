@@ -50,7 +50,9 @@ def run(name: str, argv: list[str]) -> int | None:
     from jaxalign.recipes.command_line import parse
 
     recipe = importlib.import_module(f"jaxalign.recipes.{name}")
-    config = parse(recipe.Config, argv, prog=f"jaxalign {name}")
+    # Which settings there are may depend on a setting: `dpo --loss`.
+    choose = getattr(recipe, "config_class", lambda argv: recipe.Config)
+    config = parse(choose(argv), argv, prog=f"jaxalign {name}")
     return recipe.main(config)
 
 

@@ -76,7 +76,7 @@ def plackett_luce_dpo_loss(
 
     best = jnp.argmax(there, axis=-1)
     worst = there.shape[-1] - 1 - jnp.argmax(there[..., ::-1], axis=-1)
-    valid = best < worst
+    valid = jnp.sum(there, axis=-1, dtype=jnp.int32) > 1
 
     def at(x, k):
         return jnp.take_along_axis(x, k[..., None], axis=-1)[..., 0]

@@ -77,6 +77,27 @@ def parse(config_class: type[C], argv: list[str], *, prog: str) -> C:
     return config
 
 
+def peek(argv: list[str], name: str) -> str | None:
+    """The value of one setting, from flags or from `--config FILE`, before all others.
+
+    >>> peek(["--data", "x", "--loss=ipo_loss"], "loss")
+    'ipo_loss'
+    """
+    import yaml
+
+    argv = [*argv]
+    value = _take_option(argv, f"--{name}")
+    file = _take_option(argv, "--config")
+    if value is not None or file is None:
+        return value
+    try:
+        root = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return None  # `parse` says what is wrong with it
+    found = root.get(name) if isinstance(root, dict) else None
+    return None if found is None else str(found)
+
+
 def field_names(config_class: type) -> dict[str, Any]:
     """`{dotted name: annotation}` of a dataclass and those nested in it.
 
@@ -204,7 +225,7 @@ def _take_option(argv: list[str], flag: str) -> str | None:
     for i, arg in enumerate(argv):
         if arg == flag:
             if i + 1 == len(argv):
-                raise UserError(f"{flag} needs a file name behind it.")
+                raise UserError(f"{flag} needs a value behind it.")
             del argv[i]
             return argv.pop(i)
         if arg.startswith(f"{flag}="):

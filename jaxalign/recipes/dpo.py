@@ -10,10 +10,17 @@ from rich.progress import track
 
 from jaxalign.data.batches import Batches
 from jaxalign.errors import UserError
-from jaxalign.losses import dpo_loss
-from jaxalign.objectives import packed_preference_objective, packed_stats
+from jaxalign.losses import is_batch_coupled
+from jaxalign.objectives import packed_preference_objective, packed_stats, takes_ref
 from jaxalign.recipes import reference
+from jaxalign.recipes.command_line import peek
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.loss_flags import (
+    checked,
+    config_for,
+    find_loss,
+    hyperparameters,
+)
 from jaxalign.recipes.method import Method, Plan, Run
 from jaxalign.recipes.placing import pair_batch, token_batch
 from jaxalign.recipes.policy import Policy
@@ -21,48 +28,84 @@ from jaxalign.recipes.training_run import run_training
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
-    """Direct Preference Optimization on preference pairs."""
+class PreferenceConfig(TrainingConfig):
+    """Alignment with preference pairs by `--loss`, whose keywords are flags too."""
 
-    beta: float = 0.1
-    """Strength of the pull towards the reference; small is weak."""
-    label_smoothing: float = 0.0
-    """Probability that a label is the wrong way round (conservative DPO)."""
+    loss: str
+    """A pairwise loss of `jaxalign.losses`; its keywords become flags."""
     ref: Literal["cached", "online"] = "cached"
     """Reference log-probs: computed once and kept on disk, or anew in each step."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
-        if not self.beta > 0:
-            raise UserError(f"beta must be positive, got {self.beta}")
-        if not 0 <= self.label_smoothing < 0.5:
-            raise UserError(
-                f"label_smoothing must be in [0, 0.5), got {self.label_smoothing}"
-            )
+        checked(find_loss(self.loss), self.hyperparameters)
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """The keywords of the loss."""
+        names = hyperparameters(find_loss(self.loss))
+        return {name: getattr(self, name) for name in names}
 
 
-def main(config: Config) -> int:
+def config_class(argv: list[str]) -> type:
+    """The settings of the loss that flags or `--config FILE` name."""
+    return config_for(peek(argv, "loss") or "dpo_loss", PreferenceConfig)
+
+
+Config = config_class([])
+
+
+def main(config: PreferenceConfig) -> int:
     """Trains a policy; returns the exit code."""
+    loss = find_loss(config.loss)
 
     def objective(policy: Policy):
         return packed_preference_objective(
-            dpo_loss,
+            loss,
             policy.backbone,
             chunk_size=config.chunk_size,
-            beta=config.beta,
-            label_smoothing=config.label_smoothing,
+            **config.hyperparameters,
         )
 
+    def prepare(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
+        if is_batch_coupled(loss):
+            refuse_parts(config.loss, run, plan)
+        if not takes_ref(loss):
+            return plan
+        score = _online if config.ref == "online" else _cached
+        return score(run, params, folder, plan)
+
     method = Method(
-        name="Direct Preference Optimization",
+        name=f"preference optimisation by `{config.loss}`",
         task="preference",
         main_metric="rewards/accuracies",
         objective=objective,
         to_batch=pair_batch,
-        prepare=_online if config.ref == "online" else _cached,
+        prepare=prepare,
     )
     return run_training(config, method)
+
+
+def refuse_parts(loss: str, run: Run, plan: Plan) -> None:
+    """Refuses a run that would compute a batch-coupled loss in parts.
+
+    Raises:
+      UserError: With the setting that makes each update one part.
+    """
+    devices = run.program.row_devices
+    if run.config.parallel == "pmap" and devices > 1:
+        raise UserError(
+            f"{loss} couples all pairs of a batch, and under pmap each of {devices} "
+            "devices has a loss of its own. Use --parallel mesh, or another --loss."
+        )
+    most, at_a_time = max(plan.batches.plan.row_counts), plan.microbatch_size * devices
+    if most > at_a_time:
+        raise UserError(
+            f"{loss} couples all pairs of a batch, but an update of {most} rows would "
+            f"be computed {at_a_time} rows at a time. Pass --microbatch-size "
+            f"{-(-most // devices)}, which takes more memory, or another --loss."
+        )
 
 
 def _scorer(run: Run):

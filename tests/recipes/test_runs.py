@@ -173,7 +173,7 @@ def test_another_setting_at_resume_is_refused_by_name(
     ("flags", "message"),
     [
         (["--model", "nowhere"], "nowhere"),
-        (["--beta", "0"], "beta must be positive, got 0"),
+        (["--beta", "0"], "beta must be in (0, inf), got 0"),
         (["--mesh.tensor", "3"], "mesh"),
         (["--chat-template", "none.jinja"], "none.jinja"),
         (["--columns", "prompt=question"], "no column `question`"),

@@ -1,0 +1,187 @@
+"""Writes `jaxalign/losses/README.md` and its plot from docstrings and signatures.
+
+Command: `python -m experiments.loss_table`, half a minute on a CPU. With `--check`
+nothing is written, and an outdated page ends with exit code 1.
+"""
+
+import argparse
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxalign import losses
+from jaxalign.losses import Pair, is_batch_coupled
+from jaxalign.recipes.loss_flags import find_loss, pairwise_losses
+
+FOLDER = Path(losses.__file__).parent
+PLOT = "pairwise_losses.png"
+HEAD = f"""# Losses
+
+Written by `python -m experiments.loss_table` from the docstrings and signatures of this
+folder: change those, and run it again.
+
+{{notation}}
+
+Every loss returns sums (`LossOutput`), exact over any split into microbatches and
+devices unless it is *batch-coupled*. Those of the first table are also
+`jaxalign dpo --loss NAME`, with their hyperparameters as flags.
+
+![Pairwise losses and their gradient weights]({PLOT})
+
+Each loss over the margin D = h(y_w) − h(y_l) at its defaults, and the weight with which
+its gradient raises the margin; h(y_w) = D/2 = −h(y_l), one token a response.
+"""
+
+
+class About(NamedTuple):
+    """What a docstring and a signature say of a loss."""
+
+    summary: str
+    formula: str
+    sources: list[str]
+    trl: str
+    arrays: list[str]
+    defaults: dict[str, float]
+
+
+def about(loss: Callable) -> About:
+    """Reads summary, formula, sources, the paragraph on TRL, and the arguments."""
+    doc = inspect.getdoc(loss) or ""
+    text = doc.partition("\nArgs:")[0]
+    paragraphs = [" ".join(p.split()) for p in text.split("\n\n")]
+    formula = re.search(r"\n\n    (\S[^\n]*)\n\n", text)
+    trl = [p.removeprefix("In TRL: ") for p in paragraphs if p.startswith("In TRL: ")]
+    parameters = inspect.signature(loss).parameters.values()
+    optional = [p for p in parameters if p.default is not p.empty]
+    return About(
+        summary=paragraphs[0],
+        formula=formula[1] if formula else "",
+        sources=[*dict.fromkeys(re.findall(r"https://[^\s,;:)]+[^\s,;:.)]", text))],
+        trl=trl[0] if trl else "",
+        arrays=[p.name for p in parameters if p.default is p.empty],
+        defaults={p.name: p.default for p in optional if p.default is not None},
+    )
+
+
+def page() -> str:
+    """The whole README.md."""
+    names = [n for n in losses.__all__ if n.endswith("_loss")]
+    notation = (inspect.getdoc(losses) or "").partition("\n\n")[2]
+    offered = pairwise_losses()
+    rest = [n for n in names if n not in offered]
+    return "\n".join(
+        [
+            HEAD.format(notation=notation),
+            "## On pairs of responses, `jaxalign dpo --loss NAME`\n",
+            *table(offered),
+            "",
+            "## On other inputs\n",
+            *table(rest),
+            "",
+        ]
+    )
+
+
+def table(names: list[str]) -> list[str]:
+    """A row for each loss."""
+    rows = [
+        "| loss | formula | inputs | reference | batch-coupled | defaults | in TRL |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in names:
+        loss = getattr(losses, name)
+        x = about(loss)
+        sources = ", ".join(
+            f"[{_short(url)}]({url})" for url in dict.fromkeys(x.sources)
+        )
+        defaults = ", ".join(f"`{k}={v:g}`" for k, v in x.defaults.items())
+        cells = [
+            f"`{name}`: {x.summary} {sources}",
+            f"`{x.formula}`" if x.formula else "see its docstring",
+            ", ".join(x.arrays),
+            "yes" if "ref" in x.arrays else "no",
+            "yes" if is_batch_coupled(loss) else "no",
+            defaults,
+            x.trl,
+        ]
+        rows.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return rows
+
+
+def _short(url: str) -> str:
+    return url.removeprefix("https://").removeprefix("arxiv.org/abs/").split("/")[0]
+
+
+def curves(name: str, margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A pairwise loss over the margin, and minus its derivative.
+
+    Args:
+      name: Of a pairwise loss.
+      margins: `[n]`, D; each response is one token of log-probability -5 +- D/2.
+
+    Returns:
+      Loss and gradient weight, both `[n]`.
+    """
+    loss = find_loss(name)
+    start, mask = jnp.full((1, 1), -5.0), jnp.ones((1, 1), bool)
+    takes_ref = "ref" in inspect.signature(loss).parameters
+
+    def value(margin):
+        policy = Pair(start + margin / 2, start - margin / 2)
+        arrays: list[Any] = [policy, Pair(start, start), Pair(mask, mask)]
+        return loss(*(arrays if takes_ref else arrays[::2])).loss.value
+
+    both = jax.jit(jax.vmap(jax.value_and_grad(value)))
+    values, slopes = both(jnp.asarray(margins, jnp.float32))
+    return np.asarray(values), -np.asarray(slopes)
+
+
+def draw(path: Path) -> None:
+    """One small panel a loss: the loss in blue, its gradient weight in orange."""
+    import matplotlib.figure
+
+    names, margins = pairwise_losses(), np.linspace(-9, 9, 181)
+    columns = 6
+    rows = -(-len(names) // columns)
+    figure = matplotlib.figure.Figure(figsize=(15, 2.1 * rows), layout="constrained")
+    for i, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        values, weights = curves(name, margins)
+        axes.plot(margins, values, "C0")
+        axes.set_title(name.removesuffix("_loss"), fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.tick_params(axis="y", labelcolor="C0")
+        axes.axvline(0, color="0.85", linewidth=0.8, zorder=0)
+        right = axes.twinx()
+        right.plot(margins, weights, "C1", linestyle="--")
+        right.tick_params(labelsize=7, labelcolor="C1")
+    figure.supxlabel("margin D, nats")
+    figure.suptitle("loss (blue, left axis) and gradient weight -dL/dD (orange, right)")
+    figure.savefig(path, dpi=80)
+
+
+def main() -> int:
+    """Writes or checks the page; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only compare the page")
+    file = FOLDER / "README.md"
+    if parser.parse_args().check:
+        same = file.exists() and file.read_text(encoding="utf-8") == page()
+        print(
+            f"{file.name}: {'up to date' if same else 'outdated, run without --check'}"
+        )
+        return 0 if same else 1
+    file.write_text(page(), encoding="utf-8")
+    draw(FOLDER / PLOT)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

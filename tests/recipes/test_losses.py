@@ -1,0 +1,179 @@
+"""`jaxalign dpo --loss NAME`: flags from signatures, and runs of other losses."""
+
+import inspect
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxalign import losses
+from jaxalign.errors import UserError
+from jaxalign.recipes import dpo
+from jaxalign.recipes.command_line import field_names, parse
+from jaxalign.recipes.config import MeshConfig
+from jaxalign.recipes.loss_flags import (
+    arguments,
+    find_loss,
+    hyperparameters,
+    pairwise_losses,
+)
+from jaxalign.training import OptimizerConfig
+
+PATHS = ["--model", "m", "--data", "d", "--output-dir", "o"]
+
+
+def parsed(*argv) -> Any:
+    argv = [*PATHS, *argv]
+    return parse(dpo.config_class(argv), argv, prog="jaxalign dpo")
+
+
+def test_every_loss_on_pairs_alone_is_offered():
+    """By its signature: policy, perhaps ref, and mask are all that it must be given."""
+    for name in losses.__all__:
+        if not name.endswith("_loss"):
+            continue
+        parameters = inspect.signature(getattr(losses, name)).parameters.values()
+        needed = [p for p in parameters if p.default is p.empty]
+        simple = [p.name for p in needed] in (
+            ["policy", "ref", "mask"],
+            ["policy", "mask"],
+        ) and "Pair" in str(needed[0].annotation)
+        assert (name in pairwise_losses()) == simple, name
+    assert len(pairwise_losses()) > 25
+
+
+@pytest.mark.parametrize("name", pairwise_losses())
+def test_keywords_are_flags_with_the_function_s_defaults(name):
+    config = parsed("--loss", name)
+    assert config.loss == name
+    assert config.hyperparameters == hyperparameters(find_loss(name))
+    flags = field_names(type(config))
+    assert set(config.hyperparameters) <= flags.keys()
+    assert all(arguments(find_loss(name))[x] for x in config.hyperparameters)
+    for keyword, default in config.hyperparameters.items():
+        value = default * 0.5
+        got = parsed("--loss", name, f"--{keyword.replace('_', '-')}", str(value))
+        assert got.hyperparameters[keyword] == value
+
+
+def test_the_default_is_dpo():
+    assert parsed("--label-smoothing", "0.2").hyperparameters == {
+        "beta": 0.1,
+        "label_smoothing": 0.2,
+    }
+
+
+def test_the_loss_may_stand_in_a_file_and_a_flag_wins(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("loss: simpo_loss\ngamma: 0.7\n")
+    got = parsed("--config", str(file))
+    assert got.hyperparameters == {"beta": 2.0, "gamma": 0.7}
+    with pytest.raises(UserError, match="unknown key `gamma`"):
+        parsed("--config", str(file), "--loss", "ipo_loss")
+
+
+def test_help_shows_the_keywords_of_the_loss(capsys):
+    with pytest.raises(SystemExit):
+        parsed("--loss", "dpop_loss", "--help")
+    shown = capsys.readouterr().out
+    assert "--penalty" in shown
+    assert "price of a chosen response" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--loss", "ipo_los"], "Did you mean `ipo_loss`"),
+        (["--loss", "bco_loss"], "reads .policy, ref, mask, delta."),
+        (["--loss", "kto_loss"], "desirable"),
+    ],
+)
+def test_a_loss_that_is_not_offered(argv, message):
+    with pytest.raises(UserError, match=message):
+        parsed(*argv)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["ipo_loss", "--tau", "0"], "tau must be in (0, inf), got 0"),
+        (["ld_dpo_loss", "--alpha", "2"], "alpha must be in [0, 1], got 2"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_in_the_loss_s_words(argv, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        parsed("--loss", *argv)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_keyword_of_another_loss_is_refused(capsys):
+    with pytest.raises(SystemExit) as end:
+        parsed("--loss", "ipo_loss", "--beta", "0.1")
+    assert end.value.code == 2
+    assert "--beta" in capsys.readouterr().err
+
+
+def run(tiny_model, pairs, out, loss, **settings):
+    config: Any = dpo.config_class(["--loss", loss])
+    settings = {"max_steps": 2, "batch_size": 8, "microbatch_size": 8, **settings}
+    config = config(
+        model=str(tiny_model),
+        data=str(pairs),
+        output_dir=str(out),
+        max_length=128,
+        samples=0,
+        export=False,
+        optimizer=OptimizerConfig(learning_rate=1e-3),
+        **settings,
+    )
+    assert dpo.main(config) == 0
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(x) for x in lines]
+
+
+def test_a_reference_free_loss_scores_no_reference(
+    tiny_model, pairs, tmp_path, monkeypatch
+):
+    def refuse(run):
+        raise AssertionError("the reference was scored")
+
+    monkeypatch.setattr(dpo, "_scorer", refuse)
+    lines = run(tiny_model, pairs, tmp_path / "run", "orpo_loss", odds_weight=0.5)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert {"nll_loss", "log_odds_ratio", "log_odds_chosen"} <= lines[0].keys()
+    assert not (tmp_path / "run" / "cache").exists()
+    kept = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (kept["loss"], kept["odds_weight"]) == ("orpo_loss", 0.5)
+
+
+@pytest.mark.slow
+def test_a_batch_coupled_loss_is_exact_on_a_mesh_of_devices(
+    tiny_model, pairs, tmp_path
+):
+    """Eight devices share the rows of one batch, which is sorted as a whole."""
+    lines = run(tiny_model, pairs, tmp_path / "run", "aot_pair_loss")
+    np.testing.assert_allclose(lines[0]["loss"], np.log(2), rtol=1e-6)
+    one = run(
+        tiny_model,
+        pairs,
+        tmp_path / "one",
+        "aot_pair_loss",
+        mesh=MeshConfig(fsdp=1, tensor=8),
+    )
+    np.testing.assert_allclose(lines[1]["loss"], one[1]["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 40, "microbatch_size": 1, "packing": False}, "of 40 rows"),
+        ({"parallel": "pmap"}, "under pmap each of 8"),
+    ],
+)
+def test_a_batch_coupled_loss_is_refused_in_parts(
+    tiny_model, pairs, tmp_path, settings, message
+):
+    with pytest.raises(UserError, match=f"aot_unpaired_loss couples.*{message}"):
+        run(tiny_model, pairs, tmp_path / "run", "aot_unpaired_loss", **settings)
