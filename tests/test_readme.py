@@ -20,6 +20,7 @@ def test_python_blocks_run_one_after_the_other(capsys):
     assert first.split()[1] == "0.1"  # beta * ((0.5 + 0) - (-0.5 + 0))
     assert log_2.startswith("0.693147")
     assert float(last.split()[0]) < 0.69
+    assert names["metrics"]["loss/ipo"].weight == names["metrics"]["loss"].weight == 4
 
 
 def test_commands_exist():

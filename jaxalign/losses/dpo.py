@@ -47,7 +47,8 @@ def dpo_loss(
 
     A pair counts only if both responses have an unmasked token, so an example
     that merely fills up a batch is left out by masking all of it. No gradient
-    flows into `ref`.
+    flows into `ref`. Only the margin is trained: `logps/chosen` may well fall while
+    `logps/rejected` falls faster, which is no fault.
 
     In TRL: `sigmoid`, which ignores its label smoothing.
 
