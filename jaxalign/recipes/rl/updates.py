@@ -113,15 +113,15 @@ class Updates:
           used: `[B]` bool, the answers that count.
         """
         filled = with_columns(layouts, mask, columns)
-        step = self.step
+        step, mixes = self.step, True
         if self.warm_up is not None and iteration < self.warm_up_iterations:
-            step = self.warm_up
+            step, mixes = self.warm_up, False
         metrics: dict[str, Mean] | None = None
         for number, part in enumerate(self._parts(key, len(filled))):
             batch = self._batch([filled[i] for i in part], columns, used)
             first = iteration * self.passes * self.minibatches
-            placed = self._with_mix(batch, first + number)
-            state, new = step(state, self.program.place(placed))
+            whole = self._with_mix(batch, first + number) if mixes else batch
+            state, new = step(state, self.program.place(whole))
             metrics = new if metrics is None else _add(metrics, new)
             chaos.at("update")
         return state, metrics or {}
