@@ -15,12 +15,12 @@ from jaxalign.training.optimizer import OptimizerConfig
 ITERATIONS = 12
 
 
-def settings(model, data, reward, out, **changes):
+def settings(model, data, rewards, out, **changes):
     return {
         "model": str(model),
         "data": str(data),
         "output_dir": str(out),
-        "reward": (f"{reward}:even",),
+        "reward": (f"{rewards}:even",),
         "dress": "plain",
         "max_new_tokens": 4,
         "batch_size": 8,
