@@ -39,11 +39,7 @@ def reinforce_loss(logps: jax.Array, rewards: jax.Array, mask: jax.Array) -> Los
     """
     chex.assert_type([rewards, logps, mask], [float, float, bool])
     chex.assert_equal_shape([logps, mask])
-    if rewards.shape != mask.shape[:-1]:
-        raise AssertionError(
-            f"rewards have shape {rewards.shape}, one for each response is "
-            f"{mask.shape[:-1]}"
-        )
+    chex.assert_shape(rewards, mask.shape[:-1])
     valid = jnp.any(mask, axis=-1)
     rewards = masked(jax.lax.stop_gradient(rewards), valid)
     return LossOutput(Mean.of(-sequence_logps(logps, mask) * rewards, where=valid), {})
@@ -200,7 +196,7 @@ def positive_nll_loss(
     0.1
     """
     chex.assert_type([correct, mask], bool)
-    chex.assert_equal_shape_prefix([logps, correct[..., None]], mask.ndim - 1)
+    chex.assert_shape(correct, mask.shape[:-1])
     return _likelihood(logps, mask & correct[..., None], coef, "nll_loss")
 
 

@@ -1,46 +1,19 @@
-"""Every loss with a maker of random inputs: a new loss is one line in `CASES`."""
+"""Every loss with a maker of random inputs: a new loss is one line in its family.
 
-import dataclasses
-from collections.abc import Callable
-
-import numpy as np
+The offline preference losses, which all read pairs, have a suite of their own.
+"""
 
 from jaxalign import losses
-from jaxalign.losses import Pair
+from tests.losses import policy_cases, reward_cases
+from tests.losses.case import (
+    Case,
+    by_keyword,
+    lengths_to_mask,
+    logps,
+    pair_inputs,
+)
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Case:
-    """A loss, and `(rng, batch, length) -> arguments`, the policy's first.
-
-    `frozen` numbers the arguments that must not receive a gradient, and `traced`
-    names hyperparameters, with two values each, that may be traced arrays.
-    """
-
-    loss: Callable
-    make_inputs: Callable
-    frozen: tuple[int, ...] = ()
-    traced: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
-
-
-def lengths_to_mask(rng, b, t):
-    return np.arange(t) < rng.integers(1, t + 1, size=(b, 1))
-
-
-def logps(rng, b, t):
-    return -rng.gamma(2.0, size=(b, t)).astype(np.float32)
-
-
-def sft(logps, mask, mean_logps, logz, label_smoothing=0.1, z_loss=0.01):
-    """With all its terms."""
-    return losses.sft_loss(
-        logps,
-        mask,
-        mean_logps=mean_logps,
-        logz=logz,
-        label_smoothing=label_smoothing,
-        z_loss=z_loss,
-    )
+__all__ = ["CASES", "Case", "lengths_to_mask", "logps", "pair_inputs"]
 
 
 def sft_inputs(rng, b, t):
@@ -48,13 +21,10 @@ def sft_inputs(rng, b, t):
     return logps(rng, b, t), mask, 2 * logps(rng, b, t), -logps(rng, b, t)
 
 
-def pair_inputs(rng, b, t):
-    """Policy, reference and mask; the two sides differ in padded length."""
-
-    def pair(f):
-        return Pair(f(rng, b, t), f(rng, b, t + 2))
-
-    return pair(logps), pair(logps), pair(lengths_to_mask)
+def sft(*arrays, label_smoothing=0.1, z_loss=0.01):
+    """With all its terms."""
+    loss = by_keyword(losses.sft_loss, "mean_logps", "logz")
+    return loss(*arrays, label_smoothing=label_smoothing, z_loss=z_loss)
 
 
 CASES = {
@@ -67,4 +37,6 @@ CASES = {
         frozen=(1,),
         traced={"beta": (0.05, 0.5), "label_smoothing": (0.0, 0.3)},
     ),
+    **policy_cases.CASES,
+    **reward_cases.CASES,
 }

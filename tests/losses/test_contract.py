@@ -1,4 +1,7 @@
-"""What holds for every loss: one suite, run over all of them."""
+"""What holds for every loss: one suite, run over all of them.
+
+One program evaluates all losses, for each property: compiling is what takes time.
+"""
 
 import functools
 
@@ -9,168 +12,231 @@ import numpy as np
 import pytest
 
 from tests.losses.losses_under_test import CASES
-from tests.ways import WAYS
+from tests.ways import WAYS, by_jit
+
+GARBAGE = [0.0, 1e30, np.inf, -np.inf, np.nan]
+ORDER = np.array([3, 1, 4, 0, 2])
 
 
-@pytest.fixture(params=CASES.values(), ids=list(CASES))
-def case(request):
+@pytest.fixture(params=CASES)
+def name(request):
     return request.param
 
 
-def total_and_slope(case):
-    """Sums of the loss at `scale * log-probabilities`, and d total / d scale."""
+def inputs_of_all(seed, b, t):
+    """`{name: arguments}`; a program takes only what is an array."""
+    return {
+        name: case.make_inputs(np.random.default_rng(seed), b, t)
+        for name, case in CASES.items()
+    }
 
-    def total(scale, first, *rest):
-        out = case.loss(jax.tree.map(lambda x: x * scale, first), *rest)
+
+def is_mask(x):
+    return x.dtype == bool
+
+
+def totals_and_slopes(scale, inputs):
+    """Sums of each loss at `scale * first argument`, and d total / d scale."""
+
+    def total(scale, loss, first, *rest):
+        out = loss(jax.tree.map(lambda x: x * scale, first), *rest)
         return out.loss.total, out
 
-    return lambda scale, *rows: jax.value_and_grad(total, has_aux=True)(scale, *rows)
+    grad = jax.value_and_grad(total, has_aux=True)
+    return {name: grad(scale, CASES[name].loss, *rows) for name, rows in inputs.items()}
 
 
 @functools.cache
-def jitted_total_and_slope(case):
-    return jax.jit(total_and_slope(case))
+def sums(way):
+    return way(totals_and_slopes, jnp.float32(1.1), (inputs_of_all(0, 16, 5),))
 
 
-@functools.cache
-def jitted(case):
-    return jax.jit(case.loss)
+def split(inputs):
+    """The floats and the masks of each loss, with None in the other's places."""
+    floats = jax.tree.map(lambda x: None if is_mask(x) else x, inputs)
+    return floats, jax.tree.map(lambda x: x if is_mask(x) else None, inputs)
 
 
-@functools.cache
-def jitted_grad(case):
-    """The mean and its gradient for every array of floats."""
+def merge(floats, masks):
+    return jax.tree.map(
+        lambda x, y: y if x is None else x, floats, masks, is_leaf=lambda x: x is None
+    )
 
-    def value_and_grad(*inputs):
-        leaves, tree = jax.tree.flatten(inputs)
-        floats = [x for x in leaves if x.dtype != bool]
 
+@jax.jit
+def outputs_and_gradients(floats, masks):
+    """Of each loss: its value, all sums, and the gradients of all arrays of floats."""
+
+    def one(loss, floats, masks):
         def value(floats):
-            rest = iter(floats)
-            merged = [x if x.dtype == bool else next(rest) for x in leaves]
-            return case.loss(*jax.tree.unflatten(tree, merged)).loss.value
+            out = loss(*merge(floats, masks))
+            return out.loss.value, out
 
-        return jax.value_and_grad(value)(floats)
+        return jax.value_and_grad(value, has_aux=True)(floats)
 
-    return jax.jit(value_and_grad)
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_of_running_it_gives_the_same_sums(case, way):
-    rows = case.make_inputs(np.random.default_rng(0), 16, 5)
-    scale = jnp.float32(1.1)
-    got = way(total_and_slope(case), scale, rows)
-    expected = jitted_total_and_slope(case)(scale, *rows)
-    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-5)
+    return {name: one(CASES[name].loss, x, masks[name]) for name, x in floats.items()}
 
 
-def filled(tree, garbage, columns=0):
-    """Garbage in all masked places, after `columns` more of them on the right."""
-    masks = {}
+def wider(inputs, columns=2):
+    """More columns to the right, masked."""
 
-    def wider(x):
-        fill = False if x.dtype == bool else garbage
-        x = np.pad(x, ((0, 0), (0, columns)), constant_values=fill)
-        if x.dtype == bool:
-            masks[x.shape] = x
-        return x
+    def pad(x):
+        return np.pad(x, [(0, 0)] + [(0, columns)] * (x.ndim - 1))
+
+    return jax.tree.map(pad, inputs)
+
+
+def filled(arguments, garbage):
+    """Garbage in all masked places of a loss's arguments."""
+    masks = {x.shape: x for x in jax.tree.leaves(arguments) if is_mask(x)}
 
     def poisoned(x):
-        if x.dtype == bool:
+        if is_mask(x) or x.shape not in masks:
             return x
-        return np.where(masks[x.shape], x, garbage).astype(x.dtype)
+        return np.where(masks[x.shape], x, np.float32(garbage))
 
-    return jax.tree.map(poisoned, jax.tree.map(wider, tree))
-
-
-@pytest.mark.parametrize("garbage", [0.0, 1e30, np.inf, -np.inf, np.nan])
-def test_what_is_masked_changes_neither_loss_nor_gradient_nor_metrics(case, garbage):
-    inputs = case.make_inputs(np.random.default_rng(2), 3, 6)
-    clean, dirty = (filled(inputs, x, columns=2) for x in (-1.0, garbage))
-    chex.assert_trees_all_equal(jitted(case)(*dirty), jitted(case)(*clean))
-    got = jitted_grad(case)(*dirty)
-    chex.assert_trees_all_equal(got, jitted_grad(case)(*clean))
-
-    value, grads = jitted_grad(case)(*inputs)
-    cut = [x[:, :-2] for x in got[1]]
-    chex.assert_trees_all_close((got[0], cut), (value, grads), rtol=1e-6)
+    return jax.tree.map(poisoned, arguments)
 
 
-@pytest.mark.parametrize("garbage", [-1.0, np.nan])
-def test_an_all_masked_batch_gives_zero_and_no_nan(case, garbage):
-    inputs = case.make_inputs(np.random.default_rng(0), 2, 4)
-    inputs = jax.tree.map(
-        lambda x: x & False if x.dtype == bool else np.full_like(x, garbage), inputs
+def far_apart(arguments):
+    """The first argument moved by a thousand nats, up and down in turn."""
+    first, *rest = arguments
+
+    def move(x):
+        return x + 1e3 * np.resize([1.0, -1.0, -1.0], x.shape).astype(np.float32)
+
+    return jax.tree.map(move, first), *rest
+
+
+@functools.cache
+def computed(kind):
+    inputs = inputs_of_all(3, 5, 4)
+    if kind == "all masked":
+        inputs = jax.tree.map(
+            lambda x: x & False if is_mask(x) else np.full_like(x, np.nan), inputs
+        )
+    elif kind == "permuted":
+        inputs = jax.tree.map(lambda x: x[ORDER], inputs)
+    elif kind == "far apart":
+        inputs = {name: far_apart(x) for name, x in inputs.items()}
+    elif kind != "plain":
+        inputs = {name: filled(x, kind) for name, x in wider(inputs).items()}
+    return jax.tree.map(np.asarray, outputs_and_gradients(*split(inputs)))
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way is not by_jit])
+def test_every_way_of_running_it_gives_the_same_sums(name, way):
+    got, expected = (sums(w)[name] for w in (way, by_jit))
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_what_is_masked_changes_neither_loss_nor_gradient_nor_metrics(name, garbage):
+    (clean, clean_grads), (dirty, dirty_grads) = (
+        computed(kind)[name] for kind in (-1.0, garbage)
     )
-    value, grads = jitted_grad(case)(*inputs)
-    assert value == 0
-    chex.assert_trees_all_equal(grads, jax.tree.map(jnp.zeros_like, grads))
-    sums = jitted(case)(*inputs)
-    chex.assert_trees_all_equal(sums, jax.tree.map(jnp.zeros_like, sums))
+    chex.assert_trees_all_equal(dirty, clean)
+    chex.assert_trees_all_equal(dirty_grads, clean_grads)
+    plain, plain_grads = computed("plain")[name]
+    cut = jax.tree.map(lambda g: g[:, :-2] if g.ndim > 1 else g, clean_grads)
+    chex.assert_trees_all_close((clean, cut), (plain, plain_grads), rtol=1e-5)
+
+
+def test_an_all_masked_batch_gives_zero_and_no_nan(name):
+    got = computed("all masked")[name]
+    chex.assert_trees_all_equal(got, jax.tree.map(np.zeros_like, got))
+
+
+def test_no_row_depends_on_another(name):
+    """A permutation of the batch permutes the gradient and changes nothing else."""
+    (plain, grads), (moved, moved_grads) = (
+        computed(kind)[name] for kind in ("plain", "permuted")
+    )
+    chex.assert_trees_all_close(moved, plain, rtol=1e-5, atol=1e-6)
+    grads = jax.tree.map(lambda g: g[ORDER], grads)
+    chex.assert_trees_all_close(moved_grads, grads, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_reach_the_policy_and_nothing_that_is_frozen(name):
+    grads = computed("plain")[name][1]
+    assert all(np.any(g != 0) for g in jax.tree.leaves(grads[0]))
+    for i in CASES[name].frozen:
+        assert all(np.all(g == 0) for g in jax.tree.leaves(grads[i]))
+
+
+def test_log_ratios_of_a_thousand_have_finite_losses_and_gradients(name):
+    assert all(
+        np.all(np.isfinite(x)) for x in jax.tree.leaves(computed("far apart")[name])
+    )
+
+
+@functools.cache
+def in_half_precision(dtype):
+    """Each loss on one row, and on 1,000 copies of it."""
+    one = jax.tree.map(
+        lambda x: x | True if is_mask(x) else jnp.asarray(x, dtype),
+        inputs_of_all(0, 1, 2),
+    )
+    many = jax.tree.map(lambda x: jnp.repeat(x, 1000, axis=0), one)
+
+    @jax.jit
+    def run(inputs):
+        return {name: CASES[name].loss(*rows) for name, rows in inputs.items()}
+
+    return run(one), run(many)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision_is_summed_in_float32(case, dtype):
+def test_half_precision_is_summed_in_float32(name, dtype):
     """1,000 tokens of the same cost: a running bfloat16 sum sticks at 256 of them."""
-    one = jax.tree.map(
-        lambda x: x | True if x.dtype == bool else jnp.asarray(x, dtype),
-        case.make_inputs(np.random.default_rng(0), 1, 1),
-    )
-    many = jax.tree.map(lambda x: jnp.repeat(x, 1000, axis=0), one)
-    got, single = jitted(case)(*many), jitted(case)(*one)
-    chex.assert_trees_all_close(
-        got, jax.tree.map(lambda x: 1000 * x, single), rtol=1e-5
-    )
-    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(got))
+    one, many = (x[name] for x in in_half_precision(dtype))
+    expected = jax.tree.map(lambda x: 1000 * x, one)
+    chex.assert_trees_all_close(many, expected, rtol=1e-5, atol=1e-4)
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(many))
 
 
-def test_no_gradient_reaches_what_is_frozen(case):
+TRACED = [(name, key) for name, case in CASES.items() for key in case.traced]
+
+
+@functools.cache
+def traced_and_static():
+    """Each hyperparameter at two values: mapped as an array, and as Python numbers."""
+
+    @jax.jit
+    def run(inputs):
+        def values(name, key):
+            def at(x):
+                return CASES[name].loss(*inputs[name], **{key: x}).loss.value
+
+            numbers = CASES[name].traced[key]
+            return jax.vmap(at)(jnp.array(numbers)), jnp.stack([*map(at, numbers)])
+
+        return {pair: values(*pair) for pair in TRACED}
+
+    return run(inputs_of_all(0, 12, 4))
+
+
+@pytest.mark.parametrize(("name", "key"), TRACED)
+def test_hyperparameters_may_be_traced(name, key):
+    traced, static = traced_and_static()[name, key]
+    np.testing.assert_allclose(traced, static, rtol=1e-5)
+    assert static[0] != static[1]
+
+
+def test_arguments_of_different_shapes_are_refused_at_trace_time(name):
+    case = CASES[name]
     inputs = case.make_inputs(np.random.default_rng(0), 3, 4)
-    for i in case.frozen:
-
-        def value(x, i=i):
-            return case.loss(*inputs[:i], x, *inputs[i + 1 :]).loss.value
-
-        grads = jax.jit(jax.grad(value))(inputs[i])
-        chex.assert_trees_all_equal(grads, jax.tree.map(jnp.zeros_like, grads))
-
-
-def test_hyperparameters_may_be_traced(case):
-    inputs = case.make_inputs(np.random.default_rng(0), 3, 4)
-    for name, values in case.traced.items():
-
-        def value(x, name=name):
-            return case.loss(*inputs, **{name: x}).loss.value
-
-        traced = jax.jit(jax.vmap(value))(jnp.array(values))
-        expected = np.array([jax.jit(value)(x) for x in values])
-        np.testing.assert_allclose(traced, expected, rtol=1e-6)
-        assert expected[0] != expected[1]
-
-
-def test_no_row_depends_on_another(case):
-    """A permutation of the batch permutes the gradient and changes nothing else."""
-    inputs = case.make_inputs(np.random.default_rng(3), 5, 4)
-    order = np.array([3, 1, 4, 0, 2])
-    value, grads = jitted_grad(case)(*inputs)
-    got = jitted_grad(case)(*jax.tree.map(lambda x: x[order], inputs))
-    expected = value, jax.tree.map(lambda g: g[order], grads)
-    chex.assert_trees_all_close(got, expected, rtol=1e-6)
-
-
-def test_arguments_of_different_shapes_are_refused_at_trace_time(case):
-    inputs = case.make_inputs(np.random.default_rng(0), 3, 4)
-    longer = case.make_inputs(np.random.default_rng(0), 3, 5)
+    longer = case.make_inputs(np.random.default_rng(0), 4, 5)
     for i in range(len(inputs)):
         mixed = *inputs[:i], longer[i], *inputs[i + 1 :]
         with pytest.raises(AssertionError, match="shape"):
             jax.eval_shape(case.loss, *mixed)
 
 
-def test_a_float_mask_is_refused_at_trace_time(case):
+def test_a_float_mask_is_refused_at_trace_time(name):
     inputs = jax.tree.map(
         lambda x: x.astype(np.float32),
-        case.make_inputs(np.random.default_rng(0), 3, 4),
+        CASES[name].make_inputs(np.random.default_rng(0), 3, 4),
     )
     with pytest.raises(AssertionError, match="bool"):
-        jax.eval_shape(case.loss, *inputs)
+        jax.eval_shape(CASES[name].loss, *inputs)
