@@ -94,8 +94,8 @@ def test_jsd_goes_to_both_divergences_at_its_ends():
     with jax.enable_x64(True):
         models = jax.tree.map(lambda x: x.astype(jnp.float64), models)
         low, high = (chunked_jsd(*models, mixture=x) for x in (1e-6, 1 - 1e-6))
-    np.testing.assert_allclose(low / 1e-6, from_ref, rtol=1e-3)
-    np.testing.assert_allclose(high / 1e-6, to_ref, rtol=1e-3)
+    np.testing.assert_allclose(np.asarray(low) / 1e-6, from_ref, rtol=1e-3)
+    np.testing.assert_allclose(np.asarray(high) / 1e-6, to_ref, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("rows", "length", "chunk_size"), SHAPES.values(), ids=SHAPES)
