@@ -7,6 +7,7 @@ from jaxalign.errors import UserError
 
 COMMANDS = {
     "sft": "fine-tune a model on demonstrations",
+    "reward": "train a reward model on judged answers",
     "dpo": "align a model with preference pairs",
     "generate": "let a model answer prompts",
     "export": "write a run's model as a Hugging Face folder",

@@ -23,7 +23,7 @@ from jaxalign.objectives.reward import (
     ScoreLoss,
     compared,
     packed_reward_objective,
-    score_metrics,
+    score_extremes,
     scored,
 )
 from jaxalign.objectives.sft import packed_sft_objective, sft_objective
@@ -49,7 +49,7 @@ __all__ = [
     "packed_sft_objective",
     "packed_stats",
     "preference_objective",
-    "score_metrics",
+    "score_extremes",
     "scored",
     "sft_objective",
     "takes_ref",
