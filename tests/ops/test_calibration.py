@@ -30,7 +30,7 @@ def test_the_error_is_that_of_the_formula():
     given = jnp.asarray(np.where(where, margins, np.nan))
     for num_bins in (1, 4, 10):
         bins = reliability(given, jnp.asarray(where), num_bins=num_bins)
-        assert bins.count.sum() == where.sum()
+        assert float(bins.count.sum()) == where.sum()
         expected = error_in_loops(margins[where], num_bins)
         np.testing.assert_allclose(
             expected_calibration_error(bins), expected, rtol=1e-5
