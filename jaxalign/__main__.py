@@ -7,6 +7,7 @@ from jaxalign.errors import UserError
 
 COMMANDS = {
     "sft": "fine-tune a model on demonstrations",
+    "reward": "train a reward model on judged answers",
     "dpo": "align a model with preference pairs",
     "ppo": "reinforcement learning from rewards, with a critic",
     "grpo": "reinforcement learning from groups of answers, without a critic",

@@ -45,7 +45,7 @@ from jaxalign.objectives.reward import (
     ScoreLoss,
     compared,
     packed_reward_objective,
-    score_metrics,
+    score_extremes,
     scored,
 )
 from jaxalign.objectives.rollouts import (
@@ -99,7 +99,7 @@ __all__ = [
     "remax_credit",
     "rloo_credit",
     "rollout_scorer",
-    "score_metrics",
+    "score_extremes",
     "scored",
     "sft_objective",
     "takes_ref",

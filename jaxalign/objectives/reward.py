@@ -52,7 +52,7 @@ def packed_reward_objective(
         `target_at`.
 
     Returns:
-      An objective with the metrics of `loss_fn` and of `score_metrics`.
+      An objective with the metrics of `loss_fn` and of `score_extremes`.
     """
 
     def objective(params, batch: RewardBatch, key) -> LossOutput:
@@ -79,42 +79,32 @@ def scored(
       labels: `[..., K]` by name.
 
     Returns:
-      The loss, with the metrics of `loss_fn` and of `score_metrics`.
+      The loss, with the metrics of `loss_fn` and of `score_extremes`.
     """
     out = loss_fn(scores, mask, labels)
-    return LossOutput(out.loss, {**out.metrics, **score_metrics(scores, mask, labels)})
+    return LossOutput(out.loss, {**out.metrics, **score_extremes(scores, mask)})
 
 
-def score_metrics(
-    scores: jax.Array, mask: jax.Array, labels: Mapping[str, jax.Array]
-) -> dict[str, Mean]:
-    """What is logged of scores, however they are trained.
+def score_extremes(scores: jax.Array, mask: jax.Array) -> dict[str, Mean]:
+    """The lowest and the highest score among the answers to one prompt, over prompts.
+
+    Of a whole batch they would depend on how it is split.
 
     Args:
-      scores: `[..., K]`, the best answer first.
-      mask: `[..., K]` bool.
-      labels: Of equal `score`s none is the better one.
+      scores: `[..., K]`.
+      mask: `[..., K]` bool, which answers there are.
 
     Returns:
-      `mean_reward` over answers; `min_reward` and `max_reward`, the lowest and the
-      highest score among the answers to one prompt, over prompts; and where there is
-      something to compare, `accuracy` (a tie counts half) and `margin` over pairs.
+      `min_reward` and `max_reward`.
     """
     scores = jax.lax.stop_gradient(scores)
     some = jnp.any(mask, axis=-1)
     lowest = jnp.min(scores, axis=-1, where=mask, initial=jnp.inf)
     highest = jnp.max(scores, axis=-1, where=mask, initial=-jnp.inf)
-    metrics = {
-        "mean_reward": Mean.of(scores, where=mask),
+    return {
         "min_reward": Mean.of(jnp.where(some, lowest, 0.0), where=some),
         "max_reward": Mean.of(jnp.where(some, highest, 0.0), where=some),
     }
-    if scores.shape[-1] > 1:
-        margins, better = compared(scores, mask, labels)
-        right = 0.5 * (1.0 + jnp.sign(margins))
-        metrics["accuracy"] = Mean.of(right, where=better)
-        metrics["margin"] = Mean.of(margins, where=better)
-    return metrics
 
 
 def compared(

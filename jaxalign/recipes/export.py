@@ -22,6 +22,9 @@ class Config:
     """Type of the weights; by default that of the model the run began with."""
     model: str | None = None
     """Where that model is now, if it was moved."""
+    head: Literal["unembed", "score"] = "unembed"
+    """`score` for a run of `jaxalign reward`; scores are written as they were trained,
+    without the normalisation that the run's own export has."""
 
 
 def main(config: Config) -> int:
@@ -41,6 +44,7 @@ def main(config: Config) -> int:
         attention="blocked",
         parallel="mesh",
         mesh_sizes={"fsdp": -1},
+        head=config.head,
     )
     optimizer, _ = make_optimizer(OptimizerConfig(**settings["optimizer"]), 1)
     target = policy.shapes(optimizer, jax.random.key(0))

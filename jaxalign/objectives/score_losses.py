@@ -1,0 +1,53 @@
+"""The losses of reward models on what a batch holds: scores, mask and labels."""
+
+from collections.abc import Mapping
+
+import jax
+
+from jaxalign.losses import (
+    LossOutput,
+    Pair,
+    bradley_terry_loss,
+    kwise_loss,
+    plackett_luce_loss,
+    regression_loss,
+)
+from jaxalign.objectives.reward import ScoreLoss
+
+
+def pair_loss(*, margin_scale: float = 1.0, center: float = 0.0) -> ScoreLoss:
+    """`bradley_terry_loss` of the first answer over the second.
+
+    Args:
+      margin_scale: Factor on the batch's `margin`, if it has one.
+      center: As for `bradley_terry_loss`.
+
+    Returns:
+      A loss for `packed_reward_objective`.
+    """
+
+    def loss(scores, mask, labels: Mapping[str, jax.Array]) -> LossOutput:
+        margin = None
+        if "margin" in labels and margin_scale:
+            margin = margin_scale * labels["margin"][..., 0]
+        pair = Pair(scores[..., 0], scores[..., 1])
+        valid = mask[..., 0] & mask[..., 1]
+        return bradley_terry_loss(pair, valid, margin=margin, center=center)
+
+    return loss
+
+
+def order_loss(scores, mask, labels: Mapping[str, jax.Array]) -> LossOutput:
+    """`plackett_luce_loss` of the answers as they stand, the best first."""
+    del labels
+    return plackett_luce_loss(scores, mask)
+
+
+def all_pairs_loss(scores, mask, labels: Mapping[str, jax.Array]) -> LossOutput:
+    """`kwise_loss`: all pairs of answers to a prompt whose `score`s differ."""
+    return kwise_loss(scores, mask, ranks=-labels["score"])
+
+
+def score_regression_loss(scores, mask, labels: Mapping[str, jax.Array]) -> LossOutput:
+    """`regression_loss` towards the `score` of each answer."""
+    return regression_loss(scores, labels["score"], mask)
