@@ -10,6 +10,7 @@ COMMANDS = {
     "dpo": "align a model with preference pairs",
     "ppo": "reinforcement learning from rewards, with a critic",
     "grpo": "reinforcement learning from groups of answers, without a critic",
+    "evaluate": "measure a model: perplexity, preferences, rewards, win rates",
     "generate": "let a model answer prompts",
     "export": "write a run's model as a Hugging Face folder",
     "validate": "check a data file, row by row",
