@@ -12,6 +12,7 @@ COMMANDS = {
     "grpo": "reinforcement learning from groups of answers, without a critic",
     "evaluate": "measure a model: perplexity, preferences, rewards, win rates",
     "generate": "let a model answer prompts",
+    "rewards": "list the rewards that score answers",
     "export": "write a run's model as a Hugging Face folder",
     "validate": "check a data file, row by row",
     "env": "print what a bug report needs",

@@ -10,8 +10,8 @@ from jaxalign.errors import UserError
 class Config:
     """Measure a model on held-out rows: all that the rows and flags allow.
 
-    Rows with answers give perplexity, preference pairs also accuracy. With --reward,
-    --reward-model or --judge the model answers the prompts, and the answers are scored.
+    Demonstrations give perplexity, preference pairs also accuracy. With --reward,
+    --reward-model or --judge the model answers the prompts, and its answers are scored.
     With --ref it is compared with another checkpoint: implicit rewards, KL, win rates.
     """
 

@@ -8,6 +8,9 @@ from jaxalign.data.encode import Encoder
 from jaxalign.data.records import Message, PromptOnly
 from jaxalign.errors import UserError
 from jaxalign.recipes.evaluation.checkpoint import Checkpoint, Prompt, Sampling
+from jaxalign.recipes.evaluation.journal import Line, number
+from jaxalign.recipes.evaluation.measure import Estimator, Measure
+from jaxalign.recipes.evaluation.scoring import Answers
 from jaxalign.rewards import Completion, preferences
 from jaxalign.rewards.judge import COMPARE, Respond
 
@@ -52,16 +55,38 @@ def read_template(file: str | None) -> str:
 
 
 def judged(
-    respond: Respond, ours: list[Completion], theirs: list[Completion], template: str
-) -> np.ndarray:
-    """The probability `[n]` that ours is better, over both orders; NaN: no verdict."""
-    return preferences(
+    answers: Answers,
+    respond: Respond,
+    template: str,
+    estimator: Estimator,
+    journal: list[Line],
+) -> dict[str, Measure]:
+    """How often ours beat theirs, over both orders, and how often there is a verdict.
+
+    Args:
+      answers: Of both checkpoints.
+      respond: The judge.
+      template: What it is asked.
+      estimator: For the intervals.
+      journal: A line per answer, which gets its chance to win.
+
+    Returns:
+      Two measures.
+    """
+    assert answers.theirs is not None
+    wins = preferences(
         respond,
-        [_question(x) for x in ours],
-        [x.completion for x in ours],
-        [x.completion for x in theirs],
+        [_question(x) for x in answers.ours],
+        [x.completion for x in answers.ours],
+        [x.completion for x in answers.theirs],
         template=template,
     )
+    for line, win in zip(journal, wins, strict=True):
+        line["win_rate"] = number(win)
+    found = {"win_rate/judge": wins, "judge/verdicts": np.isfinite(wins)}
+    return {
+        name: estimator.group_mean(name, answers.by_row(x)) for name, x in found.items()
+    }
 
 
 def _question(completion: Completion) -> str:

@@ -97,12 +97,13 @@ def open_reader(
     return Reader(path, open_source(path), columns, format, limit, encoder, console)
 
 
-def need_column(prompts: list[Prompt], column: str, flag: str) -> None:
-    """Refuses rows that lack a column which a flag names."""
+def need_flags(prompts: list[Prompt], column: str) -> None:
+    """Refuses rows in which the column of `--known` is not true or false."""
     for prompt in prompts:
-        if prompt.columns.get(column) is None:
+        value = prompt.columns.get(column)
+        if value not in (True, False):
             has = ", ".join(prompt.columns) or "none"
             raise UserError(
-                f"{flag} {column}: row {prompt.index} has no value there; its columns "
-                f"are {has}. Fill it, or name another column."
+                f"--known {column}: row {prompt.index} has {value!r} there, not true "
+                f"or false; its columns are {has}. Fill it, or name another column."
             )

@@ -1,12 +1,10 @@
 """An evaluation from its settings to its results; one model is held at a time."""
 
 import dataclasses
-import functools
-import json
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 from rich.console import Console
 
 from jaxalign.data.encode import Encoder
@@ -21,12 +19,13 @@ from jaxalign.recipes.evaluation.checkpoint import (
     as_examples,
     open_checkpoint,
 )
+from jaxalign.recipes.evaluation.journal import describe, keep
 from jaxalign.recipes.evaluation.judging import judged, read_template, respond_of
 from jaxalign.recipes.evaluation.report import Results
-from jaxalign.recipes.evaluation.rows import need_column, open_reader
+from jaxalign.recipes.evaluation.rows import need_flags, open_reader
+from jaxalign.recipes.evaluation.scoring import Answers, abstentions, scored
 from jaxalign.recipes.scorer import load_scorer
-from jaxalign.rewards import Completion, Reward, load_rewards, model_reward, score
-from jaxalign.rewards.abstention import abstention, outcome_of
+from jaxalign.rewards import Completion, Reward, load_rewards, model_reward
 
 if TYPE_CHECKING:
     from jaxalign.recipes.evaluate import Config
@@ -64,10 +63,8 @@ class Seen(NamedTuple):
 
 def evaluate(config: "Config", console: Console) -> Results:
     """Measures all that rows and settings allow."""
-    rewards, template = (
-        load_rewards(config.reward),
-        read_template(config.judge_template),
-    )
+    rewards = load_rewards(config.reward)
+    template = read_template(config.judge_template)
     model = _open(config, config.model)
     task = _read(config, model, console)
     ours, fingerprint = _look(config, model, task), model.tokenizer.fingerprint
@@ -88,9 +85,22 @@ def evaluate(config: "Config", console: Console) -> Results:
     if not task.prompts:
         return results
     if config.reward_model:
-        name, scorer = "reward_model", load_scorer(config.reward_model)
-        rewards.append(Reward(name, model_reward(scorer), time_limit=3600.0))
-    return _with_scores(config, results, ours, theirs, rewards, template)
+        scorer = model_reward(load_scorer(config.reward_model, dtype=config.dtype))
+        rewards.append(Reward("reward_model", scorer, time_limit=threading.TIMEOUT_MAX))
+    answers = Answers(ours.texts, theirs.texts if theirs else None, config.num_samples)
+    estimator = measure.Estimator(config.seed)
+    journal = [describe(c) for c in ours.texts]
+    found, best = scored(answers, rewards, estimator, journal)
+    if config.judge:
+        judge = open_checkpoint(config.judge, dtype=config.dtype)
+        respond = respond_of(judge, config.batch_size)
+        found |= judged(answers, respond, template, estimator, journal)
+    keep(journal, Path(config.output_dir))
+    return results._replace(
+        measures=measures | found,
+        best_of_n=best,
+        abstention=abstentions(rewards, ours.texts, config.known),
+    )
 
 
 def _open(config: "Config", name: str) -> Checkpoint:
@@ -107,9 +117,9 @@ def _read(config: "Config", model: Checkpoint, console: Console) -> Task:
         format=config.format,
         limit=config.limit,
     )
-    pairs, demonstrations = reader.form("preference"), reader.form("sft")
-    answered = pairs or demonstrations
     samples = bool(config.reward or config.reward_model or config.judge)
+    pairs = reader.form("preference")
+    answered = pairs if pairs or samples else reader.form("sft")
     asked = reader.form("prompt", must=not answered) if samples else None
     if not answered and not asked:
         raise UserError(
@@ -120,7 +130,7 @@ def _read(config: "Config", model: Checkpoint, console: Console) -> Task:
     examples = reader.examples(answered, longest) if answered else []
     prompts = reader.prompts(asked, room - config.max_new_tokens) if asked else []
     if config.known:
-        need_column(prompts, config.known, "--known")
+        need_flags(prompts, config.known)
     return Task(examples, pairs is not None, prompts)
 
 
@@ -174,92 +184,5 @@ def _likelihoods(
     return found
 
 
-def _with_scores(
-    config: "Config",
-    results: Results,
-    ours: Seen,
-    theirs: Seen | None,
-    rewards: list[Reward],
-    template: str,
-) -> Results:
-    estimator, measures = measure.Estimator(config.seed), dict(results.measures)
-    shape = -1, config.num_samples
-    lengths = np.array([float(len(c.ids)) for c in ours.texts]).reshape(shape)
-    stopped = np.array([float(c.stopped) for c in ours.texts]).reshape(shape)
-    extra = {"completions/mean_length": lengths, "completions/stopped": stopped}
-    best, lines = {}, [_line(c) for c in ours.texts]
-    if rewards:
-        scores = score(rewards, ours.texts)
-        columns = {f"rewards/{k}/mean": v for k, v in scores.values.items()}
-        columns |= {"reward": scores.total} if len(rewards) > 1 else {}
-        extra = {k: v.reshape(shape) for k, v in columns.items()} | extra
-        if config.num_samples > 1:
-            best = measure.best_of(scores.total.reshape(shape))
-        for i, line in enumerate(lines):
-            line["rewards"] = {k: _number(v[i]) for k, v in scores.values.items()}
-        if theirs:
-            others = score(rewards, theirs.texts)
-            measures["win_rate/reward"] = measure.win_rate(
-                estimator,
-                "win_rate/reward",
-                scores.total.reshape(shape),
-                others.total.reshape(shape),
-            )
-    for name, values in extra.items():
-        measures[name] = estimator.group_mean(name, values)
-    if theirs and config.judge:
-        judge = respond_of(open_checkpoint(config.judge, dtype=config.dtype), 16)
-        wins = judged(judge, ours.texts, theirs.texts, template)
-        name = "win_rate/judge"
-        measures[name] = estimator.group_mean(name, wins.reshape(shape))
-        share = np.isfinite(wins).astype(float).reshape(shape)
-        measures["judge/verdicts"] = estimator.group_mean("judge/verdicts", share)
-        for line, win in zip(lines, wins, strict=True):
-            line["win_rate"] = _number(win)
-    if theirs:
-        for line, other in zip(lines, theirs.texts, strict=True):
-            line["ref_completion"] = other.completion
-    _keep(lines, Path(config.output_dir))
-    table = _abstention(rewards, ours.texts, config.known)
-    return results._replace(measures=measures, best_of_n=best, abstention=table)
-
-
-def _abstention(
-    rewards: list[Reward], texts: list[Completion], known: str | None
-) -> dict[str, dict[str, float]]:
-    """The table of the first abstention reward, with its own parameters."""
-    for reward in rewards:
-        function = reward.function
-        given = {}
-        if isinstance(function, functools.partial):
-            function, given = function.func, function.keywords
-        if function is abstention:
-            names = ("column", "match", "refusals")
-            options = {k: v for k, v in given.items() if k in names}
-            outcomes = [outcome_of(c, **options) for c in texts]
-            return measure.abstention_table(outcomes, texts, known)
-    return {}
-
-
 def _about(config: "Config") -> dict[str, object]:
     return {k: v for k, v in dataclasses.asdict(config).items() if v not in (None, ())}
-
-
-def _line(c: Completion) -> dict[str, object]:
-    return {
-        "row": c.index,
-        "prompt": c.prompt,
-        "completion": c.completion,
-        "length": len(c.ids),
-        "stopped": c.stopped,
-    }
-
-
-def _number(x: float) -> float | None:
-    return float(x) if np.isfinite(x) else None
-
-
-def _keep(lines: list[dict[str, object]], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines)
-    (folder / "completions.jsonl").write_text(text, encoding="utf-8")
