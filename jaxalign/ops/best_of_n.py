@@ -47,7 +47,8 @@ def expected_best_of_n(scores: jax.Array, mask: jax.Array, *, n: int) -> jax.Arr
     size = scores.shape[-1]
     count = jnp.sum(mask, axis=-1, keepdims=True, dtype=scores.dtype)
     ascending = jnp.sort(jnp.where(mask, scores, -jnp.inf), axis=-1)
-    rank = 1 + jnp.arange(size, dtype=scores.dtype) - (size - count)
+    place = jax.lax.broadcasted_iota(scores.dtype, scores.shape, scores.ndim - 1)
+    rank = 1 + place - (size - count)
     # The weight of the highest is n/N; each before it follows from the next, and no
     # binomial, which might overflow, is ever there.
     step = jnp.maximum(rank - n + 1, 0) / jnp.maximum(rank, 1)

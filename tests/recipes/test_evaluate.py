@@ -1,5 +1,6 @@
 """`jaxalign evaluate` on a tiny model, with numbers found in other ways."""
 
+import functools
 import json
 import math
 
@@ -47,22 +48,23 @@ def questions(tmp_path_factory):
     return file
 
 
-def nll_by_hand(folder, rows):
-    """Loss of each answer's tokens, one whole forward pass per row."""
+def sums_by_hand(folder, rows):
+    """Sum of the log-probabilities of each answer, from whole logits in float64."""
     from jaxalign.models import load_params
 
     config = read_config(folder)
-    params, model = load_params(folder, config), Transformer(config)
-    sums, counts = [], []
-    for prompt, answer in rows:
-        ids = prompt + answer
-        table = np.asarray(logits(model, params, np.array([ids])), np.float64)[0]
-        table = table - table.max(-1, keepdims=True)
-        table = table - np.log(np.exp(table).sum(-1, keepdims=True))
-        at = range(len(prompt), len(ids))
-        sums.append(sum(table[t - 1, ids[t]] for t in at))
-        counts.append(len(answer))
-    return np.array(sums), np.array(counts)
+    longest = max(len(prompt + answer) for prompt, answer in rows)
+    padded = [(p + a + [0] * longest)[:longest] for p, a in rows]
+    forward = jax.jit(functools.partial(logits, Transformer(config)))
+    table = np.asarray(forward(load_params(folder, config), np.array(padded)), float)
+    table -= table.max(-1, keepdims=True)
+    table -= np.log(np.exp(table).sum(-1, keepdims=True))
+    return np.array(
+        [
+            sum(table[i, len(p) + t - 1, token] for t, token in enumerate(a))
+            for i, (p, a) in enumerate(rows)
+        ]
+    )
 
 
 def encoded(text):
@@ -103,18 +105,11 @@ def test_perplexity_and_implicit_rewards(tiny_model, other_model, pairs, tmp_pat
     assert run(*flags, "--ref", other_model, "--limit", 6, "--beta", 0.5) == 0
     got = results(tmp_path)["measures"]
     rows = list(chat(pairs))[:6]
-    sums = {
-        (folder, side): nll_by_hand(folder, [(r[0], r[side]) for r in rows])
-        for folder in (tiny_model, other_model)
-        for side in (1, 2)
-    }
-    total, count = sums[tiny_model, 1]
-    expected = math.exp(-total.sum() / count.sum())
+    answers = [(r[0], r[side]) for side in (1, 2) for r in rows]
+    ours, theirs = (sums_by_hand(x, answers) for x in (tiny_model, other_model))
+    expected = math.exp(-ours[:6].sum() / sum(len(r[1]) for r in rows))
     assert got["perplexity"]["value"] == pytest.approx(expected, rel=1e-4)
-    rewards = [
-        0.5 * (sums[tiny_model, side][0] - sums[other_model, side][0])
-        for side in (1, 2)
-    ]
+    rewards = 0.5 * (ours - theirs).reshape(2, 6)
     margins = rewards[0] - rewards[1]
     assert got["rewards/chosen"]["value"] == pytest.approx(rewards[0].mean(), rel=1e-3)
     assert got["rewards/margins"]["value"] == pytest.approx(margins.mean(), rel=1e-3)
@@ -157,20 +152,27 @@ def test_samples_under_rewards_and_a_reference(
     assert 0 <= measures["win_rate/reward"]["value"] <= 1
 
 
-def test_a_model_against_itself(tiny_model, questions, tmp_path):
+@pytest.mark.slow
+def test_a_model_against_itself_under_a_judge(
+    tiny_model, questions, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("jaxalign.recipes.evaluation.judging.LONGEST_VERDICT", 4)
+    template = tmp_path / "template.txt"
+    template.write_text("{prompt} {first} {second}")
     flags = ["--model", tiny_model, "--data", questions, "--output-dir", tmp_path]
-    code = run(
-        *flags, "--ref", tiny_model, "--reward", "stopped", "--judge", tiny_model,
-        "--max-new-tokens", 4, "--limit", 3,
-    )  # fmt: skip
-    assert code == 2  # its context of 256 tokens has no room for a verdict
-    assert run(*flags, "--ref", tiny_model, "--reward", "stopped", "--limit", 3,
-               "--max-new-tokens", 4) == 0  # fmt: skip
+    flags += ["--ref", tiny_model, "--max-new-tokens", 4, "--limit", 3]
+    flags += ["--judge", tiny_model, "--judge-template", template]
+    assert run(*flags, "--reward", "stopped") == 0
     measures = results(tmp_path)["measures"]
     assert measures["kl"]["value"] == 0
     assert measures["win_rate/reward"]["value"] == 0.5
+    assert measures["judge/verdicts"]["value"] == 0  # it has learned nothing
+    assert measures["win_rate/judge"] == {
+        "value": None, "low": None, "high": None, "rows": 0,
+    }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_results(tiny_model, questions, tmp_path):
     flags = ["--model", tiny_model, "--data", questions, "--reward", "stopped"]
     flags += ["--max-new-tokens", 8, "--limit", 3, "--num-samples", 4]
