@@ -53,8 +53,9 @@ class Estimator(NamedTuple):
         if not kept.any():
             return Measure(np.nan, np.nan, np.nan, 0)
         key = jax.random.fold_in(jax.random.key(self.seed), zlib.crc32(name.encode()))
-        sums = (jnp.asarray(x, jnp.float32) for x in (total, weight))
-        low, high = bootstrap_interval(*sums, key)
+        low, high = bootstrap_interval(
+            jnp.asarray(total, jnp.float32), jnp.asarray(weight, jnp.float32), key
+        )
         value = total.sum() / weight.sum()
         return Measure(float(value), float(low), float(high), int(kept.sum()))
 
@@ -70,8 +71,8 @@ def likelihood(
     """Loss per token and perplexity of each example's first sequence."""
     totals = [-float(x[0].sum(dtype=np.float64)) for x in logps]
     nll = estimator.mean("loss", totals, [len(x[0]) for x in logps])
-    ends = (float(np.exp(x)) for x in nll[:3])
-    return {"loss": nll, "perplexity": Measure(*ends, nll.rows)}
+    value, low, high = (float(np.exp(x)) for x in nll[:3])
+    return {"loss": nll, "perplexity": Measure(value, low, high, nll.rows)}
 
 
 def preference(

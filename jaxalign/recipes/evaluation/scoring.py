@@ -1,7 +1,7 @@
 """Sampled answers under rewards."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from jaxalign.recipes.evaluation.measure import (
     win_rate,
 )
 from jaxalign.rewards import Completion, Reward, score
-from jaxalign.rewards.abstention import abstention, outcome_of
+from jaxalign.rewards.abstention import Outcome, abstention, outcome_of
 
 
 class Answers(NamedTuple):
@@ -49,7 +49,8 @@ def scored(
     Returns:
       The measures, and what `best_of` finds where there are several samples.
     """
-    means, best, found = {}, {}, {}
+    means: dict[str, Any] = {}
+    best, found = {}, {}
     if rewards:
         scores = score(rewards, answers.ours)
         means = {f"rewards/{name}/mean": x for name, x in scores.values.items()}
@@ -84,6 +85,6 @@ def abstentions(
         if function is abstention:
             names = ("column", "match", "refusals")
             options = {k: v for k, v in given.items() if k in names}
-            outcomes = [outcome_of(c, **options) for c in completions]
+            outcomes: list[Outcome] = [outcome_of(c, **options) for c in completions]
             return abstention_table(outcomes, completions, known)
     return {}
