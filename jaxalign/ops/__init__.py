@@ -15,6 +15,7 @@ from jaxalign.ops.aggregate import (
     token_mean,
 )
 from jaxalign.ops.best_of_n import best_of_n, best_of_n_kl_bound, expected_best_of_n
+from jaxalign.ops.bootstrap import bootstrap_interval
 from jaxalign.ops.calibration import (
     Reliability,
     expected_calibration_error,
@@ -50,6 +51,7 @@ __all__ = [
     "batch_baseline_advantages",
     "best_of_n",
     "best_of_n_kl_bound",
+    "bootstrap_interval",
     "capped_exp",
     "centered_group_advantages",
     "chunked_jsd",

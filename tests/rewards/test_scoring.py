@@ -49,19 +49,17 @@ def test_numbers_of_any_kind_come_back_as_they_are(values):
 
 
 def test_async_rewards_run_at_the_same_time():
-    running = asyncio.Event, []
+    events = []
 
     async def wait(completions, name):
-        running[1].append(("start", name))
+        events.append(("start", name))
         await asyncio.sleep(0.3)
-        running[1].append(("end", name))
+        events.append(("end", name))
         return [1.0] * len(completions)
 
     rewards = [Reward(n, functools.partial(wait, name=n)) for n in "abc"]
-    start = time.monotonic()
     score(rewards, COMPLETIONS)
-    assert time.monotonic() - start < 0.8
-    assert [what for what, _ in running[1]] == ["start"] * 3 + ["end"] * 3
+    assert [what for what, _ in events] == ["start"] * 3 + ["end"] * 3
 
 
 def test_sync_rewards_run_one_after_another():

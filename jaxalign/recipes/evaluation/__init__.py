@@ -1,0 +1,1 @@
+"""What `jaxalign evaluate` is made of."""

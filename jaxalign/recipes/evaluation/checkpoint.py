@@ -1,0 +1,170 @@
+"""A model to be evaluated: it scores examples, and answers prompts."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import numpy as np
+
+from jaxalign.data.batches import Batches
+from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
+from jaxalign.objectives import packed_stats
+from jaxalign.recipes import reference
+from jaxalign.recipes.placing import token_batch
+from jaxalign.recipes.policy import Policy, open_policy
+from jaxalign.recipes.program import Program, mesh_program
+from jaxalign.recipes.samples import decoder_of
+from jaxalign.rewards import Completion
+from jaxalign.rollout import Completions, generate
+
+Logps: TypeAlias = list[list[np.ndarray]]
+"""Token log-probabilities, by example and by its sequences."""
+
+
+class Prompt(NamedTuple):
+    """Something to answer.
+
+    Attributes:
+      ids: Token ids, the header of the assistant's turn included.
+      messages: The conversation, or None for plain text.
+      columns: The other columns of the row.
+      index: Number of the row.
+    """
+
+    ids: list[int]
+    messages: tuple[dict[str, Any], ...] | None
+    columns: dict[str, Any]
+    index: int
+
+
+class Sampling(NamedTuple):
+    """How answers are drawn; see `jaxalign.rollout.generate`."""
+
+    max_new_tokens: int
+    temperature: float
+    top_k: int | None
+    top_p: float
+    num_samples: int
+    batch_size: int
+    seed: int
+
+
+class Checkpoint(NamedTuple):
+    """A model with its weights on the devices.
+
+    Attributes:
+      name: As the user called it.
+      policy: The model.
+      tokenizer: Of its folder.
+      program: How functions run on the devices.
+      params: Its parameters.
+    """
+
+    name: str
+    policy: Policy
+    tokenizer: Tokenizer
+    program: Program
+    params: Any
+
+    def logps(
+        self, examples: Sequence[Example], batch_size: int, temperature: float = 1.0
+    ) -> Logps:
+        """Log-probabilities of the trained tokens, by example and by its sequences.
+
+        Args:
+          examples: At least one, all with the same number of sequences.
+          batch_size: Examples computed at a time.
+          temperature: Logits are divided by it.
+
+        Returns:
+          In the order of the examples; each sequence's `[m]` float32.
+        """
+        numbered = [Example(i, x.sequences) for i, x in enumerate(examples)]
+        batches = Batches(
+            numbered,
+            batch_size=batch_size,
+            shuffle=False,
+            row_multiple=self.program.row_devices,
+        )
+        stats = packed_stats(self.policy.backbone, temperature=temperature)
+        scorer = self.program.map(lambda params, rows: stats(params, rows).logps)
+        found = reference.score(
+            lambda params, rows: self.program.rows(scorer(params, rows)),
+            self.params,
+            (batches[i] for i in range(len(batches))),
+            lambda batch: self.program.place(token_batch(batch)),
+        )
+        ends = [np.cumsum(x.branch_lengths)[:-1] for x in batches.layouts]
+        return [np.split(found[i], at) for i, at in enumerate(ends)]
+
+    def answers(self, prompts: Sequence[Prompt], sampling: Sampling) -> Completions:
+        """Samples answers; all of a prompt lie side by side."""
+        return generate(
+            decoder_of(self.policy.model),
+            self.params,
+            [x.ids for x in prompts],
+            jax.random.key(sampling.seed),
+            stop_ids=self.tokenizer.stop_ids,
+            max_new_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            num_samples=sampling.num_samples,
+            batch_size=min(sampling.batch_size, len(prompts) * sampling.num_samples),
+        )
+
+    def completions(
+        self, prompts: Sequence[Prompt], answers: Completions, num_samples: int
+    ) -> list[Completion]:
+        """Answers as rewards read them."""
+        return [
+            Completion(
+                prompt=self.tokenizer.decode(prompt.ids),
+                completion=self.tokenizer.decode(ids, skip_special=True),
+                messages=prompt.messages,
+                ids=ids,
+                stopped=bool(answers.stopped[i]),
+                columns=prompt.columns,
+                index=prompt.index,
+                prompt_ids=prompt.ids,
+            )
+            for i, ids in enumerate(answers.ids())
+            for prompt in [prompts[i // num_samples]]
+        ]
+
+
+def open_checkpoint(
+    name: str, *, dtype: str, chat_template: str | None = None
+) -> Checkpoint:
+    """Loads a model folder.
+
+    Args:
+      name: The folder, or a name on the hub.
+      dtype: Type of the matrix products.
+      chat_template: In place of the checkpoint's own.
+    """
+    policy = open_policy(
+        name,
+        dtype=dtype,
+        remat="none",
+        attention="blocked",
+        parallel="mesh",
+        mesh_sizes={"fsdp": -1},
+    )
+    tokenizer = load_tokenizer(policy.folder, chat_template=chat_template)
+    program = mesh_program(policy.mesh)
+    return Checkpoint(name, policy, tokenizer, program, policy.load())
+
+
+def as_examples(
+    prompts: Sequence[Prompt], answers: Completions, num_samples: int
+) -> list[Example]:
+    """Prompts with their sampled answers, in which the answer counts."""
+    examples = []
+    for i, ids in enumerate(answers.ids()):
+        prompt = prompts[i // num_samples].ids
+        trained = np.arange(len(prompt) + len(ids)) >= len(prompt)
+        whole = np.array([*prompt, *ids], np.int32)
+        examples.append(Example(i, (TokenSequence(whole, trained),)))
+    return examples

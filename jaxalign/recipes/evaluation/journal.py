@@ -1,0 +1,33 @@
+"""The answers of an evaluation, one line each, to look at."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from jaxalign.rewards import Completion
+
+Line: TypeAlias = dict[str, Any]
+
+
+def describe(completion: Completion) -> Line:
+    """What is known of an answer before it is scored."""
+    return {
+        "row": completion.index,
+        "prompt": completion.prompt,
+        "completion": completion.completion,
+        "length": len(completion.ids),
+        "stopped": completion.stopped,
+    }
+
+
+def number(x: float) -> float | None:
+    """As JSON knows it."""
+    return float(x) if math.isfinite(x) else None
+
+
+def keep(lines: list[Line], folder: Path) -> None:
+    """Writes `completions.jsonl`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines)
+    (folder / "completions.jsonl").write_text(text, encoding="utf-8")

@@ -1,0 +1,109 @@
+"""What a data file can be evaluated for, and the rows for it."""
+
+from typing import NamedTuple
+
+from rich.console import Console
+
+from jaxalign.data.encode import Encoder
+from jaxalign.data.formats import Format, Task, parse_columns
+from jaxalign.data.lengths import LengthLimits
+from jaxalign.data.prepare import encode_all
+from jaxalign.data.reading import Account, detect_format, read_records
+from jaxalign.data.records import PromptOnly
+from jaxalign.data.sequences import Example
+from jaxalign.data.sources import Source, open_source
+from jaxalign.errors import UserError
+from jaxalign.recipes.evaluation.checkpoint import Prompt
+
+
+class Reader(NamedTuple):
+    """A data file, and how it is read.
+
+    Attributes:
+      path: As the user gave it.
+      source: Its rows.
+      columns: New names, as `--columns` takes them.
+      format: The user's choice of layout, or None.
+      limit: Rows to read, or None.
+      encoder: From text to tokens.
+      console: Where people read.
+    """
+
+    path: str
+    source: Source
+    columns: str | None
+    format: str | None
+    limit: int | None
+    encoder: Encoder
+    console: Console
+
+    def form(self, task: Task, *, must: bool = False) -> Format | None:
+        """How the rows serve a task; None, or an error with `must`, if they do not."""
+        rename = parse_columns(self.columns) if self.columns else None
+        try:
+            return detect_format(self.source, task, rename=rename, name=self.format)
+        except UserError:
+            if must:
+                raise
+            return None
+
+    def examples(self, form: Format, max_length: int) -> list[Example]:
+        """Encoded rows; those that are too long are left out, and counted."""
+        records = read_records(self.source, form, limit=self.limit)
+        limits = LengthLimits(max_length, None, "drop")
+        examples, report = encode_all(records, self.encoder, limits=limits)
+        self._tell(form, len(examples), report.too_long)
+        return examples
+
+    def prompts(self, form: Format, longest: int) -> list[Prompt]:
+        """Prompts of at most `longest` tokens; the others are left out, and counted."""
+        account = Account()
+        records = read_records(self.source, form, limit=self.limit, account=account)
+        prompts, too_long = [], 0
+        for index, record in enumerate(records):
+            assert isinstance(record, PromptOnly)
+            ids = self.encoder.prompt(record).tolist()
+            messages = None
+            if not isinstance(record.prompt, str):
+                messages = tuple(m.as_dict() for m in record.prompt)
+            if len(ids) > longest:
+                too_long += 1
+                continue
+            prompts.append(Prompt(ids, messages, dict(record.extra), index))
+        if not prompts:
+            raise UserError(
+                f"{self.path}: none of {too_long} prompts has {longest} tokens or "
+                "less, which is what --max-new-tokens leaves of the model's context. "
+                "Lower it."
+            )
+        self._tell(form, len(prompts), too_long)
+        return prompts
+
+    def _tell(self, form: Format, rows: int, too_long: int) -> None:
+        more = f", {too_long} too long" if too_long else ""
+        self.console.print(f"{self.path}: {form}: {rows} rows{more}", highlight=False)
+
+
+def open_reader(
+    path: str,
+    encoder: Encoder,
+    console: Console,
+    *,
+    columns: str | None,
+    format: str | None,
+    limit: int | None,
+) -> Reader:
+    """Opens a data file; see `Reader`."""
+    return Reader(path, open_source(path), columns, format, limit, encoder, console)
+
+
+def need_flags(prompts: list[Prompt], column: str) -> None:
+    """Refuses rows in which the column of `--known` is not true or false."""
+    for prompt in prompts:
+        value = prompt.columns.get(column)
+        if value not in (True, False):
+            has = ", ".join(prompt.columns) or "none"
+            raise UserError(
+                f"--known {column}: row {prompt.index} has {value!r} there, not true "
+                f"or false; its columns are {has}. Fill it, or name another column."
+            )

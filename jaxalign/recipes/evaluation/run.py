@@ -1,0 +1,188 @@
+"""An evaluation from its settings to its results; one model is held at a time."""
+
+import dataclasses
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+
+from jaxalign.data.encode import Encoder
+from jaxalign.data.sequences import Example
+from jaxalign.errors import UserError
+from jaxalign.recipes.evaluation import measure
+from jaxalign.recipes.evaluation.checkpoint import (
+    Checkpoint,
+    Logps,
+    Prompt,
+    Sampling,
+    as_examples,
+    open_checkpoint,
+)
+from jaxalign.recipes.evaluation.journal import describe, keep
+from jaxalign.recipes.evaluation.judging import judged, read_template, respond_of
+from jaxalign.recipes.evaluation.report import Results
+from jaxalign.recipes.evaluation.rows import need_flags, open_reader
+from jaxalign.recipes.evaluation.scoring import Answers, abstentions, scored
+from jaxalign.recipes.scorer import load_scorer
+from jaxalign.rewards import Completion, Reward, load_rewards, model_reward
+
+if TYPE_CHECKING:
+    from jaxalign.recipes.evaluate import Config
+
+
+class Task(NamedTuple):
+    """What the rows are good for.
+
+    Attributes:
+      examples: Rows with answers, encoded; may be empty.
+      pairs: Whether they are preference pairs.
+      prompts: What is to be answered; may be empty.
+    """
+
+    examples: list[Example]
+    pairs: bool
+    prompts: list[Prompt]
+
+
+class Seen(NamedTuple):
+    """What a checkpoint did with a task.
+
+    Attributes:
+      logps: Of the examples' trained tokens.
+      texts: Its answers to the prompts.
+      sampled: The model's answers as examples.
+      sampled_logps: Of their tokens; empty where they say nothing about the KL.
+    """
+
+    logps: Logps
+    texts: list[Completion]
+    sampled: list[Example]
+    sampled_logps: Logps
+
+
+def evaluate(config: "Config", console: Console) -> Results:
+    """Measures all that rows and settings allow."""
+    rewards = load_rewards(config.reward)
+    template = read_template(config.judge_template)
+    model = _open(config, config.model)
+    task = _read(config, model, console)
+    ours, fingerprint = _look(config, model, task), model.tokenizer.fingerprint
+    del model  # its memory is for the next one
+    theirs = None
+    if config.ref:
+        ref = _open(config, config.ref)
+        if ref.tokenizer.fingerprint != fingerprint:
+            raise UserError(
+                f"--ref {config.ref}: its tokenizer or template is another one than "
+                f"that of {config.model}, so their tokens cannot be compared. Use "
+                "checkpoints of one family."
+            )
+        theirs = _look(config, ref, task, sampled=ours.sampled)
+        del ref
+    measures = _likelihoods(config, task, ours, theirs)
+    results = Results(_about(config), measures, {}, {})
+    if not task.prompts:
+        return results
+    if config.reward_model:
+        scorer = model_reward(load_scorer(config.reward_model, dtype=config.dtype))
+        rewards.append(Reward("reward_model", scorer, time_limit=threading.TIMEOUT_MAX))
+    answers = Answers(ours.texts, theirs.texts if theirs else None, config.num_samples)
+    estimator = measure.Estimator(config.seed)
+    journal = [describe(c) for c in ours.texts]
+    found, best = scored(answers, rewards, estimator, journal)
+    if config.judge:
+        judge = open_checkpoint(config.judge, dtype=config.dtype)
+        respond = respond_of(judge, config.batch_size)
+        found |= judged(answers, respond, template, estimator, journal)
+    keep(journal, Path(config.output_dir))
+    return results._replace(
+        measures=measures | found,
+        best_of_n=best,
+        abstention=abstentions(rewards, ours.texts, config.known),
+    )
+
+
+def _open(config: "Config", name: str) -> Checkpoint:
+    return open_checkpoint(name, dtype=config.dtype, chat_template=config.chat_template)
+
+
+def _read(config: "Config", model: Checkpoint, console: Console) -> Task:
+    room = model.policy.config.max_positions
+    reader = open_reader(
+        config.data,
+        Encoder(model.tokenizer, model.policy.config.vocab_size),
+        console,
+        columns=config.columns,
+        format=config.format,
+        limit=config.limit,
+    )
+    samples = bool(config.reward or config.reward_model or config.judge)
+    pairs = reader.form("preference")
+    answered = pairs if pairs or samples else reader.form("sft")
+    asked = reader.form("prompt", must=not answered) if samples else None
+    if not answered and not asked:
+        raise UserError(
+            f"{config.data}: the rows hold no answers to measure. Let the model answer "
+            "by adding --reward NAME, for example --reward stopped; or check --columns."
+        )
+    longest = min(config.max_length, room)
+    examples = reader.examples(answered, longest) if answered else []
+    prompts = reader.prompts(asked, room - config.max_new_tokens) if asked else []
+    if config.known:
+        need_flags(prompts, config.known)
+    return Task(examples, pairs is not None, prompts)
+
+
+def _look(
+    config: "Config",
+    checkpoint: Checkpoint,
+    task: Task,
+    sampled: list[Example] | None = None,
+) -> Seen:
+    """Lets a checkpoint score the examples and the model's samples, and answer."""
+    size = config.batch_size
+    # The likelihood of a reference is of no interest without pairs.
+    known = task.examples if sampled is None or task.pairs else []
+    logps = checkpoint.logps(known, size) if known else []
+    if not task.prompts:
+        return Seen(logps, [], [], [])
+    sampling = Sampling(
+        config.max_new_tokens,
+        config.temperature,
+        config.top_k,
+        config.top_p,
+        config.num_samples,
+        size,
+        config.seed,
+    )
+    answers = checkpoint.answers(task.prompts, sampling)
+    texts = checkpoint.completions(task.prompts, answers, config.num_samples)
+    if sampled is None:
+        sampled = as_examples(task.prompts, answers, config.num_samples)
+    # Only samples of the whole distribution are an unbiased estimate of its KL.
+    whole = config.temperature > 0 and config.top_k is None and config.top_p == 1
+    if not (whole and config.ref):
+        return Seen(logps, texts, sampled, [])
+    own = checkpoint.logps(sampled, size, config.temperature)
+    return Seen(logps, texts, sampled, own)
+
+
+def _likelihoods(
+    config: "Config", task: Task, ours: Seen, theirs: Seen | None
+) -> dict[str, measure.Measure]:
+    estimator, found = measure.Estimator(config.seed), {}
+    if task.examples:
+        found |= measure.likelihood(estimator, ours.logps)
+    if task.pairs:
+        base = theirs.logps if theirs else None
+        found |= measure.preference(estimator, ours.logps, base, config.beta)
+    if theirs and theirs.sampled_logps:
+        found |= measure.divergence(
+            estimator, ours.sampled_logps, theirs.sampled_logps, config.num_samples
+        )
+    return found
+
+
+def _about(config: "Config") -> dict[str, object]:
+    return {k: v for k, v in dataclasses.asdict(config).items() if v not in (None, ())}

@@ -1,0 +1,17 @@
+"""`jaxalign rewards`: which rewards there are, and what they take."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """List the built-in rewards with their parameters, as `--reward` takes them."""
+
+
+def main(config: Config) -> int:
+    """Prints the list."""
+    from jaxalign.rewards import describe_rewards
+
+    del config
+    print(describe_rewards())
+    return 0
