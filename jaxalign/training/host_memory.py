@@ -35,9 +35,9 @@ def keep_freed_memory() -> bool:
     return all(libc.mallopt(name, value) for name, value in settings)
 
 
-def _after_event(event: str, seconds: float, **about) -> None:
+def _after_event(event: str, duration_secs: float, **about: str | int) -> None:
     del about
-    if event == _COMPILED and seconds > _LONG:
+    if event == _COMPILED and duration_secs > _LONG:
         release_freed_memory()
 
 
