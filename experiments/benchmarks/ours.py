@@ -44,7 +44,7 @@ from jaxalign.recipes.policy import Policy, backbone_of
 from jaxalign.recipes.program import mesh_program
 from jaxalign.recipes.rows import Rows
 from jaxalign.training import OptimizerConfig, make_optimizer
-from jaxalign.training.host_memory import keep_freed_memory, release_freed_memory
+from jaxalign.training.host_memory import keep_freed_memory
 
 
 def policy_of(shape: shapes.Shape, config: TrainingConfig) -> Policy:
@@ -149,7 +149,6 @@ def timed(update, plan: Plan) -> tuple[Laps, float, list[list[int]]]:
             update(i)
     laps.lap()
     compile_s = laps.drop(1)
-    release_freed_memory()
     laps.start()
     for i in range(1, len(plan.batches)):
         update(i)

@@ -17,14 +17,18 @@ REMAT_POLICIES = {
     "none": None,
     "full": jax.checkpoint_policies.nothing_saveable,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "up": jax.checkpoint_policies.save_only_these_names(
+        "query", "key", "value", "out", "gate"
+    ),
     "mlp": jax.checkpoint_policies.save_only_these_names(
         "query", "key", "value", "out"
     ),
 }
 """What the backward pass keeps of a layer; the scores are never kept.
 
-`none` recomputes nothing; `dots` all but the outputs of the projections; `mlp` also the
-projections inside the MLP; `full` the whole layer.
+`none` recomputes nothing; `dots` all but the outputs of the projections; `up` also the
+MLP's projection of that name; `mlp` all projections inside the MLP; `full` the whole
+layer.
 """
 
 _NO_WINDOW = np.iinfo(np.int32).max

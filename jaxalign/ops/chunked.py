@@ -172,7 +172,7 @@ def _stats_backward(head, residuals, ct):
     chunks = split_chunks(head, hidden, targets, mask, ct)
     dk, dh = jax.lax.scan(body, zero_kernel(hidden, kernel), chunks)
     d_hidden = join_chunks(dh, targets.shape[1])
-    return d_hidden, dk.T.astype(kernel.dtype), None, None, None
+    return d_hidden, dk.astype(kernel.dtype), None, None, None
 
 
 _stats.defvjp(_stats_forward, _stats_backward)
@@ -211,7 +211,7 @@ def _loss_forward(loss_fn, head, hidden, kernel, tau, per_token):
     chunks = split_chunks(head, hidden, *per_token)
     dk, (dh, outs) = jax.lax.scan(body, zero_kernel(hidden, kernel), chunks)
     out = jax.tree.map(lambda x: jnp.sum(x, axis=0), outs)
-    return out, (join_chunks(dh, hidden.shape[1]), dk.T.astype(kernel.dtype))
+    return out, (join_chunks(dh, hidden.shape[1]), dk.astype(kernel.dtype))
 
 
 def _slopes(loss_fn, stats: TokenStats, targets, rest):

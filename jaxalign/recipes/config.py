@@ -94,7 +94,7 @@ class TrainingConfig(DataConfig):
     """The update rule."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the matrix products; parameters stay float32."""
-    remat: Literal["none", "dots", "mlp", "full"] = "dots"
+    remat: Literal["none", "dots", "up", "mlp", "full"] = "dots"
     """What the backward pass recomputes in place of keeping it."""
     attention: Literal["blocked", "naive"] = "blocked"
     """How attention is computed."""

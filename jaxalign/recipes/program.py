@@ -14,6 +14,8 @@ from jaxalign.parallel import batch_sharding, replicated
 from jaxalign.training import TrainState, make_eval_step, make_train_step
 
 AXIS = "data"
+_CPU_OPTIONS: Any = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+"""By default XLA on CPUs fills the layers' gradients with zeros before all else."""
 
 
 class Program(NamedTuple):
@@ -43,6 +45,7 @@ class Program(NamedTuple):
 def mesh_program(mesh: jax.sharding.Mesh) -> Program:
     """`jit` over a mesh: rows are split, state lies as the partition rules say."""
     devices = mesh.shape["data"] * mesh.shape["fsdp"]
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
 
     def train(
         objective: Objective,
@@ -58,7 +61,12 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
             if compiled is None:
                 # Pinned: left to itself XLA may move a leaf, and compile anew for it.
                 places = jax.tree.map(lambda x: x.sharding, state), replicated(mesh)
-                compiled = jax.jit(step, donate_argnums=0, out_shardings=places)
+                compiled = jax.jit(
+                    step,
+                    donate_argnums=0,
+                    out_shardings=places,
+                    compiler_options=_CPU_OPTIONS if on_cpu else None,
+                )
             return compiled(state, batch)
 
         return run

@@ -9,13 +9,19 @@ functions do nothing where the C library is another one.
 import ctypes
 import sys
 
+import jax
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+_LONG = 1.0  # seconds; what shorter compilations leave behind is small
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # of malloc.h
 
 
 def keep_freed_memory() -> bool:
     """Lets freed memory stay with this process, for the next step to use.
 
-    Call it before the first computation. Peak memory stays what it was.
+    What a compilation leaves behind, hundreds of MB in pieces too small for a step, is
+    given back when it ends: before the program that was compiled first runs. Call it
+    once, before the first computation.
 
     Returns:
       Whether the C library took the settings.
@@ -25,11 +31,18 @@ def keep_freed_memory() -> bool:
         return False
     # One arena, on the heap: only there a large piece is kept when it is freed.
     settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
+    jax.monitoring.register_event_duration_secs_listener(_after_event)
     return all(libc.mallopt(name, value) for name, value in settings)
 
 
+def _after_event(event: str, duration_secs: float, **about: str | int) -> None:
+    del about
+    if event == _COMPILED and duration_secs > _LONG:
+        release_freed_memory()
+
+
 def release_freed_memory() -> bool:
-    """Gives freed memory back to the system once, as after compiling a large step.
+    """Gives freed memory back to the system once.
 
     Returns:
       Whether there was any.

@@ -83,7 +83,8 @@ def test_gradients_agree_between_ways_to_attend_and_what_is_kept(monkeypatch):
     monkeypatch.setattr("jaxalign.models.attention._block_size", lambda length: 11)
     case = load_case("gemma2")
     rows, _ = shared_prompt_rows(np.random.default_rng(2))
-    ways = [("naive", "none"), ("blocked", "dots"), ("blocked", "mlp")]
+    ways = [("naive", "none")]
+    ways += [("blocked", r) for r in ("dots", "up", "mlp")]
     models = [Transformer(case.config, attention=a, remat=r) for a, r in ways]
     probe = np.random.default_rng(3).normal(size=(1, 40, 16)).astype(np.float32)
     probe *= (rows[2] > 0)[..., None]
