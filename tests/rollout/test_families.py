@@ -18,7 +18,7 @@ from jaxalign.rollout import Decoder, generate
 from tests.models.cases import CASES, load_case
 from tests.rollout.models_under_test import log_softmax
 
-TEMPERATURE = 0.8
+TEMPERATURE = 4.0
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -33,18 +33,17 @@ def test_sampled_and_teacher_forced_log_probs_agree(name):
         max_length=case.config.max_positions,
         prepare=functools.partial(decoding_params, model),
     )
-    prompts = [case.inputs[i % 3, :n].tolist() for i, n in enumerate((1, 5, 8, 3, 7))]
+    prompts = [case.inputs[i % 3, :n].tolist() for i, n in enumerate((2, 5, 8, 3, 7))]
     got = generate(
         decoder,
         case.params,
         prompts,
         jax.random.key(0),
         max_new_tokens=16,
-        stop_ids=range(0, case.config.vocab_size, 9),
+        stop_ids=range(0, case.config.vocab_size, 7),
         temperature=TEMPERATURE,
         num_samples=2,
         batch_size=3,
-        top_p=0.99,
     )
     assert len(set(got.lengths.tolist())) > 2
     texts = np.zeros((10, 24), np.int32)

@@ -133,17 +133,17 @@ def test_nothing_is_compiled_after_the_first_time():
     traced = []
     decoder = counting_decoder(traced)
 
-    def answer(lengths, **options):
+    def answer(lengths, token, **options):
         options = {"max_new_tokens": 40, "batch_size": 2, "top_p": 0.9, **options}
-        prompts = [[1] * n for n in lengths]
-        generate(decoder, params(), prompts, KEY, **options)
+        prompts = [[token] * n for n in lengths]
+        generate(decoder, params(), prompts, jax.random.key(token), **options)
         return programs()
 
-    once = answer([3, 12])
-    other = {"temperature": 0.3, "top_p": 0.5, "min_new_tokens": 1, "stop_ids": [3, 4]}
-    assert answer([3, 8, 2, 1, 11, 3, 12], **other) == once
+    once = answer([3, 8, 2, 1, 10, 3, 12], 1)
     assert {shape for shape in traced if shape[1] > 1} == {(2, 12), (2, 8)}
-    assert answer([14]) == once + 2  # a prefill and an insertion of this width
+    other = {"temperature": 0.3, "top_p": 0.5, "min_new_tokens": 40, "stop_ids": [3, 4]}
+    assert answer([1, 4, 3, 9, 2, 11, 11], 2, **other) == once
+    assert answer([14], 3) == once + 2  # a prefill and an insertion of this width
 
 
 def test_a_slot_is_refilled_and_a_prompt_is_read_once():
