@@ -176,6 +176,7 @@ def decode(
     head = decoder.head(params)
     keys = _fold(jnp.full(rows.last.shape, key), rows.prompt_index)
     keys = _fold(keys, rows.sample_index)
+    stops = jnp.zeros(head[2], bool).at[limits.stop_ids].set(True, mode="drop")
 
     def unfinished(carry) -> jax.Array:
         step, _, chunk = carry
@@ -191,11 +192,12 @@ def decode(
         if not settings.greedy:
             logits = logits / limits.temperature
         count = chunk.position + 1 - rows.prompt_length
-        early = count < limits.min_new_tokens
-        token = _choose(
-            settings, limits, logits, early, _fold(keys, chunk.position + 1)
-        )
-        return step + 1, cache, _add(limits, chunk, step, token, logits, count)
+        early = (count < limits.min_new_tokens)[:, None] & stops[None]
+        allowed = jnp.where(early, -jnp.inf, logits)
+        token = _choose(settings, limits, allowed, _fold(keys, chunk.position + 1))
+        over = stops[token] | (count + 1 >= limits.max_new_tokens)
+        chunk = _add(chunk, step, token, token_logps(logits, token), over)
+        return step + 1, cache, chunk
 
     shape = (rows.last.shape[0], settings.steps)
     start = Chunk(
@@ -224,19 +226,8 @@ def _logits(head: tuple[jax.Array, float | None, int], hidden: jax.Array) -> jax
     return logits if softcap is None else softcap * jnp.tanh(logits / softcap)
 
 
-def _choose(settings: Settings, limits: Limits, logits, early, keys) -> jax.Array:
-    """A token `[B]` for each row of `[B, V]` logits at the sampling temperature.
-
-    Args:
-      settings: Static settings.
-      limits: Traced settings.
-      logits: `[B, V]`.
-      early: `[B]` bool: rows that must not stop yet.
-      keys: `[B]` random keys.
-    """
-    stops = jnp.zeros(logits.shape[1], bool)
-    stops = stops.at[limits.stop_ids].set(True, mode="drop")
-    logits = jnp.where(early[:, None] & stops[None], -jnp.inf, logits)
+def _choose(settings: Settings, limits: Limits, logits, keys) -> jax.Array:
+    """A token `[B]` for each row of `[B, V]` logits, with `[B]` random keys."""
     if settings.greedy:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
     uniforms = jax.vmap(lambda k: jax.random.uniform(k, (2,), jnp.float32))(keys)
@@ -244,18 +235,16 @@ def _choose(settings: Settings, limits: Limits, logits, early, keys) -> jax.Arra
     return sample_tokens(logits, uniforms, top_k=settings.top_k, top_p=top_p)
 
 
-def _add(limits: Limits, chunk: Chunk, step, token, logits, count) -> Chunk:
-    """The chunk with one more token in each running row, which had `count` before."""
+def _add(chunk: Chunk, step, token, logps, over) -> Chunk:
+    """The chunk with one more token, all `[B]`, in each running row."""
     running = chunk.running
-    logps = token_logps(logits, token)
     write = functools.partial(
         jax.lax.dynamic_update_slice_in_dim, start_index=step, axis=1
     )
-    stopped = jnp.any(token[:, None] == limits.stop_ids[None], axis=1)
     return Chunk(
         last=jnp.where(running, token, chunk.last),
         position=chunk.position + running.astype(jnp.int32),
-        running=running & ~stopped & (count + 1 < limits.max_new_tokens),
+        running=running & ~over,
         tokens=write(chunk.tokens, jnp.where(running, token, 0)[:, None]),
         logps=write(chunk.logps, jnp.where(running, logps, 0.0)[:, None]),
     )
