@@ -10,6 +10,7 @@ from jaxalign.models import (
     Rope,
     Transformer,
     apply_cached,
+    decoding_params,
     init_cache,
     logits,
     unembedding,
@@ -60,6 +61,7 @@ def make_model(vocab_size: int) -> LanguageModel:
         apply=functools.partial(apply_cached, model),
         head=functools.partial(unembedding, model),
         max_length=config.max_positions,
+        prepare=functools.partial(decoding_params, model),
     )
     stats = logits_stats(functools.partial(logits, model))
     return LanguageModel(model, stats, decoder)

@@ -1,6 +1,11 @@
 """Decoder-only transformers, and Hugging Face folders in and out."""
 
-from jaxalign.models.cache import Cache, apply_cached, init_cache
+from jaxalign.models.cache import (
+    Cache,
+    apply_cached,
+    decoding_params,
+    init_cache,
+)
 from jaxalign.models.config import ModelConfig, Rope
 from jaxalign.models.export import export_model
 from jaxalign.models.export_texts import PadToken
@@ -35,6 +40,7 @@ __all__ = [
     "Transformer",
     "Unembedding",
     "apply_cached",
+    "decoding_params",
     "apply_hidden",
     "export_model",
     "hidden_to_logits",

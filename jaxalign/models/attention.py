@@ -142,18 +142,15 @@ def _in_blocks(q, k, v, rows, window, block, *, scale, softcap) -> jax.Array:
     return jnp.concatenate(out, axis=3).transpose(0, 3, 1, 2, 4).reshape(r, t, h, d)
 
 
-def cached_attention(q, k, v, cache, layer, cursor, rows, window, *, scale, softcap):
-    """Writes keys and values into layer `layer` of the cache and reads all of it.
+def cached_attention(q, k, v, cache, positions, window, *, scale, softcap):
+    """Writes keys and values into the slots of their positions and reads all slots.
 
     Args:
       q: `[B, T, H, head_dim]`.
       k: `[B, T, K, head_dim]`.
       v: `[B, T, K, head_dim]`.
-      cache: A pair of `[L, B, S, K, head_dim]`: keys and values.
-      layer: int32 scalar.
-      cursor: int32 scalar: the slot of the first of these tokens.
-      rows: `positions` `[B, T]` of the queries; `keys` is -1 on unused slots, else the
-        position of the token in each slot, `[B, S]`.
+      cache: A pair of `[B, K, S, head_dim]`: keys and values of this layer.
+      positions: `[B, T]` int32, consecutive in each row.
       window: None, or how many positions a query sees back.
       scale: As for `attend`.
       softcap: As for `attend`.
@@ -162,22 +159,18 @@ def cached_attention(q, k, v, cache, layer, cursor, rows, window, *, scale, soft
       `[B, T, H, head_dim]` and the new cache.
     """
     b, t, h, d = q.shape
-    groups = h // k.shape[2]
-    zero = jnp.zeros((), jnp.int32)
-    at = (layer, zero, cursor, zero, zero)
-    cache = tuple(
-        jax.lax.dynamic_update_slice(old, new.astype(old.dtype)[None], at)
+    write = jax.vmap(
+        lambda old, new, at: jax.lax.dynamic_update_slice_in_dim(old, new, at, axis=1)
+    )
+    keys, values = (
+        write(old, new.transpose(0, 2, 1, 3).astype(old.dtype), positions[:, 0])
         for old, new in zip(cache, (k, v), strict=True)
     )
-    k, v = (
-        jax.lax.dynamic_index_in_dim(x, layer, keepdims=False).astype(q.dtype)
-        for x in cache
-    )
-    slots, written = jnp.arange(k.shape[1]), cursor + jnp.arange(t)
-    seen = (slots[None] <= written[:, None])[None] & (rows.keys >= 0)[:, None]
+    slots = jnp.arange(keys.shape[2])[None, None]
+    seen = slots <= positions[:, :, None]
     if window is not None:
-        seen = seen & (rows.positions[:, :, None] - rows.keys[:, None] < window)
-    q = q.reshape(b, t, -1, groups, d).transpose(0, 2, 3, 1, 4)
-    k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
-    out = attend(q, k, v, seen, scale=scale, softcap=softcap)
-    return out.transpose(0, 3, 1, 2, 4).reshape(b, t, h, d), cache
+        seen = seen & (positions[:, :, None] - slots < window)
+    q = q.reshape(b, t, keys.shape[1], -1, d).transpose(0, 2, 3, 1, 4)
+    seen_keys, seen_values = keys.astype(q.dtype), values.astype(q.dtype)
+    out = attend(q, seen_keys, seen_values, seen, scale=scale, softcap=softcap)
+    return out.transpose(0, 3, 1, 2, 4).reshape(b, t, h, d), (keys, values)

@@ -1,6 +1,6 @@
 """Decoding with a cache of keys and values."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import jax
@@ -8,27 +8,15 @@ import jax.numpy as jnp
 
 from jaxalign.models.attention import Visibility
 from jaxalign.models.config import ModelConfig
-from jaxalign.models.transformer import Transformer
+from jaxalign.models.transformer import Transformer, unstack
 
+Cache = tuple[tuple[jax.Array, jax.Array], ...]
+"""Keys and values of each layer, all `[B, K, S, head_dim]`.
 
-class Cache(NamedTuple):
-    """Keys and values of the tokens seen so far; slots are filled from the left.
-
-    All rows write the same slots: a row that is shorter or has ended marks its
-    tokens there as not valid, and nobody ever sees them.
-
-    Attributes:
-      keys: `[L, B, S, K, head_dim]`.
-      values: `[L, B, S, K, head_dim]`.
-      positions: `[B, S]` int32 position of the token in each slot, -1 where the slot
-        is empty or its token is padding.
-      cursor: int32 scalar: the next free slot.
-    """
-
-    keys: jax.Array
-    values: jax.Array
-    positions: jax.Array
-    cursor: jax.Array
+The slot of a token is its position in its row. So each row has its own end, and what
+lies behind it needs no mark: a token sees no slot after its own, and by then all slots
+before it are the row's own.
+"""
 
 
 def init_cache(
@@ -45,67 +33,71 @@ def init_cache(
     Returns:
       What `apply_cached` takes and gives back.
     """
-    shape = (config.num_layers, batch, length, config.num_kv_heads, config.head_dim)
-    return Cache(
-        jnp.zeros(shape, dtype),
-        jnp.zeros(shape, dtype),
-        jnp.full((batch, length), -1, jnp.int32),
-        jnp.zeros((), jnp.int32),
+    shape = (batch, config.num_kv_heads, length, config.head_dim)
+    return tuple(
+        (jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        for _ in range(config.num_layers)
     )
 
 
+def decoding_params(model: Transformer, params):
+    """The parameters as decoding reads them fastest, at the price of a copy.
+
+    Each layer has arrays of its own, and kernels are of the type that is computed in.
+    Make them once under `jit`, for as many steps as the parameters stay the same.
+
+    Args:
+      model: The transformer.
+      params: Its parameters.
+
+    Returns:
+      What `apply_cached` takes in place of `params`.
+    """
+
+    def ready(path, x):
+        return x.astype(model.dtype) if path[-1].key == "kernel" else x
+
+    layers = jax.tree_util.tree_map_with_path(ready, params["layers"])
+    return {**params, "layers": unstack(layers)}
+
+
 def apply_cached(
-    model: Transformer,
-    params,
-    tokens: jax.Array,
-    positions: jax.Array,
-    cache: Cache,
-    valid: jax.Array | None = None,
+    model: Transformer, params, tokens: jax.Array, starts: jax.Array, cache: Cache
 ) -> tuple[jax.Array, Cache]:
-    """Hidden states of the next T tokens, given those in the cache.
+    """Hidden states of the next T tokens of each row, given those in the cache.
 
-    The prompt is one call with T its padded width (on the left or on the right, as
-    `valid` says), then each sampled token is a call with T = 1:
+    The prompts are one call with T the width of the longest, then each sampled token is
+    a call with T = 1:
 
-        cache = init_cache(config, B, T + max_new_tokens)
-        hidden, cache = apply_cached(model, params, prompt, positions, cache, valid)
-        hidden, cache = apply_cached(model, params, token, position, cache, running)
+        cache = init_cache(config, B, longest_prompt + max_new_tokens)
+        hidden, cache = apply_cached(model, params, prompts, zeros, cache)
+        hidden, cache = apply_cached(model, params, token, prompt_lengths, cache)
 
-    Who calls must leave room: the cache has S slots, and tokens beyond them would
-    overwrite the last ones (`cursor` is traced, so only T <= S is checked here).
+    A row with fewer tokens is padded on the right with anything: its next call, which
+    starts where its real tokens end, overwrites the padding before anybody sees it.
+
+    Who calls must leave room: a row has S slots, and tokens beyond them would overwrite
+    the last ones (`starts` is traced, so only T <= S is checked here).
 
     Args:
       model: The transformer; its `attention` and `remat` play no part here.
-      params: Its parameters.
-      tokens: `[B, T]` int32 ids; anything in padding.
-      positions: `[B, T]` int32 position of each token in its own sequence: for a
-        prompt padded on the left, 0 is its first real token.
+      params: Its parameters, or `decoding_params` of them.
+      tokens: `[B, T]` int32 ids.
+      starts: `[B]` int32, the position of each row's first token here: the number of
+        tokens before it.
       cache: What `init_cache` or the last call returned; may be donated.
-      valid: `[B, T]` bool, False on padding; default all True.
 
     Returns:
-      `[B, T, D]` hidden states after the final norm (finite and without meaning where
-      not valid), and the new cache.
+      `[B, T, D]` hidden states after the final norm, and the new cache.
     """
-    chex.assert_rank(tokens, 2)
-    chex.assert_equal_shape([tokens, positions, *([] if valid is None else [valid])])
-    chex.assert_type([tokens, positions], int)
-    length = cache.positions.shape[1]
+    chex.assert_shape(starts, (tokens.shape[0],))
+    chex.assert_type([tokens, starts], int)
+    length = cache[0][0].shape[2]
     if tokens.shape[1] > length:
         raise ValueError(
             f"{tokens.shape[1]} tokens do not fit a cache of {length} slots"
         )
-    real = positions if valid is None else jnp.where(valid, positions, -1)
-    slots = jax.lax.dynamic_update_slice(
-        cache.positions, real, (jnp.zeros((), jnp.int32), cache.cursor)
-    )
-    applied: Any = model.apply(
-        {"params": params},
-        tokens,
-        positions,
-        Visibility(positions, slots, None, None),
-        (cache.keys, cache.values),
-        cache.cursor,
-    )
-    hidden, (keys, values) = applied
-    return hidden, Cache(keys, values, slots, cache.cursor + tokens.shape[1])
+    positions = starts[:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
+    rows = Visibility(positions, None, None, None)
+    applied: Any = model.apply({"params": params}, tokens, positions, rows, cache)
+    return applied

@@ -28,7 +28,6 @@ ATTENTION = {"naive": naive_attention, "blocked": blocked_attention}
 class LayerInputs(NamedTuple):
     """What differs from layer to layer besides parameters; scanned along [L]."""
 
-    index: jax.Array
     window: jax.Array
     rope: jax.Array
 
@@ -40,13 +39,11 @@ class RowInputs(NamedTuple):
       visibility: Who sees whom.
       cos: `[K, R, T, rotary_dim / 2]` float32, K kinds of layers; or None.
       sin: The same.
-      cursor: int32 scalar, the cache slot of the first token; None: no cache.
     """
 
     visibility: Visibility
     cos: jax.Array | None
     sin: jax.Array | None
-    cursor: jax.Array | None
 
 
 class Norm(nn.Module):
@@ -103,7 +100,7 @@ class Projection(nn.Module):
 
 
 class Attention(nn.Module):
-    """Grouped-query attention, over the rows or over a cache."""
+    """Grouped-query attention, over the rows or over a layer's keys and values."""
 
     config: ModelConfig
     dtype: Any
@@ -139,17 +136,8 @@ class Attention(nn.Module):
             attend = ATTENTION[self.attention]
             y = attend(q, k, v, rows.visibility, window, **options)
         else:
-            y, cache = cached_attention(
-                q,
-                k,
-                v,
-                cache,
-                layer.index,
-                rows.cursor,
-                rows.visibility,
-                window,
-                **options,
-            )
+            positions = rows.visibility.positions
+            y, cache = cached_attention(q, k, v, cache, positions, window, **options)
         y = y.reshape(*y.shape[:2], c.num_heads * c.head_dim)
         scale = 0.5 / c.num_layers
         y = Projection(c.hidden_size, c.out_bias, self.dtype, scale, name="out")(y)

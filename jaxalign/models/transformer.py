@@ -64,7 +64,7 @@ class Transformer(nn.Module):
     attention: str = "blocked"
 
     @nn.compact
-    def __call__(self, inputs, positions, rows: Visibility, cache=None, cursor=None):
+    def __call__(self, inputs, positions, rows: Visibility, cache=None):
         """`[R, T]` ids to `[R, T, D]` hidden states and the cache (or None)."""
         c = self.config
         init = nn.initializers.normal(0.02)
@@ -90,10 +90,27 @@ class Transformer(nn.Module):
             shape = (c.embedding_rows, c.hidden_size)
             self.variable("params", "unembed", self._unembed_init, shape)
         cos, sin = cos_sin(c, positions) if c.rotary_dim else (None, None)
-        (x, cache), _ = self._scanned_layer()(
-            c, self.dtype, self.attention, name="layers"
-        )((x, cache), _layer_inputs(c), RowInputs(rows, cos, sin, cursor))
+        layers, per_row = _layer_inputs(c), RowInputs(rows, cos, sin)
+        if cache is None:
+            (x, _), _ = self._scanned_layer()(
+                c, self.dtype, self.attention, name="layers"
+            )((x, None), layers, per_row)
+        else:
+            x, cache = self._one_by_one(x, cache, layers, per_row)
         return Norm(c, self.dtype, name="final_norm")(x), cache
+
+    def _one_by_one(self, x, cache, layers, per_row):
+        """Layers with arrays of their own: a scan would copy what it takes apart."""
+        layer = Layer(self.config, self.dtype, self.attention, parent=None)
+        stacked = self.variables["params"]["layers"]
+        params = stacked if isinstance(stacked, tuple) else unstack(stacked)
+        new = []
+        for i, (own, pair) in enumerate(zip(params, cache, strict=True)):
+            inputs = jax.tree.map(lambda a, i=i: a[i], layers)
+            applied: Any = layer.apply({"params": own}, (x, pair), inputs, per_row)
+            (x, pair), _ = applied
+            new.append(pair)
+        return x, tuple(new)
 
     def _unembed_init(self, shape):
         key = self.make_rng("params")
@@ -116,7 +133,6 @@ class Transformer(nn.Module):
 def _layer_inputs(config: ModelConfig) -> LayerInputs:
     windows = [_NO_WINDOW if w is None else w for w in config.windows]
     return LayerInputs(
-        jnp.arange(config.num_layers, dtype=jnp.int32),
         jnp.asarray(windows, jnp.int32),
         jnp.asarray(layer_tables(config)[1]),
     )
@@ -134,6 +150,12 @@ def init_score(hidden_size: int, key: jax.Array) -> dict[str, jax.Array]:
     """
     normal = nn.initializers.normal((hidden_size + 1) ** -0.5)
     return {"kernel": normal(key, (hidden_size, 1), jnp.float32)}
+
+
+def unstack(stacked) -> tuple:
+    """A tree of `[L, ...]` leaves to a tuple of L trees."""
+    length = jax.tree.leaves(stacked)[0].shape[0]
+    return tuple(jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(length))
 
 
 def init_params(model: Transformer, key: jax.Array):

@@ -9,7 +9,12 @@ from rich.console import Console
 
 from jaxalign.data.sequences import Example
 from jaxalign.data.tokenizer import Tokenizer
-from jaxalign.models import apply_cached, init_cache, unembedding
+from jaxalign.models import (
+    apply_cached,
+    decoding_params,
+    init_cache,
+    unembedding,
+)
 from jaxalign.models.transformer import Transformer
 from jaxalign.rollout import Decoder, generate
 
@@ -27,6 +32,7 @@ def decoder_of(model: Transformer) -> Decoder:
         apply=lambda params, *rest: apply_cached(model, params, *rest),
         head=head,
         max_length=config.max_positions,
+        prepare=lambda params: decoding_params(model, params),
     )
 
 

@@ -1,7 +1,8 @@
 """Sampling: a model as functions, prompts as token ids, and what it answers."""
 
+from jaxalign.rollout.decoder import Decoder
+from jaxalign.rollout.engine import Progress, Stopped
 from jaxalign.rollout.generate import generate
-from jaxalign.rollout.loop import Decoder
 from jaxalign.rollout.prompts import Completions
 from jaxalign.rollout.sampling import NUCLEUS_CANDIDATES, sample_tokens
 
@@ -9,6 +10,8 @@ __all__ = [
     "NUCLEUS_CANDIDATES",
     "Completions",
     "Decoder",
+    "Progress",
+    "Stopped",
     "generate",
     "sample_tokens",
 ]

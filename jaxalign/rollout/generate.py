@@ -1,19 +1,22 @@
-"""Answers to prompts: buckets on the host around one compiled loop."""
+"""Answers to prompts: the entry point of sampling."""
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxalign.errors import UserError
-from jaxalign.rollout.loop import Decoder, Limits, Progress, Settings, run
-from jaxalign.rollout.prompts import (
-    Completions,
-    check_prompts,
-    check_settings,
-    left_pad,
-)
+from jaxalign.rollout import steps
+from jaxalign.rollout.decoder import Decoder
+from jaxalign.rollout.engine import Engine, Model, Progress
+from jaxalign.rollout.prompts import Completions, check_prompts, check_settings
+from jaxalign.rollout.steps import Limits, Settings
+from jaxalign.rollout.waiting import Prompt, Waiting
+
+_STEPS = 32
+"""Most tokens of a row between two looks of the host."""
 
 
 def generate(
@@ -31,14 +34,21 @@ def generate(
     num_samples: int = 1,
     batch_size: int | None = None,
     prompt_indices: Sequence[int] | None = None,
+    stop: Callable[[], bool] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Completions:
     """Samples `num_samples` answers to each prompt.
 
-    Prompts are padded on the left to a width out of a short list; a program is compiled
-    once for each width, number of rows and `max_new_tokens`. Temperature, `top_p` and
-    `min_new_tokens` may change freely. Each token's random number is a function of the
-    key, the prompt's number, the sample's number and the position, so the same key
-    gives the same text however prompts are batched (up to the rounding of the model).
+    At most `batch_size` answers are in the making; one that is over leaves its place to
+    the next, so that a long answer holds up nobody. A prompt's keys and values are
+    computed once for all of its samples. Each token's random number is a function of
+    the key, the prompt's number, the sample's number and the position, so the same key
+    gives the same text for every batch size and order (up to the rounding of the
+    model).
+
+    A program is compiled for each bucket of prompt widths and of cache lengths (powers
+    of two and 3/4 of them), for each `batch_size` and `top_k`. Temperature, `top_p`,
+    `min_new_tokens` and stop ids may change freely.
 
     Args:
       decoder: The model as functions; make it once.
@@ -52,10 +62,11 @@ def generate(
       top_k: Sample among this many of the likeliest tokens only.
       top_p: Sample within the likeliest tokens that make up this share, in (0, 1].
       num_samples: Answers to each prompt.
-      batch_size: Rows computed at a time; all by default. The last batch is filled up,
-        so that it needs no compilation of its own.
+      batch_size: Answers computed at a time; all by default.
       prompt_indices: Each prompt's number for its random keys, so that a part of a
         prompt list gets the answers it has in the whole; default 0, 1, 2, ...
+      stop: Asked every few dozens of tokens; True ends it with `Stopped`.
+      progress: Told as often how far it is.
 
     Returns:
       `len(prompts) * num_samples` rows, all samples of a prompt side by side.
@@ -63,6 +74,7 @@ def generate(
     Raises:
       UserError: A setting or a prompt cannot be used.
       FloatingPointError: The model's outputs are not finite.
+      Stopped: `stop()` was true.
     """
     check_settings(
         max_new_tokens=max_new_tokens,
@@ -81,44 +93,40 @@ def generate(
         )
     greedy = temperature == 0
     settings = Settings(
-        max_new_tokens, greedy, None if greedy else top_k, not greedy and top_p < 1
+        _STEPS, greedy, None if greedy else top_k, not greedy and top_p < 1
     )
     limits = Limits(
         np.float32(temperature),
         np.float32(top_p),
         np.int32(min_new_tokens),
+        np.int32(max_new_tokens),
         _fill_up(stops, vocab_size),
     )
+    total = len(prompts) * num_samples
+    answers = Completions(
+        tokens=np.zeros((total, max_new_tokens), np.int32),
+        lengths=np.zeros(total, np.int32),
+        logps=np.zeros((total, max_new_tokens), np.float32),
+        stopped=np.zeros(total, bool),
+    )
+    num_rows = batch_size or total
+    prepared = steps.prepare(decoder, params)
     numbers = range(len(prompts)) if prompt_indices is None else prompt_indices
-    samples = [
-        (ids, number, sample)
-        for ids, number in zip(prompts, numbers, strict=True)
-        for sample in range(num_samples)
-    ]
-    size = batch_size or len(samples)
-    parts = []
-    for start in range(0, len(samples), size):
-        part = samples[start : start + size]
-        rows = left_pad(*zip(*part, strict=True), num_rows=size)
-        parts.append((run(decoder, settings, params, rows, limits, key), len(part)))
-    return _gather(parts)
+    waiting = Waiting(
+        [
+            Prompt(ids, number, i * num_samples)
+            for i, (ids, number) in enumerate(zip(prompts, numbers, strict=True))
+        ],
+        num_samples,
+        -(-num_rows // num_samples),
+        functools.partial(steps.prefill, decoder, prepared),
+    )
+    model = Model(decoder, settings, prepared, limits, key)
+    Engine(model, num_rows, answers).run(waiting, stop, progress)
+    return answers
 
 
 def _fill_up(stops: list[int], vocab_size: int) -> np.ndarray:
     """Rounded up in number with an id that is none, to compile for few numbers."""
     width = -(-max(len(stops), 1) // 8) * 8
     return np.array(stops + [vocab_size] * (width - len(stops)), np.int32)
-
-
-def _gather(parts: list[tuple[Progress, int]]) -> Completions:
-    def whole(field: str) -> np.ndarray:
-        return np.concatenate([np.asarray(getattr(x, field))[:n] for x, n in parts])
-
-    logps = whole("logps")
-    bad = np.flatnonzero(~np.isfinite(logps).all(axis=1))
-    if len(bad):
-        raise FloatingPointError(
-            f"the model's log-probabilities are not finite in {len(bad)} of"
-            f" {len(logps)} rows, the first of them row {bad[0]}"
-        )
-    return Completions(whole("tokens"), whole("lengths"), logps, ~whole("running"))

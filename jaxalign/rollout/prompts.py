@@ -1,4 +1,4 @@
-"""The host side of sampling: lists of prompts to padded rows, and rows to answers."""
+"""What goes into sampling and what comes out: checks, widths and answers."""
 
 import math
 from collections.abc import Sequence
@@ -39,26 +39,6 @@ class Completions(NamedTuple):
         ]
 
 
-class Rows(NamedTuple):
-    """Prompts as the sampling loop reads them, padded on the left.
-
-    Attributes:
-      tokens: `[B, T]` int32; 0 in padding.
-      positions: `[B, T]` int32, 0 at the first real token; 0 in padding.
-      valid: `[B, T]` bool, False in padding.
-      prompt_index: `[B]` int32, the prompt's number, for its keys.
-      sample_index: `[B]` int32, which sample of that prompt.
-      running: `[B]` bool, False on rows that only fill up the batch.
-    """
-
-    tokens: np.ndarray
-    positions: np.ndarray
-    valid: np.ndarray
-    prompt_index: np.ndarray
-    sample_index: np.ndarray
-    running: np.ndarray
-
-
 def bucket_width(length: int) -> int:
     """The next power of two, or 3/4 of one, at or above `length`; at least 8.
 
@@ -67,31 +47,6 @@ def bucket_width(length: int) -> int:
     """
     power = 1 << max(length - 1, _NARROWEST - 1).bit_length()
     return power * 3 // 4 if max(length, _NARROWEST) <= power * 3 // 4 else power
-
-
-def left_pad(
-    prompts: Sequence[Sequence[int]],
-    prompt_index: Sequence[int],
-    sample_index: Sequence[int],
-    num_rows: int,
-) -> Rows:
-    """Rows for `prompts`, and rows that are over from the start up to `num_rows`."""
-    width = bucket_width(max(map(len, prompts)))
-    rows = Rows(
-        tokens=np.zeros((num_rows, width), np.int32),
-        positions=np.zeros((num_rows, width), np.int32),
-        valid=np.zeros((num_rows, width), bool),
-        prompt_index=np.zeros(num_rows, np.int32),
-        sample_index=np.zeros(num_rows, np.int32),
-        running=np.arange(num_rows) < len(prompts),
-    )
-    for r, ids in enumerate(prompts):
-        rows.tokens[r, width - len(ids) :] = ids
-        rows.positions[r, width - len(ids) :] = np.arange(len(ids))
-        rows.valid[r, width - len(ids) :] = True
-    rows.prompt_index[: len(prompts)] = prompt_index
-    rows.sample_index[: len(prompts)] = sample_index
-    return rows
 
 
 def check_prompts(

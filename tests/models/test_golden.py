@@ -1,6 +1,7 @@
 """Every family against logits that transformers computed, however rows are laid out."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ from jaxalign.models import (
     Transformer,
     apply_cached,
     apply_hidden,
+    decoding_params,
     hidden_to_logits,
     init_cache,
     logits,
@@ -57,8 +59,9 @@ def test_one_plain_sequence_needs_no_ids(name):
     np.testing.assert_allclose(got[0], wanted, atol=1e-4, rtol=0)
 
 
-def test_decoding_with_a_cache(case):
-    """A prompt padded on either side, then token by token: the same logits."""
+@pytest.mark.parametrize("prepared", [False, True])
+def test_decoding_with_a_cache(case, prepared):
+    """Prompts of unequal length, then token by token: the same logits."""
     model = Transformer(case.config)
 
     @jax.jit
@@ -66,25 +69,21 @@ def test_decoding_with_a_cache(case):
         hidden, cache = apply_cached(model, params, *args)
         return hidden_to_logits(hidden, unembedding(model, params)), cache
 
-    for left in (True, False):
-        decode_and_compare(case, step, left)
+    params = decoding_params(model, case.params) if prepared else case.params
+    decode_and_compare(case, functools.partial(step, params))
 
 
-def decode_and_compare(case, step, left, width=6):
-    prompts = np.minimum(case.lengths - 2, width)
-    ids, positions, valid = np.zeros((3, 3, width), np.int32)
+def decode_and_compare(case, step, width=6):
+    prompts = np.minimum(case.lengths - 2, [width, 2, width]).astype(np.int32)
+    ids = np.full((3, width), 3, np.int32)
     for i, n in enumerate(prompts):
-        at = slice(width - n, None) if left else slice(n)
-        ids[i, at], positions[i, at], valid[i, at] = case.inputs[i, :n], np.arange(n), 1
-    cache = init_cache(case.config, 3, 20)
-    out, cache = step(case.params, ids, positions, cache, valid.astype(bool))
-    last = width - 1 if left else prompts - 1
-    seen = [np.asarray(out)[np.arange(3), last]]
+        ids[i, :n] = case.inputs[i, :n]
+    out, cache = step(ids, np.zeros(3, np.int32), init_cache(case.config, 3, 20))
+    seen = [np.asarray(out)[np.arange(3), prompts - 1]]
     for k in range(int(max(case.lengths - prompts))):
-        at = np.minimum(prompts + k, case.lengths - 1)[:, None].astype(np.int32)
-        running = (prompts + k < case.lengths)[:, None]
-        ids = np.take_along_axis(case.inputs, at, 1)
-        out, cache = step(case.params, ids, at, cache, running)
+        at = np.minimum(prompts + k, case.lengths - 1).astype(np.int32)
+        ids = np.take_along_axis(case.inputs, at[:, None], 1)
+        out, cache = step(ids, at, cache)
         seen.append(np.asarray(out)[:, 0])
     wanted = np.split(case.logits["alone"], np.cumsum(case.lengths)[:-1])
     for i, n in enumerate(prompts):

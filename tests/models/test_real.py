@@ -31,7 +31,7 @@ def compare(folder, reference, length):
     @jax.jit
     def step(params, *args):
         hidden, cache = apply_cached(model, params, *args)
-        return hidden_to_logits(hidden, unembedding(model, params))[:, -1], cache
+        return hidden_to_logits(hidden, unembedding(model, params)), cache
 
     for item in json.loads(reference.read_text()):
         ids = np.array([item["ids"]], np.int32)
@@ -47,19 +47,16 @@ def compare(folder, reference, length):
 
 
 def check_greedy(step, params, config, padded, n, item):
-    length = padded.shape[1]
-    positions = np.arange(length, dtype=np.int32)[None]
-    cache = init_cache(config, 1, 2 * length)
-    left = np.roll(padded, length - n, axis=1)
-    at = np.maximum(positions - (length - n), 0)
-    out, cache = step(params, left, at, cache, positions >= length - n)
+    cache = init_cache(config, 1, 2 * padded.shape[1])
+    out, cache = step(params, padded, np.zeros(1, np.int32), cache)
+    out = out[:, n - 1]
     steps = zip(item["greedy_ids"], item["greedy_margins"], strict=True)
     for k, (token, margin) in enumerate(steps):
         if margin >= LEAST_MARGIN:
             assert int(out[0].argmax()) == token, k
-        here = np.full((1, 1), n + k, np.int32)
         token = np.full((1, 1), token, np.int32)
-        out, cache = step(params, token, here, cache, np.ones((1, 1), bool))
+        out, cache = step(params, token, np.full(1, n + k, np.int32), cache)
+        out = out[:, 0]
 
 
 def test_stories260k(test_data):

@@ -11,6 +11,7 @@ from jaxalign.models import (
     Rope,
     Transformer,
     apply_cached,
+    decoding_params,
     init_cache,
     init_params,
     logits,
@@ -43,6 +44,7 @@ DECODER = Decoder(
     apply=functools.partial(apply_cached, MODEL),
     head=functools.partial(unembedding, MODEL),
     max_length=CONFIG.max_positions,
+    prepare=functools.partial(decoding_params, MODEL),
 )
 
 

@@ -1,11 +1,13 @@
 """The sampling loop against whole-sequence recomputation without a cache."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.rollout import Decoder, generate
+from jaxalign.rollout import Progress, Stopped, generate, steps
 from tests.rollout.models_under_test import (
     DECODER,
     VOCAB,
@@ -96,59 +98,87 @@ def assert_frequencies(counts, probs):
 
 
 def test_the_same_key_gives_the_same_text_in_any_layout():
-    whole = sample(num_samples=2)
-    by_three = sample(num_samples=2, batch_size=3)
-    assert by_three.ids() == whole.ids()
-    np.testing.assert_allclose(by_three.logps, whole.logps, atol=1e-4)
-    last = sample([PROMPTS[3], PROMPTS[1]], num_samples=2, prompt_indices=[3, 1])
-    assert last.ids() == whole.ids()[6:8] + whole.ids()[2:4]
-    assert sample(num_samples=2, key=jax.random.key(4)).ids() != whole.ids()
+    """Of slots, order and neighbours, with rows that end early and are refilled."""
+    options = {"num_samples": 3, "stop_ids": [3, 8], "max_new_tokens": 9}
+    whole = sample(batch_size=None, **options)
+    assert len(set(whole.lengths.tolist())) > 2
+    for size in (1, 5):
+        parted = sample(batch_size=size, **options)
+        assert parted.ids() == whole.ids()
+        np.testing.assert_allclose(parted.logps, whole.logps, atol=1e-4)
+        assert parted.stopped.tolist() == whole.stopped.tolist()
+    last = sample([PROMPTS[3], PROMPTS[1]], prompt_indices=[3, 1], **options)
+    assert last.ids() == whole.ids()[9:12] + whole.ids()[3:6]
+    assert sample(key=jax.random.key(4), **options).ids() != whole.ids()
     assert whole.ids()[0] != whole.ids()[1]
 
 
-def test_one_compilation_per_bucket():
+def counting_decoder(calls, at_run_time=False):
+    """`DECODER` with the widths of its calls in a list, traced or run."""
+
+    def apply(params, tokens, *rest):
+        note = functools.partial(calls.append, tokens.shape)
+        jax.debug.callback(note) if at_run_time else note()
+        return DECODER.apply(params, tokens, *rest)
+
+    return DECODER._replace(apply=apply)
+
+
+def programs() -> int:
+    made = (steps.prepare, steps.empty, steps.prefill, steps.insert, steps.decode)
+    return sum(f._cache_size() for f in (*made, steps.resize))
+
+
+def test_nothing_is_compiled_after_the_first_time():
     traced = []
+    decoder = counting_decoder(traced)
 
-    def apply(params, tokens, *rest):
-        traced.append(tokens.shape)
-        return DECODER.apply(params, tokens, *rest)
+    def answer(lengths, token, **options):
+        options = {"max_new_tokens": 40, "batch_size": 2, "top_p": 0.9, **options}
+        prompts = [[token] * n for n in lengths]
+        generate(decoder, params(), prompts, jax.random.key(token), **options)
+        return programs()
 
-    decoder = Decoder(DECODER.init_cache, apply, DECODER.head, DECODER.max_length)
-
-    def answer(length, **options):
-        options = {"max_new_tokens": 3, "batch_size": 2, "top_p": 0.9, **options}
-        generate(decoder, params(), [[1] * length], KEY, **options)
-        return len(traced)
-
-    once = answer(3)
-    assert answer(8, temperature=0.3, top_p=0.5, min_new_tokens=1) == once
-    twice = answer(9)
-    assert twice > once
-    assert answer(12) == twice
-    assert {shape for shape in traced if shape[1] > 1} == {(2, 8), (2, 12)}
+    once = answer([3, 8, 2, 1, 10, 3, 12], 1)
+    assert {shape for shape in traced if shape[1] > 1} == {(2, 12), (2, 8)}
+    other = {"temperature": 0.3, "top_p": 0.5, "min_new_tokens": 40, "stop_ids": [3, 4]}
+    assert answer([1, 4, 3, 9, 2, 11, 11], 2, **other) == once
+    assert answer([14], 3) == once + 2  # a prefill and an insertion of this width
 
 
-def test_it_ends_when_all_rows_have_stopped():
-    """As many steps as the longest answer, counted where they run."""
+def test_a_slot_is_refilled_and_a_prompt_is_read_once():
+    """One long answer among short ones costs its own steps and no others'."""
     calls = []
-
-    def apply(params, tokens, *rest):
-        jax.debug.callback(lambda: calls.append(tokens.shape[1]))
-        return DECODER.apply(params, tokens, *rest)
-
-    decoder = Decoder(DECODER.init_cache, apply, DECODER.head, DECODER.max_length)
-    got = generate(
-        decoder,
-        params(),
-        PROMPTS,
-        KEY,
-        max_new_tokens=32,
-        stop_ids=range(0, VOCAB, 2),
-    )
+    decoder = counting_decoder(calls, at_run_time=True)
+    options = {"max_new_tokens": 24, "stop_ids": [3, 8, 9], "num_samples": 4}
+    got = generate(decoder, params(), PROMPTS, KEY, batch_size=8, **options)
     jax.effects_barrier()
-    assert got.stopped.all()
-    assert got.lengths.max() < 16
-    assert calls.count(1) == got.lengths.max() - 1
+    taken = sum(width == 1 for _, width in calls)
+    lengths = got.lengths.reshape(2, 8)
+    assert taken < lengths.max(axis=1).sum()  # batch after batch would take these
+    assert taken >= got.lengths.sum() / 8
+    prompts_read = sum(rows for rows, width in calls if width > 1)
+    assert prompts_read == len(PROMPTS)
+
+
+def test_progress_is_told_and_stop_is_asked_between_chunks():
+    told = []
+    options = {"max_new_tokens": 48, "batch_size": 2, "temperature": 0}
+    got = sample(progress=told.append, **options)
+    assert told[-1] == Progress(4, 4, int(got.lengths.sum()))
+    assert [x.tokens for x in told] == sorted({x.tokens for x in told})
+    assert len(told) > 3
+    asked = []
+
+    def stop():
+        asked.append(True)
+        return len(asked) == 3
+
+    told.clear()
+    with pytest.raises(Stopped):
+        sample(progress=told.append, stop=stop, **options)
+    assert len(asked) == 3
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize(

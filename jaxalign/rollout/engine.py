@@ -1,0 +1,149 @@
+"""Continuous batching: a slot whose answer is over takes the next waiting prompt."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxalign.rollout import steps
+from jaxalign.rollout.decoder import Decoder
+from jaxalign.rollout.prompts import Completions, bucket_width
+from jaxalign.rollout.steps import Chunk, Limits, Rows, Settings
+from jaxalign.rollout.waiting import Ready, Waiting
+
+
+class Progress(NamedTuple):
+    """How far a call of `generate` has come."""
+
+    finished: int
+    """Answers that are over."""
+    total: int
+    """Answers in all."""
+    tokens: int
+    """Tokens sampled so far."""
+
+
+class Stopped(Exception):
+    """Sampling was asked to stop before all answers were there."""
+
+
+class Model(NamedTuple):
+    """What is sampled from, and how: the same for all slots."""
+
+    decoder: Decoder
+    settings: Settings
+    params: Any
+    limits: Limits
+    key: jax.Array
+
+
+class Engine:
+    """Slots of a cache, and the answers that are written in them.
+
+    The host keeps a few numbers of each slot; keys and values stay on the device. The
+    cache has as many slots as the longest row needs for the next chunk of steps, out of
+    a short list of lengths.
+    """
+
+    def __init__(self, model: Model, num_rows: int, answers: Completions):
+        """All slots are free.
+
+        Args:
+          model: What is sampled from.
+          num_rows: Answers in the making at a time.
+          answers: Is filled, row by row.
+        """
+        self._model, self._answers = model, answers
+        self._rows = Rows(*np.zeros((5, num_rows), np.int32), np.zeros(num_rows, bool))
+        self._answer_of = np.zeros(num_rows, np.int64)
+        self._cache, self._slots = None, 0
+
+    def run(
+        self,
+        waiting: Waiting,
+        stop: Callable[[], bool] | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        """Fills all answers.
+
+        Raises:
+          Stopped: `stop()` was true.
+          FloatingPointError: The model's outputs are not finite.
+        """
+        answers, num_rows = self._answers, len(self._answer_of)
+        while waiting or self._rows.running.any():
+            if stop is not None and stop():
+                raise Stopped("sampling was asked to stop")
+            self._admit(waiting.take(int(num_rows - self._rows.running.sum())))
+            # A few free slots at a time are worth an admission.
+            few = self._rows.running.sum() - max(1, num_rows // 8) if waiting else 0
+            self._advance(np.int32(few))
+            if progress is not None:
+                finished = int((answers.lengths > 0).sum() - self._rows.running.sum())
+                tokens = int(answers.lengths.sum())
+                progress(Progress(finished, len(answers.lengths), tokens))
+
+    def _admit(self, samples: list[Ready]) -> None:
+        """Gives each sample a free slot."""
+        free = np.flatnonzero(~self._rows.running)[: len(samples)]
+        for slot, (prompt, sample, _, _) in zip(free, samples, strict=True):
+            n = len(prompt.ids)
+            new = (prompt.ids[-1], n - 1, n, prompt.index, sample, True)
+            for field, value in zip(self._rows, new, strict=True):
+                field[slot] = value
+            self._answer_of[slot] = prompt.place + sample
+        self._fit()
+        blocks = {id(x.block): x.block for x in samples if x.block is not None}
+        for block in blocks.values():
+            sources, slots = np.zeros((2, len(self._answer_of)), np.int32)
+            slots[:] = len(slots)
+            for i, (slot, x) in enumerate(zip(free, samples, strict=True)):
+                if x.block is block:
+                    sources[i], slots[i] = x.row, slot
+            self._cache = steps.insert(self._cache, block, sources, slots)
+
+    def _fit(self) -> None:
+        """Makes the cache as long as its rows need for the next chunk."""
+        rows, limits, settings = self._rows, self._model.limits, self._model.settings
+        ends = rows.prompt_length + limits.max_new_tokens - 1
+        ends = np.minimum(rows.position + settings.steps, ends)
+        slots = bucket_width(int(ends[rows.running].max()))
+        if self._cache is None:
+            decoder = self._model.decoder
+            self._cache = steps.empty(decoder, len(self._answer_of), slots)
+        elif slots != self._slots:
+            self._cache = steps.resize(self._cache, slots)
+        self._slots = slots
+
+    def _advance(self, enough: np.int32) -> None:
+        """Decodes until slots are free for others, and writes down what came."""
+        decoder, settings, params, limits, key = self._model
+        self._cache, chunk = steps.decode(
+            decoder, settings, params, self._cache, self._rows, limits, key, enough
+        )
+        chunk = Chunk(*map(np.array, chunk))
+        before = self._rows
+        self._rows = before._replace(
+            last=chunk.last, position=chunk.position, running=chunk.running
+        )
+        answers = self._answers
+        for slot in np.flatnonzero(before.running):
+            answer = self._answer_of[slot]
+            count = chunk.position[slot] - before.position[slot]
+            start = answers.lengths[answer]
+            at = slice(start, start + count)
+            answers.tokens[answer, at] = chunk.tokens[slot, :count]
+            answers.logps[answer, at] = chunk.logps[slot, :count]
+            answers.lengths[answer] += count
+            answers.stopped[answer] = chunk.last[slot] in limits.stop_ids
+        self._check_finite(chunk.logps)
+
+    def _check_finite(self, logps: np.ndarray) -> None:
+        bad = np.flatnonzero(~np.isfinite(logps).all(axis=1))
+        if len(bad):
+            raise FloatingPointError(
+                f"the model's log-probabilities are not finite in {len(bad)} of"
+                f" {len(logps)} rows, the first of them an answer to prompt"
+                f" {self._rows.prompt_index[bad[0]]}"
+            )

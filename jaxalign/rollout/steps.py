@@ -1,0 +1,250 @@
+"""The compiled parts of sampling: prefill, keys and values into slots, decoding.
+
+All take the decoder, and what else decides about the program, as static arguments; the
+caches that they change are donated.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxalign.ops import token_logps
+from jaxalign.rollout.decoder import Decoder
+from jaxalign.rollout.sampling import sample_tokens
+
+
+class Settings(NamedTuple):
+    """What decoding is compiled for, besides shapes.
+
+    Attributes:
+      steps: Most tokens of a row in one call of `decode`.
+      greedy: Take the likeliest token.
+      top_k: Sample among this many only, or None.
+      nucleus: Whether `top_p` is read.
+    """
+
+    steps: int
+    greedy: bool
+    top_k: int | None
+    nucleus: bool
+
+
+class Limits(NamedTuple):
+    """What may change from call to call without compiling anew.
+
+    Attributes:
+      temperature: Scalar float32; not read when greedy.
+      top_p: Scalar float32; not read without `nucleus`.
+      min_new_tokens: Scalar int32: no stop token comes before this many.
+      max_new_tokens: Scalar int32: a row with this many is over.
+      stop_ids: `[S]` int32; ids of `vocab_size` and more are no token.
+    """
+
+    temperature: Any
+    top_p: Any
+    min_new_tokens: Any
+    max_new_tokens: Any
+    stop_ids: Any
+
+
+class Rows(NamedTuple):
+    """What is in the slots, all `[B]`.
+
+    Attributes:
+      last: int32, the newest token: the next one to be read.
+      position: int32, its position.
+      prompt_length: int32.
+      prompt_index: int32, the prompt's number, for its keys.
+      sample_index: int32, which sample of that prompt.
+      running: bool, False in slots that are free.
+    """
+
+    last: Any
+    position: Any
+    prompt_length: Any
+    prompt_index: Any
+    sample_index: Any
+    running: Any
+
+
+class Chunk(NamedTuple):
+    """What `decode` made.
+
+    Attributes:
+      last: `[B]` as in `Rows`, afterwards.
+      position: `[B]` the same; what it grew by is the number of new tokens.
+      running: `[B]` the same.
+      tokens: `[B, steps]` int32, the new tokens from the left; 0 behind them.
+      logps: `[B, steps]` float32, their log-probabilities; 0 behind them.
+    """
+
+    last: Any
+    position: Any
+    running: Any
+    tokens: Any
+    logps: Any
+
+
+@functools.partial(jax.jit, static_argnames="decoder")
+def prepare(decoder: Decoder, params: Any) -> Any:
+    """The parameters as the other functions here take them."""
+    return decoder.prepare(params)
+
+
+@functools.partial(jax.jit, static_argnames="decoder")
+def prefill(decoder: Decoder, params: Any, tokens: jax.Array) -> Any:
+    """A cache with the keys and values of `[P, W]` tokens, padded on the right."""
+    rows, width = tokens.shape
+    starts = jnp.zeros(rows, jnp.int32)
+    cache = decoder.init_cache(rows, width)
+    return decoder.apply(params, tokens, starts, cache)[1]
+
+
+@functools.partial(jax.jit, static_argnames=("decoder", "rows", "slots"))
+def empty(decoder: Decoder, rows: int, slots: int) -> Any:
+    """A cache for so many rows."""
+    return decoder.init_cache(rows, slots)
+
+
+@functools.partial(jax.jit, static_argnames="slots")
+def resize(cache: Any, slots: int) -> Any:
+    """The same cache with more slots, or without its last ones."""
+
+    def one(x: jax.Array) -> jax.Array:
+        more = max(slots - x.shape[-2], 0)
+        padding = [(0, 0)] * (x.ndim - 2) + [(0, more), (0, 0)]
+        return jnp.pad(x[..., :slots, :], padding)
+
+    return jax.tree.map(one, cache)
+
+
+@functools.partial(jax.jit, donate_argnames="cache")
+def insert(cache: Any, block: Any, sources: jax.Array, rows: jax.Array) -> Any:
+    """Copies rows of a prefilled block into rows of the cache.
+
+    Args:
+      cache: Of B rows; donated.
+      block: What `prefill` returned.
+      sources: `[B]` int32 rows of the block.
+      rows: `[B]` int32 rows of the cache they go to; B and more: nowhere.
+
+    Returns:
+      The new cache.
+    """
+
+    def one(old: jax.Array, new: jax.Array) -> jax.Array:
+        width = min(old.shape[-2], new.shape[-2])
+        return old.at[rows, ..., :width, :].set(
+            new[sources][..., :width, :], mode="drop"
+        )
+
+    return jax.tree.map(one, cache, block)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("decoder", "settings"), donate_argnames="cache"
+)
+def decode(
+    decoder: Decoder,
+    settings: Settings,
+    params: Any,
+    cache: Any,
+    rows: Rows,
+    limits: Limits,
+    key: jax.Array,
+    enough: jax.Array,
+) -> tuple[Any, Chunk]:
+    """Samples until few rows are running, at most `settings.steps` tokens each.
+
+    Args:
+      decoder: The model's functions.
+      settings: Static settings.
+      params: As `prepare` made them.
+      cache: Keys and values of all tokens before `rows.last`, with room for the new
+        ones; donated.
+      rows: What is in the cache's rows.
+      limits: Traced settings.
+      key: The token at position t of sample j of prompt i uses `key` folded with i,
+        j and t: nothing depends on which rows lie together.
+      enough: int32 scalar: it ends when no more rows than this are running.
+
+    Returns:
+      The new cache, and what was sampled.
+    """
+    head = decoder.head(params)
+    keys = _fold(jnp.full(rows.last.shape, key), rows.prompt_index)
+    keys = _fold(keys, rows.sample_index)
+    stops = jnp.zeros(head[2], bool).at[limits.stop_ids].set(True, mode="drop")
+
+    def unfinished(carry) -> jax.Array:
+        step, _, chunk = carry
+        running = jnp.sum(chunk.running, dtype=jnp.int32)
+        return (step < settings.steps) & (running > enough)
+
+    def advance(carry):
+        step, cache, chunk = carry
+        hidden, cache = decoder.apply(
+            params, chunk.last[:, None], chunk.position, cache
+        )
+        logits = _logits(head, hidden[:, 0])
+        if not settings.greedy:
+            logits = logits / limits.temperature
+        count = chunk.position + 1 - rows.prompt_length
+        early = (count < limits.min_new_tokens)[:, None] & stops[None]
+        allowed = jnp.where(early, -jnp.inf, logits)
+        token = _choose(settings, limits, allowed, _fold(keys, chunk.position + 1))
+        over = stops[token] | (count + 1 >= limits.max_new_tokens)
+        chunk = _add(chunk, step, token, token_logps(logits, token), over)
+        return step + 1, cache, chunk
+
+    shape = (rows.last.shape[0], settings.steps)
+    start = Chunk(
+        jnp.asarray(rows.last),
+        jnp.asarray(rows.position),
+        jnp.asarray(rows.running),
+        jnp.zeros(shape, jnp.int32),
+        jnp.zeros(shape, jnp.float32),
+    )
+    zero = jnp.zeros((), jnp.int32)
+    return jax.lax.while_loop(unfinished, advance, (zero, cache, start))[1:]
+
+
+_fold = jax.vmap(jax.random.fold_in)
+
+
+def _logits(head: tuple[jax.Array, float | None, int], hidden: jax.Array) -> jax.Array:
+    """`[B, D]` hidden states to `[B, vocab_size]` float32 logits."""
+    kernel, softcap, vocab_size = head
+    logits = jnp.einsum(
+        "bd,vd->bv",
+        hidden,
+        kernel.astype(hidden.dtype),
+        preferred_element_type=jnp.float32,
+    )[:, :vocab_size]
+    return logits if softcap is None else softcap * jnp.tanh(logits / softcap)
+
+
+def _choose(settings: Settings, limits: Limits, logits, keys) -> jax.Array:
+    """A token `[B]` for each row of `[B, V]` logits, with `[B]` random keys."""
+    if settings.greedy:
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    uniforms = jax.vmap(lambda k: jax.random.uniform(k, (2,), jnp.float32))(keys)
+    top_p = limits.top_p if settings.nucleus else None
+    return sample_tokens(logits, uniforms, top_k=settings.top_k, top_p=top_p)
+
+
+def _add(chunk: Chunk, step, token, logps, over) -> Chunk:
+    """The chunk with one more token, all `[B]`, in each running row."""
+    running = chunk.running
+    write = functools.partial(
+        jax.lax.dynamic_update_slice_in_dim, start_index=step, axis=1
+    )
+    return Chunk(
+        last=jnp.where(running, token, chunk.last),
+        position=chunk.position + running.astype(jnp.int32),
+        running=running & ~over,
+        tokens=write(chunk.tokens, jnp.where(running, token, 0)[:, None]),
+        logps=write(chunk.logps, jnp.where(running, logps, 0.0)[:, None]),
+    )

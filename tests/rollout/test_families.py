@@ -1,0 +1,58 @@
+"""The sampler's log-probs are those of the training forward pass, in every family."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from jaxalign.models import (
+    Transformer,
+    apply_cached,
+    decoding_params,
+    init_cache,
+    logits,
+    unembedding,
+)
+from jaxalign.rollout import Decoder, generate
+from tests.models.cases import CASES, load_case
+from tests.rollout.models_under_test import log_softmax
+
+TEMPERATURE = 4.0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_sampled_and_teacher_forced_log_probs_agree(name):
+    """With prompts of unequal length, and in slots that were used before."""
+    case = load_case(name)
+    model = Transformer(case.config)
+    decoder = Decoder(
+        init_cache=functools.partial(init_cache, case.config),
+        apply=functools.partial(apply_cached, model),
+        head=functools.partial(unembedding, model),
+        max_length=case.config.max_positions,
+        prepare=functools.partial(decoding_params, model),
+    )
+    prompts = [case.inputs[i % 3, :n].tolist() for i, n in enumerate((2, 5, 8, 3, 7))]
+    got = generate(
+        decoder,
+        case.params,
+        prompts,
+        jax.random.key(0),
+        max_new_tokens=16,
+        stop_ids=range(0, case.config.vocab_size, 7),
+        temperature=TEMPERATURE,
+        num_samples=2,
+        batch_size=3,
+    )
+    assert len(set(got.lengths.tolist())) > 2
+    texts = np.zeros((10, 24), np.int32)
+    for i, ids in enumerate(got.ids()):
+        text = prompts[i // 2] + ids
+        texts[i, : len(text)] = text
+    scores = jax.jit(functools.partial(logits, model))(case.params, texts)
+    logps = log_softmax(np.asarray(scores, np.float64) / TEMPERATURE)
+    for i, count in enumerate(got.lengths):
+        at = len(prompts[i // 2]) - 1 + np.arange(count)
+        expected = logps[i, at, got.tokens[i, :count]]
+        np.testing.assert_allclose(got.logps[i, :count], expected, atol=1e-4)
