@@ -55,7 +55,8 @@ class Engine:
           answers: Is filled, row by row.
         """
         self._model, self._answers = model, answers
-        self._rows = Rows(*np.zeros((5, num_rows), np.int32), np.zeros(num_rows, bool))
+        columns: Any = *np.zeros((5, num_rows), np.int32), np.zeros(num_rows, bool)
+        self._rows = Rows(*columns)
         self._answer_of = np.zeros(num_rows, np.int64)
         self._cache, self._slots = None, 0
 

@@ -75,6 +75,7 @@ def test_the_run_folder_shows_the_scores(reward_run):
 def answers_of(tiny_model, pairs):
     """Both answers of every pair as a reader of the file would put them together."""
     tokenizer, out = load_tokenizer(tiny_model), []
+    assert tokenizer.template is not None
     for line in pairs.read_text().splitlines():
         row = json.loads(line)
         for side in ("chosen", "rejected"):

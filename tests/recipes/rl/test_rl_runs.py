@@ -58,8 +58,8 @@ def grpo_run(tiny_model, prompts, reward_file, tmp_path_factory):
         events.append("iteration")
         write(self, *arguments)
 
-    Journal.write = noted
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "write", noted)
         config = grpo.Config(
             **settings(tiny_model, prompts, reward_file, out),
             num_generations=4,
@@ -71,9 +71,7 @@ def grpo_run(tiny_model, prompts, reward_file, tmp_path_factory):
             eval_fraction=0.3,
         )
         assert grpo.main(config) == 0
-    finally:
-        Journal.write = write
-        jax.monitoring.unregister_event_duration_listener(heard)
+    jax.monitoring.unregister_event_duration_listener(heard)
     return out, events
 
 
