@@ -163,7 +163,7 @@ def test_no_array_of_all_logits_forward_or_backward():
         return jnp.sum(chunked_kl(*models, chunk_size=32).from_ref)
 
     grad = jax.jit(jax.grad(total, (0, 1)))
-    text = grad.lower(hidden, kernels[0]).compile().as_text()
+    text = grad.lower(hidden, kernels[0]).compile().as_text() or ""
     sizes = [
         np.prod([int(n) for n in dims.split(",")])
         for dims in re.findall(r"\w+\[([\d,]+)\]", text)
