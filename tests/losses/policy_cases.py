@@ -2,6 +2,8 @@
 
 import functools
 
+import jax.numpy as jnp
+
 from jaxalign import losses
 from tests.losses.case import Case, by_keyword, logps, mask_with_gaps, normal
 
@@ -53,12 +55,11 @@ def marked(rng, b, t):
     return logps(rng, b, t), rng.random(b) < 0.7, mask_with_gaps(rng, b, t)
 
 
-def joined(logps, mask, text, **options):
+def joined(logps, mask, text):
     """Two terms with different weights would be batch-coupled: here they are equal."""
     first = losses.entropy_bonus(-text, mask, coef=0.3)
-    return losses.join_terms(
-        first, losses.ptx_term(logps, mask), weights=(1.0, 1.0), **options
-    )
+    equal = jnp.ones(()), jnp.ones(())
+    return losses.join_terms(first, losses.ptx_term(logps, mask), weights=equal)
 
 
 def joined_inputs(rng, b, t):

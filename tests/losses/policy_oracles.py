@@ -19,8 +19,9 @@ def k3(logp, ref):
     return np.exp(ref - logp) - 1 - (ref - logp)
 
 
-def per_token(loss, logps, old, advantages, mask, weights, ref=None, beta=0.0):
+def per_token(loss, arrays, ref, beta):
     """`[[loss of each unmasked token] of each response]`."""
+    logps, old, advantages, mask, weights = arrays
     rows = []
     for i, places in enumerate(tokens_of(mask)):
         row = []
@@ -80,8 +81,9 @@ def sapo(positive, negative):
     return loss
 
 
-def by_response(loss, logps, old, advantages, mask, weights, ref, beta):
+def by_response(loss, inputs, beta):
     """A loss of (ratios of the tokens, mean advantage), plus β k3 over tokens."""
+    logps, old, advantages, mask, weights, ref = inputs
     values = []
     for i, places in enumerate(tokens_of(mask)):
         ratios = np.exp(np.float64(logps[i, places]) - old[i, places])

@@ -5,12 +5,14 @@ in metrics, overflow at log-ratios of a thousand, masks of the wrong type or sha
 tests of the contract suite; leaks into GAE and faults of whitening are in `tests/ops`.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxalign import losses
+import jaxalign.losses
 from jaxalign.ops import (
     group_advantages,
     kl_k1,
@@ -19,6 +21,8 @@ from jaxalign.ops import (
     kl_k3_k2,
     rloo_advantages,
 )
+
+losses: Any = jaxalign.losses
 
 LENGTHS = np.array([1, 4])
 MASK = np.arange(4) < LENGTHS[:, None]

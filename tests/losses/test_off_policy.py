@@ -1,11 +1,15 @@
 """Weights and masks of off-policy tokens against NumPy."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign import losses
+import jaxalign.losses
 from tests.losses.policy_cases import rollout
+
+losses: Any = jaxalign.losses
 
 LOGPS, SAMPLER, ADVANTAGES, MASK = rollout(np.random.default_rng(1), 6, 5)
 RATIOS = np.exp(LOGPS.astype(np.float64) - SAMPLER)

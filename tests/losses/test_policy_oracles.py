@@ -1,21 +1,24 @@
 """Policy losses against NumPy, and what they must be where theory says it."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxalign import losses
+import jaxalign.losses
 from tests.losses import policy_oracles as oracle
 from tests.losses.policy_cases import CASES, rollout_with_reference, rollout_with_values
+
+losses: Any = jaxalign.losses
 
 OPTIONS = {"clip": 0.1, "clip_high": 0.25}
 BETA = {"beta": 0.3}
 
 
-def rollout():
+def rollout() -> Any:
     inputs = rollout_with_reference(np.random.default_rng(7), 6, 5)
     inputs[3][2] = False
     inputs[3][2, 1] = True
@@ -61,7 +64,7 @@ def test_losses_of_tokens_match_numpy(name):
     *arrays, ref = rollout()
     in_loss = "beta" in options
     inputs = (*arrays, ref) if in_loss else tuple(arrays)
-    rows = oracle.per_token(loss, *arrays, ref if in_loss else None, 0.3)
+    rows = oracle.per_token(loss, arrays, ref if in_loss else None, 0.3)
     got, _ = value(name, inputs, **options)
     np.testing.assert_allclose(got, aggregate(rows), rtol=2e-5)
 
@@ -77,7 +80,7 @@ def test_losses_of_responses_match_numpy(name):
     loss, options = BY_RESPONSE[name]
     inputs = rollout()
     got, _ = value(name, inputs, **options, **BETA)
-    np.testing.assert_allclose(got, oracle.by_response(loss, *inputs, 0.3), rtol=2e-5)
+    np.testing.assert_allclose(got, oracle.by_response(loss, inputs, 0.3), rtol=2e-5)
 
 
 def test_gspo_token_has_the_value_of_gspo_and_its_gradient_for_equal_advantages():

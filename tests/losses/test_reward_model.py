@@ -1,15 +1,18 @@
 """Reward-model losses against NumPy and their identities."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxalign import losses
+import jaxalign.losses
 from jaxalign.losses import Pair
 from tests.losses.reward_cases import ranked, ranked_with_ties, score_pairs
+
+losses: Any = jaxalign.losses
 
 
 def rng():

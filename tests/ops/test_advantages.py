@@ -1,5 +1,7 @@
 """Advantages of groups and batches, and whitening, against NumPy."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,7 @@ from jaxalign.ops import (
 from tests.ways import MESH
 
 
-def groups(seed=0, n=6, k=4):
+def groups(seed=0, n=6, k=4) -> Any:
     rng = np.random.default_rng(seed)
     mask = rng.random((n, k)) < 0.8
     mask[0] = [True, False, False, False]
@@ -90,7 +92,7 @@ def test_group_advantages_are_bounded_however_near_the_rewards(spread):
 
 def test_group_advantages_are_invariant_and_rloo_is_a_multiple_of_dr_grpo():
     """Identity 14."""
-    rewards, mask = groups()[0], np.ones((6, 4), bool)
+    rewards, mask = groups()[0], jnp.ones((6, 4), bool)
     moved = group_advantages(3 * rewards + np.float32(5), mask, eps=1e-12)
     np.testing.assert_allclose(
         moved, group_advantages(rewards, mask, eps=1e-12), rtol=1e-4
@@ -109,7 +111,7 @@ def test_a_group_of_one_is_refused():
 
 def test_baselines():
     rewards, mask = groups()
-    greedy = np.arange(6.0, dtype=np.float32)
+    greedy = jnp.arange(6.0)
     got = greedy_baseline_advantages(rewards, greedy, mask)
     expected = np.where(mask, rewards - greedy[:, None], 0)
     np.testing.assert_allclose(got, expected, rtol=1e-6)
@@ -127,7 +129,7 @@ def test_baselines():
     assert moving_baseline(jnp.float32(2.0), nothing, decay=0.9) == 2
 
 
-def numbers(offset=0.0):
+def numbers(offset=0.0) -> Any:
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(16, 5)) * 3 + 1 + offset).astype(np.float32)
     return x, rng.random((16, 5)) < 0.6
@@ -137,7 +139,7 @@ def numbers(offset=0.0):
 def test_whitening_has_mean_zero_and_variance_one_over_the_mask(offset):
     """Identity 20. With a sum of plain squares the offset would eat the variance."""
     x, mask = numbers(offset)
-    got = np.asarray(masked_whiten(np.where(mask, x, np.float32(np.nan)), mask))
+    got = np.asarray(masked_whiten(jnp.where(mask, x, jnp.nan), mask))
     np.testing.assert_allclose(got[mask].mean(), 0, atol=1e-3 if offset else 1e-6)
     np.testing.assert_allclose(got[mask].std(), 1, rtol=1e-4)
     assert not got[~mask].any()

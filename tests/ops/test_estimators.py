@@ -1,16 +1,19 @@
 """Aggregations, KL estimators, controllers and best-of-n against NumPy."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxalign import ops
+import jaxalign.ops
+
+ops: Any = jaxalign.ops
 
 
-def values(seed=0):
+def values(seed=0) -> Any:
     rng = np.random.default_rng(seed)
     mask = rng.random((5, 6)) < 0.6
     mask[2] = False

@@ -1,5 +1,7 @@
 """Returns and GAE against explicit sums and rlax; tool tokens are stepped over."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from jaxalign.ops import decoupled_gae, gae, reward_to_go
 
 
-def inputs(b=6, t=7, seed=0):
+def inputs(b=6, t=7, seed=0) -> Any:
     rng = np.random.default_rng(seed)
     rewards, values = rng.normal(size=(2, b, t)).astype(np.float32)
     mask = rng.random((b, t)) < 0.7
@@ -74,23 +76,25 @@ def test_the_limits_of_lambda():
 
 
 def test_a_reward_at_the_end_is_the_advantage_of_every_token():
-    mask = np.array([[True, True, False, True, False]])
-    rewards = np.array([[0.0, 0.0, 7.0, 0.9, 7.0]], np.float32)
-    advantages, _ = gae(rewards, np.zeros_like(rewards), mask, lam=1.0)
-    np.testing.assert_allclose(advantages, 0.9 * mask, rtol=1e-6)
+    mask = jnp.array([[True, True, False, True, False]])
+    rewards = jnp.array([[0.0, 0.0, 7.0, 0.9, 7.0]])
+    advantages, _ = gae(rewards, jnp.zeros_like(rewards), mask, lam=1.0)
+    np.testing.assert_allclose(advantages, 0.9 * np.asarray(mask), rtol=1e-6)
 
 
 @pytest.mark.parametrize("garbage", [1e30, np.inf, np.nan])
 def test_masked_rewards_and_values_reach_nothing(garbage):
     """Padding and tool tokens have leaked into GAE in other libraries."""
     rewards, values, mask = inputs()
-    dirty = [np.where(mask, x, np.float32(garbage)) for x in (rewards, values)]
+    dirty_rewards, dirty_values = (
+        jnp.where(mask, x, garbage) for x in (rewards, values)
+    )
     for got, expected in zip(
-        gae(*dirty, mask), gae(rewards, values, mask), strict=True
+        gae(dirty_rewards, dirty_values, mask), gae(rewards, values, mask), strict=True
     ):
         np.testing.assert_array_equal(got, expected)
     np.testing.assert_array_equal(
-        reward_to_go(dirty[0], mask), reward_to_go(rewards, mask)
+        reward_to_go(dirty_rewards, mask), reward_to_go(rewards, mask)
     )
 
 
@@ -104,6 +108,7 @@ def test_masked_tokens_may_be_left_out_altogether():
 
 def test_decoupled_gae_has_a_lambda_for_each_length_and_unbiased_returns():
     rewards, values, mask = inputs()
+    mask[1] = np.arange(mask.shape[1]) % 4 == 2  # two tokens: α |y| < 1
     advantages, returns = decoupled_gae(rewards, values, mask, alpha=0.4)
     lam = [max(1 - 1 / (0.4 * max(row.sum(), 1)), 0.0) for row in mask]
     assert min(lam) == 0 < max(lam)
@@ -115,6 +120,6 @@ def test_decoupled_gae_has_a_lambda_for_each_length_and_unbiased_returns():
 
 
 def test_rewards_of_fractions_stay_what_they_are():
-    rewards = np.array([[0.4, 0.9, -1.5]], np.float32)
-    got = reward_to_go(rewards, np.ones((1, 3), bool), discount=0.0)
+    rewards = jnp.array([[0.4, 0.9, -1.5]])
+    got = reward_to_go(rewards, jnp.ones((1, 3), bool), discount=0.0)
     np.testing.assert_array_equal(got, rewards)
