@@ -15,7 +15,7 @@ MODULES = [
         ".__init__"
     )
     for p in sorted(ROOT.rglob("*.py"))
-    if "__all__" in p.read_text()
+    if "\n__all__ = " in p.read_text()
 ]
 
 
