@@ -131,7 +131,8 @@ def test_samples_under_rewards_and_a_reference(
     )  # fmt: skip
     assert code == 0
     found = results(tmp_path)
-    lines = [json.loads(x) for x in (tmp_path / "completions.jsonl").open()]
+    text = (tmp_path / "completions.jsonl").read_text()
+    lines = [json.loads(x) for x in text.splitlines()]
     assert [x["row"] for x in lines] == [i for i in range(6) for _ in range(4)]
     stopped = np.array([x["rewards"]["stopped"] for x in lines])
     assert [float(x["stopped"]) for x in lines] == stopped.tolist()

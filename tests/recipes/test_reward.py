@@ -252,6 +252,7 @@ def test_models_are_not_taken_for_one_another(reward_run, tiny_model, pairs, tmp
         scorer([[260]])
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_the_straight_run(tiny_model, pairs, tmp_path):
     def command(out):
         return [
