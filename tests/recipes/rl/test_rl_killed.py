@@ -84,6 +84,7 @@ def runs_of(method, tmp, model, prompts, reward_file):
     return Runs(tmp, method, [*given, "--no-export"])
 
 
+@pytest.mark.slow
 def test_killed_in_an_update(tmp_path, tiny_model, prompts, reward_file):
     run = runs_of("ppo", tmp_path, tiny_model, prompts, reward_file)
     straight = digest(run("straight"))
