@@ -15,7 +15,8 @@ JUDGED = {"def_correct_predictions": True, "def_incorrect_predictions": False}
 
 
 def read(file):
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    with file.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def share_graded_right(grader, rows, predictions, answers):
