@@ -5,6 +5,7 @@ calls the loss on them; the model has no attention, so that it needs no packing.
 """
 
 import functools
+from typing import Any
 
 import chex
 import jax
@@ -62,9 +63,9 @@ def packed(rng, row_multiple=8) -> RolloutBatch:
     layouts = answer_layouts(prompts, tokens, lengths, together=rows.together)
     # A row's columns are float32; integers stand for the values, to be put back.
     numbers = np.arange(G * K * N, dtype=np.float32).reshape(G * K, N)
-    batch = rows.batch(with_columns(layouts, mask, {"number": numbers}))
+    batch: Any = rows.batch(with_columns(layouts, mask, {"number": numbers}))
     number = batch["number"].astype(int)
-    filled = {name: x.ravel()[number] for name, x in columns.items()}
+    filled: Any = {name: x.ravel()[number] for name, x in columns.items()}
     filled = {k: np.where(batch["target_mask"], v, np.nan) for k, v in filled.items()}
     token_rows = TokenBatch(**{name: batch[name] for name in TokenBatch._fields})
     arrays = RolloutBatch(
@@ -183,7 +184,7 @@ def two_models(rng):
 
 
 def test_ppo_is_one_update_packed_or_not_and_in_any_parts():
-    options = {"value_coef": 0.3, "entropy_coef": 0.05}
+    options: Any = {"value_coef": 0.3, "entropy_coef": 0.05}
     with jax.enable_x64(True):
         params = two_models(np.random.default_rng(1))
         answers = make_answers(np.random.default_rng(0))

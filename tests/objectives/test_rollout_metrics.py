@@ -1,5 +1,7 @@
 """Metrics of sampled answers against plain NumPy."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -56,9 +58,9 @@ def test_groups():
 def test_gaps_and_divergences():
     rng = np.random.default_rng(0)
     a, b = (np.where(MASK, rng.normal(size=MASK.shape), np.nan) for _ in range(2))
-    arrays = [jnp.asarray(x, jnp.float32) for x in (a, b)]
+    arrays: Any = [jnp.asarray(x, jnp.float32) for x in (a, b)]
     gap = (a - b)[MASK]
-    got = values(sampler_metrics(*arrays, jnp.asarray(MASK)))
+    got = values(sampler_metrics(*arrays, mask=jnp.asarray(MASK)))
     name = "sampling/sampling_logp_difference/"
     np.testing.assert_allclose(got[name + "mean"], np.abs(gap).mean(), rtol=1e-5)
     np.testing.assert_allclose(got[name + "max"], np.abs(gap).max(), rtol=1e-5)
@@ -70,7 +72,7 @@ def test_gaps_and_divergences():
         ("max", ratio.max()),
     ):
         np.testing.assert_allclose(got[name + which], x, rtol=1e-5)
-    got = values(kl_metrics(*arrays, jnp.asarray(MASK)))
+    got = values(kl_metrics(*arrays, mask=jnp.asarray(MASK)))
     np.testing.assert_allclose(got["kl"], (np.exp(-gap) - 1 + gap).mean(), rtol=1e-5)
     sums = np.nansum(a - b, axis=-1)
     np.testing.assert_allclose(got["objective/kl"], sums.mean(), rtol=1e-4)
@@ -80,8 +82,8 @@ def test_explained_variance():
     rng = np.random.default_rng(1)
     returns = np.where(MASK, rng.normal(size=MASK.shape), np.inf)
     v = np.where(MASK, 0.5 * returns + 0.1 * rng.normal(size=MASK.shape), np.nan)
-    arrays = [jnp.asarray(x, jnp.float32) for x in (v, returns)]
-    (got,) = values(explained_variance(*arrays, jnp.asarray(MASK))).values()
+    arrays: Any = [jnp.asarray(x, jnp.float32) for x in (v, returns)]
+    (got,) = values(explained_variance(*arrays, mask=jnp.asarray(MASK))).values()
     rest = (returns - v)[MASK]
     np.testing.assert_allclose(got, 1 - rest.var() / returns[MASK].var(), rtol=1e-4)
     flat = jnp.ones(MASK.shape)

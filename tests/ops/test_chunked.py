@@ -135,7 +135,7 @@ def test_chunks_without_a_position_that_counts_are_left_out():
         )
 
     got = value(skipping)(poisoned, kernel)
-    expected = value(lambda *xs: whole(*xs, targets))(hidden, kernel)
+    expected = value(lambda h, k: whole(h, k, targets))(hidden, kernel)
     chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-4)
     for nothing in jax.tree.leaves(skipping(poisoned, kernel)):
         assert not np.any(nothing[:, 2:4])

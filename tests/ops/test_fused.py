@@ -118,7 +118,7 @@ def test_chunks_without_a_position_that_counts_are_left_out():
     poisoned = hidden.at[:, 2:4].set(jnp.nan)
     grad = jax.jit(jax.grad(lambda *xs: fused(*xs, chunk_size=6).loss.total, (0, 1)))
     d_hidden, d_kernel = grad(poisoned, kernel, targets, mask)
-    expected = jax.grad(lambda *xs: sft(whole(*xs, targets), mask).loss.total, (0, 1))
+    expected = jax.grad(lambda h, k: sft(whole(h, k, targets), mask).loss.total, (0, 1))
     chex.assert_trees_all_close(
         (d_hidden, d_kernel), jax.jit(expected)(hidden, kernel), rtol=1e-4, atol=1e-5
     )

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import signal
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -275,7 +276,8 @@ def test_killed_and_resumed_equals_the_straight_run(tiny_model, pairs, tmp_path)
 
 
 def test_settings_that_mean_nothing_are_refused():
-    paths = {"model": "m", "data": "d", "output_dir": "o"}
+    paths: Any = {"model": "m", "data": "d", "output_dir": "o"}
+    changes: Any
     for changes in ({"center": -1.0}, {"margin_scale": -0.1}, {"normalize_rows": 0}):
         with pytest.raises(UserError, match=next(iter(changes))):
             reward.Config(**paths, **changes)

@@ -165,7 +165,7 @@ def test_a_slot_is_refilled_and_a_prompt_is_read_once():
 
 def test_progress_is_told_and_stop_is_asked_between_chunks():
     told = []
-    options = {"max_new_tokens": 48, "batch_size": 2, "temperature": 0}
+    options: Any = {"max_new_tokens": 48, "batch_size": 2, "temperature": 0}
     got = sample(progress=told.append, **options)
     assert told[-1] == Progress(4, 4, int(got.lengths.sum()))
     assert [x.tokens for x in told] == sorted({x.tokens for x in told})

@@ -1,5 +1,7 @@
 """The loop of somebody with a model and a reward of their own, from the parts alone."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -65,7 +67,7 @@ def test_forty_lines_learn_a_reward():
             "old_logps": answers.logps,
             "advantages": np.asarray(credit.advantages).reshape(-1, N),
         }
-        x = rows.batch(with_columns(layouts, answers.mask, columns))
+        x: Any = rows.batch(with_columns(layouts, answers.mask, columns))
         tokens = TokenBatch(**{name: x[name] for name in TokenBatch._fields})
         columns = {name: x[name] for name in columns}
         state, metrics = step(

@@ -1,5 +1,7 @@
 """Faults that other libraries had: one named test each."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +74,7 @@ def test_values_and_kl_do_not_leak_over_padding():
 def test_metrics_do_not_depend_on_the_width_of_padding():
     inputs = known([3, 2, 1], [2.0, -1.0, 4.0])
     _, wide = settle(plain_credit, inputs)
-    narrow = {
+    narrow: Any = {
         k: v[..., :3] if v is not None and v.shape[-1:] == (N,) else v
         for k, v in inputs._asdict().items()
     }

@@ -47,8 +47,8 @@ def grpo_run(tiny_model, prompts, reward_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("grpo") / "run"
     events: list[str] = []
 
-    def heard(name, seconds, **_):
-        if name.endswith("backend_compile_duration"):
+    def heard(event, duration_secs, **_):
+        if event.endswith("backend_compile_duration"):
             events.append("compile")
 
     jax.monitoring.register_event_duration_secs_listener(heard)
