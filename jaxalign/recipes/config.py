@@ -1,7 +1,7 @@
 """What the training recipes have in common: one frozen dataclass of settings."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from jaxalign.errors import UserError
 from jaxalign.training.optimizer import OptimizerConfig
@@ -126,6 +126,17 @@ class TrainingConfig(DataConfig):
     """Write `export/`, a Hugging Face folder, at the end."""
     dry_run: bool = False
     """Check data and model, then stop."""
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """How every model of the run is computed: keywords of `open_policy`."""
+        return {
+            "dtype": self.dtype,
+            "remat": self.remat,
+            "attention": self.attention,
+            "parallel": self.parallel,
+            "mesh_sizes": dataclasses.asdict(self.mesh),
+        }
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""

@@ -1,6 +1,5 @@
 """What a run is made of before its first step: model, rows, method, batches."""
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -14,7 +13,7 @@ from jaxalign.models import ModelConfig, PadToken
 from jaxalign.objectives import Objective
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.program import Program, mesh_program, pmap_program
+from jaxalign.recipes.program import Program, program_of
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rows import Rows, Task, make_encoder, read_rows
 from jaxalign.recipes.samples import Samples
@@ -153,20 +152,11 @@ class Method(NamedTuple):
 def open_run(config: TrainingConfig, method: Method) -> Run:
     """Reads the model's description and all rows; no weight is loaded yet."""
     console = Console()
-    policy = open_policy(
-        config.model,
-        dtype=config.dtype,
-        remat=config.remat,
-        attention=config.attention,
-        parallel=config.parallel,
-        mesh_sizes=dataclasses.asdict(config.mesh),
-        head=method.head,
-    )
+    policy = open_policy(config.model, head=method.head, **config.layout)
     encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
     tokenizer = encoder.tokenizer
     rows = read_rows(config, method.task, encoder, config.seed, console)
-    pmap = config.parallel == "pmap"
-    program = pmap_program() if pmap else mesh_program(policy.mesh)
+    program = program_of(config.parallel, policy.mesh)
     fingerprints = {
         "model": weights_digest(policy.folder),
         "tokenizer": tokenizer.fingerprint,

@@ -42,6 +42,11 @@ class Program(NamedTuple):
     evaluate: Callable[[Objective], Callable[..., Mapping[str, Mean]]]
 
 
+def program_of(parallel: str, mesh: jax.sharding.Mesh) -> Program:
+    """The program that `--parallel` names; `pmap` needs no mesh."""
+    return pmap_program() if parallel == "pmap" else mesh_program(mesh)
+
+
 def mesh_program(mesh: jax.sharding.Mesh) -> Program:
     """`jit` over a mesh: rows are split, state lies as the partition rules say."""
     devices = mesh.shape["data"] * mesh.shape["fsdp"]

@@ -1,6 +1,5 @@
 """What every training recipe does, from settings to the exported model."""
 
-import dataclasses
 from pathlib import Path
 
 import jax
@@ -10,28 +9,19 @@ from jaxalign.data.pack import pad_fraction
 from jaxalign.models import export_model
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.method import Method, Plan, Run, Shown, open_run, plan_batches
-from jaxalign.recipes.model_card import model_card
+from jaxalign.recipes.run_files import open_files, open_folder, write_card
 from jaxalign.training import (
-    Checkpoints,
     Clock,
     Finished,
-    MetricsLog,
     Progress,
     RunFolder,
     StopRequest,
-    draw_plots,
-    make_mirrors,
     make_optimizer,
-    read_metrics,
     restore_or_start,
     train,
 )
 from jaxalign.training.exits import FINISHED
 from jaxalign.training.host_memory import keep_freed_memory
-from jaxalign.training.versions import versions
-
-FREE = ("output_dir", "resume", "allow_change", "save_steps", "keep_last", "report_to")
-"""Settings that an interrupted run may change without a word."""
 
 
 def run_training(config: TrainingConfig, method: Method) -> int:
@@ -45,14 +35,7 @@ def run_training(config: TrainingConfig, method: Method) -> int:
         _tell(run, plan)
         if config.dry_run:
             return FINISHED
-        with RunFolder(
-            config.output_dir,
-            config=dataclasses.asdict(config),
-            fingerprints=run.fingerprints,
-            resume=config.resume,
-            allow_change=config.allow_change,
-            free=FREE,
-        ) as folder:
+        with open_folder(config, run.fingerprints) as folder:
             done = _train(run, plan, method, folder, stop, clock)
             folder.finished(done.step, done.exit_code)
     return done.exit_code
@@ -77,14 +60,7 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
     with clock.phase("init"):
         params = policy.load(key)
         plan = method.prepare(run, params, folder.path, plan)
-    settings = dataclasses.asdict(c)
-    mirrors = make_mirrors(c.report_to, folder.path, folder.path.name, settings)
-    metrics = MetricsLog(folder.path / "metrics.jsonl", mirrors)
-    checkpoints = Checkpoints(
-        folder.path / "checkpoints",
-        keep_last=c.keep_last,
-        about={"versions": versions(), "fingerprints": run.fingerprints},
-    )
+    metrics, checkpoints, draw = open_files(folder.path, c, run.fingerprints)
     with clock.phase("restore"):
         target = policy.shapes(optimizer, key)
         state, host = restore_or_start(folder, checkpoints, metrics, target)
@@ -98,10 +74,6 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
 
     def place(batch):
         return plan.complete(program.place(method.to_batch(batch)))
-
-    def draw(step):
-        del step
-        draw_plots(metrics.path, folder.path / "plots")
 
     with Progress(num_steps, main_metric=method.main_metric) as progress:
         done = train(
@@ -138,12 +110,7 @@ def _finish(
     run: Run, method: Method, folder: Path, params, samples: Shown, done: Finished
 ):
     samples.show(params, done.step)
-    draw_plots(folder / "metrics.jsonl", folder / "plots")
-    lines = [x for x in read_metrics(folder / "metrics.jsonl") if x["split"] == "eval"]
-    results = {k: v for k, v in lines[-1].items() if k != "split"} if lines else {}
-    settings = dataclasses.asdict(run.config)
-    card = model_card(method.name, settings, results, versions())
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    card = write_card(folder, method.name, run.config)
     export = folder / "export"
     if run.config.export and not export.exists():
         out, source = method.finish(run, params), run.policy.folder

@@ -35,6 +35,7 @@ def make_reward_evaluation(
         return None
 
     def evaluate(params) -> dict[str, float] | None:
+        own = policy(params)
         parts, counts = [], []
         for start in range(0, size, batch_size):
             chaos.at("eval")
@@ -42,7 +43,7 @@ def make_reward_evaluation(
                 return None
             numbers = [i % size for i in range(start, start + batch_size)]
             noise = jax.random.fold_in(key, start)
-            part, _ = sampler(policy(params), 0, numbers, noise, Clock())
+            part, _ = sampler(own, 0, numbers, noise, Clock())
             parts.append(part)
             counts.append(min(batch_size, size - start) * sampler.num_generations)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxalign.data.encode import Encoder
 from jaxalign.objectives import Critic
 from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.program import Program
+from jaxalign.recipes.program import Program, program_of
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.samples import decoder_of
 from jaxalign.recipes.scorer import score_fn_of
@@ -64,39 +64,26 @@ class Models(NamedTuple):
 
 def open_critic(config: RLConfig, folder: str) -> Policy:
     """A reward model, or a language model that gets a fresh scalar head."""
-    return open_policy(folder, head="score", **layout_of(config))
-
-
-def layout_of(config: RLConfig) -> dict[str, Any]:
-    """How every model of a run is computed."""
-    sizes = {name: getattr(config.mesh, name) for name in ("data", "fsdp", "tensor")}
-    return {
-        "dtype": config.dtype,
-        "remat": config.remat,
-        "attention": config.attention,
-        "parallel": config.parallel,
-        "mesh_sizes": sizes,
-    }
+    return open_policy(folder, head="score", **config.layout)
 
 
 def open_models(
-    config: RLConfig, encoder_of, program_of, *, critic: str | None, reference: bool
+    config: RLConfig, encoder_of, *, critic: str | None, reference: bool
 ) -> Models:
     """Reads the models' descriptions; no weight is loaded yet.
 
     Args:
       config: The settings.
       encoder_of: From the policy's folder and vocabulary size to its encoder.
-      program_of: From the mesh to the program.
       critic: Folder of what the critic starts from, or None.
       reference: Whether the first policy is kept.
     """
-    policy = open_policy(config.model, **layout_of(config))
+    policy = open_policy(config.model, **config.layout)
     return Models(
         policy,
         decoder_of(policy.model),
         None if critic is None else open_critic(config, critic),
         encoder_of(policy.folder, policy.config.vocab_size),
-        program_of(policy.mesh),
+        program_of(config.parallel, policy.mesh),
         reference,
     )

@@ -8,11 +8,9 @@ from rich.console import Console
 
 from jaxalign.data.batches import permutation
 from jaxalign.data.encode import Encoder
-from jaxalign.data.formats import parse_columns
-from jaxalign.data.reading import Account, detect_format, read_records
+from jaxalign.data.reading import Account, open_rows, read_records
 from jaxalign.data.records import PromptOnly
 from jaxalign.data.sequences import Example, TokenSequence
-from jaxalign.data.sources import open_source
 from jaxalign.errors import UserError
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rows import split
@@ -99,10 +97,8 @@ def read_prompts(
 
 
 def _read(config: RLConfig, path: str, encoder: Encoder, room: int, console: Console):
-    source = open_source(path)
-    rename = parse_columns(config.columns) if config.columns else None
-    form = detect_format(
-        source, "prompt", rename=rename, name=config.format, dress=config.dress
+    source, form = open_rows(
+        path, "prompt", columns=config.columns, name=config.format, dress=config.dress
     )
     account = Account()
     records = read_records(

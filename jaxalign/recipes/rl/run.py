@@ -7,7 +7,6 @@ from typing import Any
 import jax
 
 from jaxalign.models import export_model
-from jaxalign.recipes.model_card import model_card
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.evaluate import make_reward_evaluation
 from jaxalign.recipes.rl.iteration import Iteration
@@ -19,27 +18,20 @@ from jaxalign.recipes.rl.scoring import make_scoring
 from jaxalign.recipes.rl.settle import make_settle
 from jaxalign.recipes.rl.setup import Setup, open_setup
 from jaxalign.recipes.rl.state import Start
+from jaxalign.recipes.run_files import open_files, open_folder, write_card
 from jaxalign.training import (
-    Checkpoints,
     Clock,
     Finished,
-    MetricsLog,
     Progress,
     RunFolder,
     StopRequest,
-    draw_plots,
-    make_mirrors,
     make_optimizer,
-    read_metrics,
     restore_or_start,
     train,
 )
 from jaxalign.training.exits import FINISHED
 from jaxalign.training.host_memory import keep_freed_memory
-from jaxalign.training.versions import versions
 
-FREE = ("output_dir", "resume", "allow_change", "save_steps", "keep_last", "report_to")
-"""Settings that an interrupted run may change without a word."""
 _EVALUATION = 0xE7A1
 
 
@@ -51,14 +43,7 @@ def run_rl(config: RLConfig, method: Method) -> int:
         setup = open_setup(config, method)
         if config.dry_run:
             return FINISHED
-        with RunFolder(
-            config.output_dir,
-            config=dataclasses.asdict(config),
-            fingerprints=setup.fingerprints,
-            resume=config.resume,
-            allow_change=config.allow_change,
-            free=FREE,
-        ) as folder:
+        with open_folder(config, setup.fingerprints) as folder:
             done = _train(setup, folder, stop, clock)
             folder.finished(done.step, done.exit_code)
     return done.exit_code
@@ -74,14 +59,7 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
         params = models.load(key)
         reference = models.reference(params)
     start = Start(optimizer, key, c.kl_coef, models.policy.mesh)
-    settings = dataclasses.asdict(c)
-    mirrors = make_mirrors(c.report_to, folder.path, folder.path.name, settings)
-    metrics = MetricsLog(folder.path / "metrics.jsonl", mirrors)
-    checkpoints = Checkpoints(
-        folder.path / "checkpoints",
-        keep_last=c.keep_last,
-        about={"versions": versions(), "fingerprints": setup.fingerprints},
-    )
+    metrics, checkpoints, draw = open_files(folder.path, c, setup.fingerprints)
     with clock.phase("restore"):
         target = start.shapes(params)
         state, host = restore_or_start(folder, checkpoints, metrics, target)
@@ -130,10 +108,6 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
         key=jax.random.fold_in(key, _EVALUATION),
         stop=stop,
     )
-
-    def draw(step):
-        del step
-        draw_plots(metrics.path, folder.path / "plots")
 
     with Progress(setup.iterations, main_metric="reward") as progress:
         done = train(
@@ -188,12 +162,7 @@ def _sampler(setup: Setup) -> Sampler:
 
 
 def _finish(setup: Setup, folder: Path, params: Any, done: Finished) -> None:
-    draw_plots(folder / "metrics.jsonl", folder / "plots")
-    lines = [x for x in read_metrics(folder / "metrics.jsonl") if x["split"] == "eval"]
-    results = {k: v for k, v in lines[-1].items() if k != "split"} if lines else {}
-    settings = dataclasses.asdict(setup.config)
-    card = model_card(setup.method.name, settings, results, versions())
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    card = write_card(folder, setup.method.name, setup.config)
     export, policy = folder / "export", setup.models.policy
     if setup.config.export and not export.exists():
         export_model(export, policy.config, params, source=policy.folder, card=card)

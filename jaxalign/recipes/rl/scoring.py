@@ -12,7 +12,6 @@ from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rl.config import RLConfig
-from jaxalign.recipes.rl.models import layout_of
 from jaxalign.recipes.scorer import load_scorer
 from jaxalign.rewards import (
     Completion,
@@ -106,8 +105,8 @@ def _from_model(
             "policy's, so the ids would mean other words. Train the reward model from "
             "the same base model."
         )
-    layout = layout_of(config)
-    sizes = None if config.parallel == "pmap" else layout["mesh_sizes"]
+    pmap = config.parallel == "pmap"
+    sizes = None if pmap else config.layout["mesh_sizes"]
     scorer = load_scorer(
         folder, dtype=config.dtype, attention=config.attention, mesh_sizes=sizes
     )

@@ -10,7 +10,7 @@ from rich.console import Console
 from jaxalign.data.answers import AnswerRows
 from jaxalign.data.batches import Batches
 from jaxalign.objectives import mixed_objective, packed_sft_objective, rollout_scorer
-from jaxalign.recipes.program import mesh_program, pmap_program
+from jaxalign.recipes.method import MICROBATCH_TOKENS
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.method import Method
@@ -19,8 +19,6 @@ from jaxalign.recipes.rl.prompts import Prompts, read_prompts
 from jaxalign.recipes.rl.scoring import reward_digests
 from jaxalign.recipes.rl.updates import Mix, Updates
 from jaxalign.recipes.rows import make_encoder, read_rows
-
-_MICROBATCH_TOKENS = 2048
 
 
 class Setup(NamedTuple):
@@ -57,7 +55,7 @@ class Setup(NamedTuple):
     def rows_at_a_time(self) -> int:
         """Rows that a device computes at a time."""
         tokens = self.rows.shape.tokens
-        return self.config.microbatch_size or max(1, _MICROBATCH_TOKENS // tokens)
+        return self.config.microbatch_size or max(1, MICROBATCH_TOKENS // tokens)
 
     def updates(self, optimizer: optax.GradientTransformation) -> Updates:
         """The compiled functions that learn."""
@@ -112,11 +110,9 @@ def critic_alone(
 def open_setup(config: RLConfig, method: Method) -> Setup:
     """Reads models' descriptions and all rows, and plans shapes; loads no weight."""
     console = Console()
-    pmap = config.parallel == "pmap"
     models = open_models(
         config,
         lambda folder, size: make_encoder(config, folder, size),
-        lambda mesh: pmap_program() if pmap else mesh_program(mesh),
         critic=method.critic,
         reference=method.kl,
     )
@@ -163,7 +159,7 @@ def _plan_rows(config: RLConfig, models: Models, prompts: Prompts) -> AnswerRows
         "packing": config.packing,
     }
     tokens = AnswerRows.plan(**plan).shape.tokens
-    size = config.microbatch_size or max(1, _MICROBATCH_TOKENS // tokens)
+    size = config.microbatch_size or max(1, MICROBATCH_TOKENS // tokens)
     return AnswerRows.plan(**plan, rows_at_a_time=size * devices)
 
 
