@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from experiments.enumlm import (
-    expected,
     expected_loss,
     expected_loss_of_groups,
     kl_divergence,
@@ -41,29 +40,7 @@ from jaxalign.ops import (
     rloo_advantages,
 )
 from jaxalign.rewards import token_rewards
-
-BETA = 0.7
-
-
-@pytest.fixture(scope="module")
-def logits(small):
-    """A policy that is not the reference."""
-    with jax.enable_x64(True):
-        noise = jax.random.normal(jax.random.key(0), small.ref_logits.shape)
-        return small.ref_logits + 0.5 * noise
-
-
-@pytest.fixture(scope="module")
-def exact(small, logits):
-    """∇(−J), the gradient that a loss should have."""
-
-    def loss(x):
-        logps = response_logps(x, small.responses)
-        gain = small.rewards - BETA * (logps - small.ref_logps)
-        return -expected(logps, gain)
-
-    with jax.enable_x64(True):
-        return jax.jit(jax.grad(loss))(logits)
+from tests.enumlm.conftest import BETA
 
 
 def shaped_rewards(world, logits):
