@@ -5,13 +5,19 @@ import math
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxalign.losses import dpo_loss
+from jaxalign.losses import dpo_loss, grpo_loss
 from jaxalign.models import init_params
-from jaxalign.objectives import packed_preference_objective, packed_sft_objective
+from jaxalign.objectives import (
+    RolloutBatch,
+    packed_preference_objective,
+    packed_sft_objective,
+    policy_objective,
+)
 from jaxalign.training import TrainState, make_train_step
 from tests.rows import Prompted, pair_batch, token_batch
 from tests.tiny import backbone_of, make_model
@@ -22,13 +28,28 @@ OPTIMIZER = optax.sgd(1.0)
 
 
 def batch_of(task, rows=ROWS):
+    if task == "grpo":
+        return rollout_of(
+            token_batch([[Prompted([1, 2], [[3, 4, 5]])]] * rows, LENGTH, TARGETS)
+        )
     examples = [[Prompted([1, 2], [[3, 4, 5], [6, 7]][: 1 + (task == "dpo")])]] * rows
     if task == "sft":
         return token_batch(examples, LENGTH, TARGETS)
     return pair_batch(examples, LENGTH, TARGETS)
 
 
+def rollout_of(rows):
+    """An answer in each row."""
+    known = jnp.zeros(rows.target_ids.shape)
+    start, length = jnp.zeros((2, len(known), 1, 1), jnp.int32)
+    return RolloutBatch(rows, start, length + 3, known, known, known)
+
+
 def objective_of(task, model, chunk_size=64):
+    if task == "grpo":
+        return policy_objective(
+            grpo_loss, backbone_of(model), chunk_size=chunk_size, entropy=True
+        )
     if task == "sft":
         return packed_sft_objective(backbone_of(model), chunk_size=chunk_size)
     return packed_preference_objective(
@@ -56,8 +77,10 @@ def sizes_in(text: str) -> dict[int, str]:
     return {math.prod(map(int, shape.split(","))): shape for shape in shapes}
 
 
-@pytest.mark.parametrize("task", ["sft", "dpo"])
-@pytest.mark.parametrize("num_microbatches", [1, 2])
+@pytest.mark.parametrize(
+    ("task", "num_microbatches"),
+    [("sft", 1), ("sft", 2), ("dpo", 1), ("dpo", 2), ("grpo", 2)],
+)
 def test_no_array_holds_all_logits(task, num_microbatches):
     compiled = compile_step(task, num_microbatches=num_microbatches)
     sizes = sizes_in(compiled.as_text() or "")

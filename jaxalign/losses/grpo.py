@@ -55,8 +55,8 @@ def grpo_loss(
     Returns:
       The mean over responses, and the metrics `policy_loss`, `kl` (with `ref_logps`),
       `advantage/abs_mean`, `clip_ratio/low_mean`, `clip_ratio/high_mean`,
-      `clip_ratio/region_mean`, `policy/approxkl_avg`, `policy/ratio_capped` and
-      `val/ratio`.
+      `clip_ratio/region_mean`, `policy/approxkl_avg`, `policy/ratio_capped`,
+      `val/ratio` and `val/ratio_var`.
 
     Raises:
       ValueError: If a Python number is out of its range, or `ref_logps` is missing.

@@ -71,7 +71,7 @@ def policy_gradient_loss(
 
     Returns:
       The mean over responses, and the metrics `policy/approxkl_avg`,
-      `policy/ratio_capped`, `val/ratio` and `advantage/abs_mean`.
+      `policy/ratio_capped`, `val/ratio`, `val/ratio_var` and `advantage/abs_mean`.
 
     >>> logps, mask = jnp.array([[-1.0, -2.0]]), jnp.array([[True, True]])
     >>> advantages = jnp.array([[1.0, 3.0]])

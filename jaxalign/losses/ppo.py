@@ -1,5 +1,7 @@
 """Proximal policy optimization: the clipped losses of policy and critic."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -51,8 +53,8 @@ def ppo_policy_loss(
 
     Returns:
       The mean over tokens, and the metrics `policy/approxkl_avg`,
-      `policy/clipfrac_avg`, `policy/ratio_capped`, `val/ratio`, `clip_ratio/low_mean`
-      and `clip_ratio/high_mean`.
+      `policy/clipfrac_avg`, `policy/ratio_capped`, `val/ratio`, `val/ratio_var`,
+      `clip_ratio/low_mean` and `clip_ratio/high_mean`.
 
     Raises:
       ValueError: If a Python number is out of its range.
@@ -199,6 +201,7 @@ def ppo_loss(
     entropy: jax.Array | None = None,
     clip: float = 0.2,
     clip_high: float | None = None,
+    dual_clip: float | None = None,
     value_clip: float = 0.2,
     value_coef: float = 0.1,
     entropy_coef: float = 0.0,
@@ -224,6 +227,7 @@ def ppo_loss(
         and needed if `entropy_coef` is not 0.
       clip: ε below 1, in [0, 1].
       clip_high: ε above 1, > 0; None for the same.
+      dual_clip: c of `dual_clip_policy_loss`, > 1; None for PPO's own loss.
       value_clip: ε of the values, > 0.
       value_coef: c_v ≥ 0.
       entropy_coef: c_e ≥ 0.
@@ -242,7 +246,10 @@ def ppo_loss(
     """
     check_not_negative("value_coef", value_coef)
     check_not_negative("entropy_coef", entropy_coef)
-    policy = ppo_policy_loss(
+    policy_loss = ppo_policy_loss
+    if dual_clip is not None:
+        policy_loss = functools.partial(dual_clip_policy_loss, dual_clip=dual_clip)
+    policy = policy_loss(
         logps,
         old_logps,
         advantages,

@@ -48,7 +48,7 @@ def cispo_loss(
     Returns:
       The mean over tokens, and the metrics `policy_loss`, `kl` (with `ref_logps`),
       `advantage/abs_mean`, `cispo_clip_ratio` (tokens whose weight is the bound),
-      `policy/approxkl_avg`, `policy/ratio_capped` and `val/ratio`.
+      `policy/approxkl_avg`, `policy/ratio_capped`, `val/ratio` and `val/ratio_var`.
 
     Raises:
       ValueError: If a Python number is out of its range, or `ref_logps` is missing.

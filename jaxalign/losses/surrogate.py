@@ -106,13 +106,16 @@ def ratio_metrics(tokens: Sampled) -> dict[str, Mean]:
     """Of every loss with a ratio.
 
     `policy/approxkl_avg` is ½ mean (log ρ)², `val/ratio` the mean of ρ, 1 while the
-    policy is the one that sampled, and `policy/ratio_capped` the share of tokens
-    beyond e^±20: 0 in a healthy run.
+    policy is the one that sampled, `val/ratio_var` the mean of (ρ − 1)², its variance
+    since the policy that sampled expects ρ = 1, and `policy/ratio_capped` the share of
+    tokens beyond e^±20: 0 in a healthy run.
     """
     log_ratio, mask = tokens.log_ratio, tokens.mask
+    ratio = capped_exp(log_ratio, cap=CAP)
     return {
         "policy/approxkl_avg": Mean.of(0.5 * jnp.square(log_ratio), where=mask),
-        "val/ratio": Mean.of(capped_exp(log_ratio, cap=CAP), where=mask),
+        "val/ratio": Mean.of(ratio, where=mask),
+        "val/ratio_var": Mean.of(jnp.square(ratio - 1), where=mask),
         "policy/ratio_capped": Mean.of(jnp.abs(log_ratio) > CAP, where=mask),
     }
 

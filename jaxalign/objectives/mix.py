@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses import LossOutput
+from jaxalign.losses import LossOutput, join_terms
 from jaxalign.objectives.batches import TokenBatch
 from jaxalign.ops import Mean, sum_dtype
 
@@ -73,8 +73,8 @@ def mixed_objective(
         out = main(params, batch.main, key)
         other = mix(select(params), batch.mix, key).loss
         scale = jnp.mean(batch.scale.astype(sum_dtype(batch.scale)))
-        total = out.loss.total + coef * scale * other.total
-        metrics = {**out.metrics, f"loss/{name}": other}
-        return LossOutput(Mean(total, out.loss.weight), metrics)
+        weighted = Mean(coef * other.total, other.weight)
+        term = LossOutput(weighted, {f"loss/{name}": other})
+        return join_terms(out, term, weights=(scale, jnp.ones_like(scale)))
 
     return objective

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxalign.losses import LossOutput, ppo_loss, ppo_value_loss
 from jaxalign.objectives.rollouts import Critic, RolloutBatch
@@ -58,7 +59,7 @@ def policy_objective(
 
     Returns:
       An objective with the metrics of `loss_fn`, `policy_loss` (what `loss_fn` gave)
-      and, if it is asked for, `entropy`.
+      and, if they are asked for, `entropy` and `entropy_coef`.
     """
     optional = _named(loss_fn, "ref_logps", "weights")
     extra = regulariser or Regulariser()
@@ -83,6 +84,9 @@ def policy_objective(
         if stats.entropy is not None:
             spread = answers(stats.entropy)
             metrics["entropy"] = Mean.of(spread, where=answers.mask)
+        if extra.entropy_coef:
+            once = jnp.ones(())
+            metrics["entropy_coef"] = Mean(extra.entropy_coef * once, once)
         total = out.loss.total
         for coef, term in _terms(extra, batch, answers, logps, spread):
             total = total + coef * extra.aggregate(term, answers.mask).total

@@ -1,5 +1,7 @@
 """What is logged of sampled answers, as pure functions of arrays `[G, K, ...]`."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
@@ -121,6 +123,36 @@ def explained_variance(
     rest = variance(masked(returns, mask) - masked(values, mask))
     value = jnp.where(whole > 0, 1 - rest / jnp.where(whole > 0, whole, 1), 0.0)
     return {"val/explained_variance": Mean(value, jnp.ones_like(value))}
+
+
+def with_update(
+    sums: Mapping[str, Mean] | None, update: Mapping[str, Mean]
+) -> dict[str, Mean]:
+    """The metrics of an iteration's updates so far, and those of one more.
+
+    Args:
+      sums: What this gave for the updates before; None for the first.
+      update: Of the update, as the training step gives them.
+
+    Returns:
+      The sums and, of losses that clip, the smallest `clip_ratio/low_mean` of an update
+      as `clip_ratio/low_min` and the largest `clip_ratio/high_mean` as
+      `clip_ratio/high_max`.
+    """
+    added = {k: x if sums is None else sums[k] + x for k, x in update.items()}
+    for of, name, extreme in _CLIP_EXTREMES:
+        if of in update:
+            share = update[of].value
+            if sums is not None:
+                share = extreme(share, sums[name].total)
+            added[name] = Mean(share, jnp.ones_like(share))
+    return added
+
+
+_CLIP_EXTREMES = (
+    ("clip_ratio/low_mean", "clip_ratio/low_min", jnp.minimum),
+    ("clip_ratio/high_mean", "clip_ratio/high_max", jnp.maximum),
+)
 
 
 def _spread(name: str, x, mask, which=("min", "mean", "max")) -> dict[str, Mean]:

@@ -54,6 +54,8 @@ class Config(RLConfig):
     """What stands in the loss; the reward always takes the log-ratio."""
     kl_coef: float = 0.0
     """Strength of the pull towards the first policy; 0 needs no reference."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy, which is kept up."""
     dynamic_sampling: bool = False
     """Leave out groups whose answers all have one reward, and sample more."""
     max_refills: int = 3
@@ -74,8 +76,9 @@ class Config(RLConfig):
             raise UserError(
                 f"num_iterations must be 1 or more, got {self.num_iterations}"
             )
-        if self.max_refills < 0:
-            raise UserError(f"max_refills must be 0 or more, got {self.max_refills}")
+        for name in ("max_refills", "entropy_coef"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.dynamic_sampling and self.num_generations < 2:
             raise UserError("dynamic_sampling needs num_generations of 2 or more")
         for name in ("epsilon", "epsilon_high"):
@@ -139,6 +142,7 @@ def _regulariser(config: Config, algorithm: Algorithm, in_loss: bool) -> Regular
         aggregate=algorithm.aggregate(config.max_new_tokens),
         kl=ESTIMATORS[config.kl_estimator] if in_loss else None,
         kl_coef=config.kl_coef,
+        entropy_coef=config.entropy_coef,
     )
 
 

@@ -34,6 +34,8 @@ class Config(RLConfig):
     """Clip of the ratio."""
     cliprange_high: float | None = None
     """Its upper clip; by default the same."""
+    dual_clip: float | None = None
+    """Highest ratio that counts for tokens with a negative advantage; 3 is usual."""
     cliprange_value: float = 0.2
     """Clip of the change of values."""
     vf_coef: float = 0.1
@@ -74,6 +76,8 @@ class Config(RLConfig):
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.dual_clip is not None and not self.dual_clip > 1:
+            raise UserError(f"dual_clip must be above 1, got {self.dual_clip}")
         if self.kl_controller == "adaptive" and not self.kl_coef:
             raise UserError("an adaptive kl_coef of 0 stays 0; start from 0.15 to 0.2")
 
@@ -107,6 +111,7 @@ def method_of(config: Config) -> Method:
             longest=config.max_new_tokens,
             clip=config.cliprange,
             clip_high=config.cliprange_high,
+            dual_clip=config.dual_clip,
             value_clip=config.cliprange_value,
             value_coef=config.vf_coef,
             entropy_coef=config.entropy_coef,

@@ -100,11 +100,12 @@ def test_gspo_token_has_the_value_of_gspo_and_its_gradient_for_equal_advantages(
     np.testing.assert_allclose(grad, other_grad, rtol=1e-5, atol=1e-7)
 
 
-def test_ppo_adds_its_terms_token_by_token():
+@pytest.mark.parametrize("dual_clip", [None, 1.2])
+def test_ppo_adds_its_terms_token_by_token(dual_clip):
     new, old, adv, v, v_old, returns, mask, entropy = rollout_with_values(
         np.random.default_rng(3), 6, 5
     )
-    total, value_errors, clipped_errors = [], [], 0
+    total, value_errors, clipped_errors, bounded = [], [], 0, 0
     for i, t in zip(*np.nonzero(mask), strict=True):
         near = oracle.clip(v[i, t], v_old[i, t] - 0.3, v_old[i, t] + 0.3)
         errors = (v[i, t] - returns[i, t]) ** 2, (near - returns[i, t]) ** 2
@@ -112,6 +113,9 @@ def test_ppo_adds_its_terms_token_by_token():
         clipped_errors += errors[1] > errors[0]
         ratio = np.exp(np.float64(new[i, t]) - old[i, t])
         policy = oracle.surrogate(ratio, adv[i, t], 0.2, 0.2)
+        if dual_clip and adv[i, t] < 0:
+            bounded += policy > -dual_clip * adv[i, t]
+            policy = min(policy, -dual_clip * adv[i, t])
         total.append(policy + 0.4 * value_errors[-1] - 0.05 * entropy[i, t])
     got, out = value(
         "ppo",
@@ -119,8 +123,10 @@ def test_ppo_adds_its_terms_token_by_token():
         value_clip=0.3,
         value_coef=0.4,
         entropy_coef=0.05,
+        dual_clip=dual_clip,
     )
     np.testing.assert_allclose(got, np.mean(total), rtol=1e-5)
+    assert bool(bounded) == bool(dual_clip)
     metrics = {name: float(mean.value) for name, mean in out.metrics.items()}
     np.testing.assert_allclose(
         metrics["loss/value_avg"], np.mean(value_errors), rtol=1e-5
@@ -151,6 +157,7 @@ def test_metrics_count_the_tokens_that_a_bound_stops():
         "clip_ratio/region_mean": (low + high) / mask.sum(),
         "policy/approxkl_avg": np.mean(squares),
         "val/ratio": np.mean(ratios),
+        "val/ratio_var": np.mean((np.array(ratios) - 1) ** 2),
         "kl": np.mean(kls),
         "advantage/abs_mean": np.abs(advantages[mask]).mean(),
         "policy/ratio_capped": 0.0,

@@ -12,7 +12,9 @@ from jaxalign.objectives.rollout_metrics import (
     group_metrics,
     kl_metrics,
     sampler_metrics,
+    with_update,
 )
+from jaxalign.ops import Mean
 
 LENGTHS = np.array([[3, 1, 4], [2, 4, 4]])
 MASK = np.arange(4) < LENGTHS[..., None]
@@ -88,3 +90,28 @@ def test_explained_variance():
     np.testing.assert_allclose(got, 1 - rest.var() / returns[MASK].var(), rtol=1e-4)
     flat = jnp.ones(MASK.shape)
     assert explained_variance(flat, flat, jnp.asarray(MASK)).popitem()[1].value == 0
+
+
+def test_updates_add_up_and_the_extreme_clip_shares_are_kept():
+    """Of unequal weights; a mean over tokens is not a mean over updates."""
+    low, high, weights = [0.3, 0.1, 0.6], [0.0, 0.5, 0.2], [10.0, 30.0, 20.0]
+    sums = None
+    for a, b, w in zip(low, high, weights, strict=True):
+        update = {"clip_ratio/low_mean": a, "clip_ratio/high_mean": b, "loss": a - b}
+        update = {k: Mean(*map(jnp.float32, (x * w, w))) for k, x in update.items()}
+        sums = with_update(sums, update)
+    assert sums is not None
+    got = values(sums)
+    assert got == pytest.approx(
+        {
+            "clip_ratio/low_mean": np.average(low, weights=weights),
+            "clip_ratio/high_mean": np.average(high, weights=weights),
+            "loss": np.average(np.subtract(low, high), weights=weights),
+            "clip_ratio/low_min": 0.1,
+            "clip_ratio/high_max": 0.5,
+        },
+        rel=1e-6,
+    )
+    assert sums["clip_ratio/low_min"].weight == 1
+    plain = with_update(None, {"loss": Mean(jnp.float32(1), jnp.float32(2))})
+    assert set(plain) == {"loss"}

@@ -11,6 +11,7 @@ from jaxalign.data.answers import AnswerRows, answer_layouts, read_column, with_
 from jaxalign.data.batches import permutation
 from jaxalign.data.layout import Layout
 from jaxalign.objectives import MixedBatch, RolloutBatch, Scores, mix_scale
+from jaxalign.objectives.rollout_metrics import with_update
 from jaxalign.ops import Mean
 from jaxalign.recipes.placing import token_batch
 from jaxalign.recipes.program import Program
@@ -122,7 +123,7 @@ class Updates:
             first = iteration * self.passes * self.minibatches
             whole = self._with_mix(batch, first + number) if mixes else batch
             state, new = step(state, self.program.place(whole))
-            metrics = new if metrics is None else _add(metrics, new)
+            metrics = _with_update(metrics, new)
             chaos.at("update")
         return state, metrics or {}
 
@@ -150,6 +151,4 @@ class Updates:
         return MixedBatch(batch, rows, mix_scale(weight, rows.target_mask))
 
 
-@jax.jit
-def _add(a, b):
-    return {name: a[name] + b[name] for name in a}
+_with_update = jax.jit(with_update)
