@@ -92,7 +92,7 @@ def load_scorer(
     attention: str = "blocked",
     mesh_sizes=None,
 ) -> Callable[[Sequences], np.ndarray]:
-    """Loads a reward model onto the devices.
+    """Reads what a reward model is; its weights are loaded when it first scores.
 
     Args:
       folder: A folder of a `...ForSequenceClassification` with one label, or its name
@@ -119,10 +119,10 @@ def load_scorer(
         head="score",
         new_head=False,
     )
-    params = policy.load()
+    params = functools.cache(policy.load)
     program = mesh_program(policy.mesh)
     scorer = make_scorer(policy.config, program, dtype=dtype, attention=attention)
-    return lambda sequences: scorer(params, sequences)
+    return lambda sequences: scorer(params(), sequences)
 
 
 class Judged(NamedTuple):

@@ -16,7 +16,12 @@ from jaxalign.rewards.ensemble import (
 )
 from jaxalign.rewards.judge import comparing_judge, preferences, rating_judge
 from jaxalign.rewards.length import length_penalty, overlong_penalty
-from jaxalign.rewards.loading import describe_rewards, load_rewards, parse_reward
+from jaxalign.rewards.loading import (
+    describe_rewards,
+    load_rewards,
+    parse_reward,
+    read_reward,
+)
 from jaxalign.rewards.matching import contains_answer, exact_match, normalized_match
 from jaxalign.rewards.model import model_reward
 from jaxalign.rewards.number import number_match
@@ -59,6 +64,7 @@ __all__ = [
     "parse_reward",
     "preferences",
     "rating_judge",
+    "read_reward",
     "repetition_penalty",
     "score",
     "soft_pessimism",

@@ -1,6 +1,7 @@
 """Rewards from text, as the command line gives them: `NAME(PARAMETER=VALUE)=WEIGHT`."""
 
 import ast
+import dataclasses
 import difflib
 import functools
 import importlib
@@ -8,21 +9,38 @@ import importlib.util
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxalign.errors import UserError
 from jaxalign.rewards.builtin import BUILT_IN
 from jaxalign.rewards.calls import place_of
 from jaxalign.rewards.columns import adapted
-from jaxalign.rewards.reward import Reward
+from jaxalign.rewards.reward import MODEL_TIME_LIMIT, Reward
 
 _FORM = re.compile(
     r"(?P<name>[^(=]+)(\((?P<given>.*)\))?\s*(=(?P<weight>[^()=]+))?", re.S
 )
 _OF_EVERY_REWARD = ("fallback", "time_limit")
+
+Named = Mapping[str, Callable[..., Any]]
+"""Functions by the name that they have on the command line."""
+
+
+class Wanted(NamedTuple):
+    """What a text asks for.
+
+    Attributes:
+      name: Of a function, or a path.
+      parameters: Of the function.
+      weight: In the total.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    weight: float
 
 
 def load_rewards(texts: Sequence[str]) -> list[Reward]:
@@ -31,19 +49,44 @@ def load_rewards(texts: Sequence[str]) -> list[Reward]:
     >>> [x.name for x in load_rewards(["exact_match", "exact_match(column=gold)=0.5"])]
     ['exact_match', 'exact_match_2']
     """
-    rewards: list[Reward] = []
-    for text in texts:
-        reward = parse_reward(text)
-        taken, name, number = {x.name for x in rewards}, reward.name, 1
+    return with_own_names(map(parse_reward, texts))
+
+
+def with_own_names(rewards: Iterable[Reward]) -> list[Reward]:
+    """The rewards in their order; names that were there before get a number."""
+    named: list[Reward] = []
+    for reward in rewards:
+        taken, name, number = {x.name for x in named}, reward.name, 1
         while name in taken:
             number += 1
             name = f"{reward.name}_{number}"
-        fields = reward.fallback, reward.time_limit
-        rewards.append(Reward(name, reward.function, reward.weight, *fields))
-    return rewards
+        named.append(dataclasses.replace(reward, name=name))
+    return named
 
 
-def parse_reward(text: str) -> Reward:
+def read_reward(text: str) -> Wanted:
+    """Takes a text apart, `NAME(PARAMETER=VALUE, ...)=WEIGHT`; nothing is looked up.
+
+    Args:
+      text: See `parse_reward`.
+
+    Raises:
+      UserError: The text is not understood.
+
+    >>> read_reward("length_penalty(target=20)=0.5")
+    Wanted(name='length_penalty', parameters={'target': 20}, weight=0.5)
+    """
+    form = _FORM.fullmatch(text.strip())
+    if not form:
+        raise UserError(
+            f"--reward {text!r} is not understood. Write a name, with parameters and a "
+            "weight if need be: exact_match, or exact_match(column=gold)=0.5."
+        )
+    weight = _number(form["weight"], text) if form["weight"] else 1.0
+    return Wanted(form["name"].strip(), _parameters(form["given"] or "", text), weight)
+
+
+def parse_reward(text: str, models: Named | None = None) -> Reward:
     """The reward that a text names.
 
     The name is one of `BUILT_IN`, or the user's own function, whose code is run:
@@ -56,6 +99,7 @@ def parse_reward(text: str) -> Reward:
       text: `NAME`, `NAME=WEIGHT` or `NAME(PARAMETER=VALUE, ...)=WEIGHT`. Values are
         numbers, lists, None, True, False, words, or text in quotes, backslashes as
         they stand.
+      models: Further functions by name, which compute models and have their time.
 
     Returns:
       The reward, weight 1 by default.
@@ -67,20 +111,16 @@ def parse_reward(text: str) -> Reward:
     >>> reward.name, reward.weight, reward.fallback
     ('length_penalty', 0.5, 0)
     """
-    form = _FORM.fullmatch(text.strip())
-    if not form:
-        raise UserError(
-            f"--reward {text!r} is not understood. Write a name, with parameters and a "
-            "weight if need be: exact_match, or exact_match(column=gold)=0.5."
-        )
-    name = form["name"].strip()
-    given = _parameters(form["given"] or "", text)
+    models = models or {}
+    name, given, weight = read_reward(text)
     own = {k: given.pop(k) for k in _OF_EVERY_REWARD if k in given}
-    function, short = _function(name, text)
+    if name in models:
+        own = {"time_limit": MODEL_TIME_LIMIT} | own
+    named = BUILT_IN | dict(models)
+    function, short = _function(name, text, named)
     _check_parameters(function, given, text)
     bound = functools.partial(function, **given) if given else function
-    weight = _number(form["weight"], text) if form["weight"] else 1.0
-    if function in BUILT_IN.values():
+    if name in named:
         try:
             bound([])  # refuses parameters that mean nothing
         except UserError as error:
@@ -88,14 +128,17 @@ def parse_reward(text: str) -> Reward:
     return Reward(short, adapted(bound), weight, **own)
 
 
-def describe_rewards() -> str:
+def describe_rewards(models: Named | None = None) -> str:
     """The built-in rewards with their parameters, for help texts.
+
+    Args:
+      models: As `parse_reward` takes them.
 
     >>> print(describe_rewards().splitlines()[0])
     Built-in rewards, with their parameters:
     """
     lines = ["Built-in rewards, with their parameters:"]
-    for name, function in BUILT_IN.items():
+    for name, function in {**BUILT_IN, **(models or {})}.items():
         parameters = ", ".join(
             str(p).replace("'", "").split(":")[0]
             + ("" if p.default is p.empty else f"={p.default!r}")
@@ -108,6 +151,7 @@ def describe_rewards() -> str:
             *lines,
             "Your own: path/to/file.py:function or package.module:function, which is",
             "f(completions) or f(prompts, completions, **columns).",
+            "A reward model: the folder that `jaxalign reward` exported.",
             "Every reward takes fallback=VALUE for completions that it fails on, and",
             "time_limit=SECONDS for one call. A weight stands behind: exact_match=0.5.",
         ]
@@ -161,17 +205,17 @@ def _number(weight: str, text: str) -> float:
         ) from None
 
 
-def _function(name: str, text: str) -> tuple[Callable[..., Any], str]:
+def _function(name: str, text: str, named: Named) -> tuple[Callable[..., Any], str]:
     """The function, and what metrics call it."""
     if ":" not in name:
-        if name not in BUILT_IN:
-            near = difflib.get_close_matches(name, BUILT_IN, 1)
+        if name not in named:
+            near = difflib.get_close_matches(name, named, 1)
             hint = f" Did you mean `{near[0]}`?" if near else ""
             raise UserError(
                 f"--reward {text!r}: there is no reward `{name}`. Built in are "
-                f"{', '.join(BUILT_IN)}; your own is file.py:function.{hint}"
+                f"{', '.join(named)}; your own is file.py:function.{hint}"
             )
-        return BUILT_IN[name], name
+        return named[name], name
     origin, _, attribute = name.rpartition(":")
     module = _module(origin, text)
     function = getattr(module, attribute, None)

@@ -14,6 +14,9 @@ Values: TypeAlias = Sequence[float | None] | Any
 RewardFunction: TypeAlias = Callable[[list[Completion]], Values | Awaitable[Values]]
 """`(completions) -> Values`, synchronous or asynchronous."""
 
+MODEL_TIME_LIMIT = 86_400.0
+"""Seconds of a call that computes a model, on however many completions."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Reward:

@@ -1,5 +1,6 @@
 """A tiny model folder with a tokenizer, and rows to train it on."""
 
+import dataclasses
 import json
 import random
 
@@ -79,3 +80,20 @@ def pairs(tmp_path_factory):
 def _turn(column, text):
     role = "user" if column == "prompt" else "assistant"
     return {"role": role, "content": text}
+
+
+@pytest.fixture(scope="session")
+def reward_model(tiny_model, tmp_path_factory):
+    """The tiny model with a scalar head drawn at random, and a bias."""
+    from jaxalign.models import (
+        export_model,
+        load_with_new_score,
+        read_config,
+        with_score_head,
+    )
+
+    folder = tmp_path_factory.mktemp("models") / "taste"
+    config = with_score_head(read_config(tiny_model))
+    params = load_with_new_score(tiny_model, config, jax.random.key(3))
+    config = dataclasses.replace(config, score_bias=0.5)
+    return export_model(folder, config, params, source=tiny_model, dtype="float32")

@@ -154,10 +154,23 @@ def test_samples_under_rewards_and_a_reference(
 
 
 @pytest.mark.slow
+def test_a_reward_model_is_a_reward_by_flag_or_by_folder(
+    tiny_model, reward_model, questions, tmp_path
+):
+    flags = ["--model", tiny_model, "--data", questions, "--output-dir", tmp_path]
+    flags += ["--max-new-tokens", 4, "--reward-model", reward_model]
+    assert run(*flags, "--reward", f"{reward_model}=-1") == 0
+    measures = results(tmp_path)["measures"]
+    mean = measures["rewards/reward_model/mean"]["value"]
+    assert mean == measures["rewards/taste/mean"]["value"] != 0
+    assert measures["reward"]["value"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.slow
 def test_a_model_against_itself_under_a_judge(
     tiny_model, questions, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("jaxalign.recipes.evaluation.judging.LONGEST_VERDICT", 4)
+    monkeypatch.setattr("jaxalign.recipes.judge.LONGEST_VERDICT", 4)
     template = tmp_path / "template.txt"
     template.write_text("{prompt} {first} {second}")
     flags = ["--model", tiny_model, "--data", questions, "--output-dir", tmp_path]

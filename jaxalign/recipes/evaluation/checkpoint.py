@@ -14,28 +14,13 @@ from jaxalign.recipes import reference
 from jaxalign.recipes.placing import token_batch
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.program import Program, mesh_program
+from jaxalign.recipes.prompt import Prompt
 from jaxalign.recipes.samples import decoder_of
 from jaxalign.rewards import Completion
-from jaxalign.rollout import Completions, generate
+from jaxalign.rollout import Completions, Decoder, generate
 
 Logps: TypeAlias = list[list[np.ndarray]]
 """Token log-probabilities, by example and by its sequences."""
-
-
-class Prompt(NamedTuple):
-    """Something to answer.
-
-    Attributes:
-      ids: Token ids, the header of the assistant's turn included.
-      messages: The conversation, or None for plain text.
-      columns: The other columns of the row.
-      index: Number of the row.
-    """
-
-    ids: list[int]
-    messages: tuple[dict[str, Any], ...] | None
-    columns: dict[str, Any]
-    index: int
 
 
 class Sampling(NamedTuple):
@@ -57,6 +42,7 @@ class Checkpoint(NamedTuple):
       name: As the user called it.
       policy: The model.
       tokenizer: Of its folder.
+      decoder: The model as the sampler takes it.
       program: How functions run on the devices.
       params: Its parameters.
     """
@@ -64,6 +50,7 @@ class Checkpoint(NamedTuple):
     name: str
     policy: Policy
     tokenizer: Tokenizer
+    decoder: Decoder
     program: Program
     params: Any
 
@@ -101,7 +88,7 @@ class Checkpoint(NamedTuple):
     def answers(self, prompts: Sequence[Prompt], sampling: Sampling) -> Completions:
         """Samples answers; all of a prompt lie side by side."""
         return generate(
-            decoder_of(self.policy.model),
+            self.decoder,
             self.params,
             [x.ids for x in prompts],
             jax.random.key(sampling.seed),
@@ -119,18 +106,12 @@ class Checkpoint(NamedTuple):
     ) -> list[Completion]:
         """Answers as rewards read them."""
         return [
-            Completion(
-                prompt=self.tokenizer.decode(prompt.ids),
-                completion=self.tokenizer.decode(ids, skip_special=True),
-                messages=prompt.messages,
-                ids=ids,
-                stopped=bool(answers.stopped[i]),
-                columns=prompt.columns,
-                index=prompt.index,
-                prompt_ids=prompt.ids,
+            prompts[i // num_samples].completion(
+                self.tokenizer.decode(ids, skip_special=True),
+                ids,
+                bool(answers.stopped[i]),
             )
             for i, ids in enumerate(answers.ids())
-            for prompt in [prompts[i // num_samples]]
         ]
 
 
@@ -153,8 +134,8 @@ def open_checkpoint(
         mesh_sizes={"fsdp": -1},
     )
     tokenizer = load_tokenizer(policy.folder, chat_template=chat_template)
-    program = mesh_program(policy.mesh)
-    return Checkpoint(name, policy, tokenizer, program, policy.load())
+    decoder, program = decoder_of(policy.model), mesh_program(policy.mesh)
+    return Checkpoint(name, policy, tokenizer, decoder, program, policy.load())
 
 
 def as_examples(

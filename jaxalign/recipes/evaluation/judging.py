@@ -1,57 +1,13 @@
-"""A local checkpoint as judge."""
-
-from pathlib import Path
+"""Whose answers a judge prefers."""
 
 import numpy as np
 
-from jaxalign.data.encode import Encoder
-from jaxalign.data.records import Message, PromptOnly
-from jaxalign.errors import UserError
-from jaxalign.recipes.evaluation.checkpoint import Checkpoint, Prompt, Sampling
 from jaxalign.recipes.evaluation.journal import Line, number
 from jaxalign.recipes.evaluation.measure import Estimator, Measure
 from jaxalign.recipes.evaluation.scoring import Answers
-from jaxalign.rewards import Completion, preferences
-from jaxalign.rewards.judge import COMPARE, Respond
-
-LONGEST_VERDICT = 256
-
-
-def respond_of(judge: Checkpoint, batch_size: int) -> Respond:
-    """The likeliest replies of a checkpoint, as chat where it has a template."""
-    encoder = Encoder(judge.tokenizer, judge.policy.config.vocab_size)
-    sampling = Sampling(LONGEST_VERDICT, 0.0, None, 1.0, 1, batch_size, 0)
-
-    def respond(requests: list[str]) -> list[str]:
-        chat = judge.tokenizer.template is not None
-        prompts = [
-            Prompt(
-                encoder.prompt(
-                    PromptOnly((Message("user", x),) if chat else x)
-                ).tolist(),
-                None,
-                {},
-                i,
-            )
-            for i, x in enumerate(requests)
-        ]
-        answers = judge.answers(prompts, sampling)
-        return [x.completion for x in judge.completions(prompts, answers, 1)]
-
-    return respond
-
-
-def read_template(file: str | None) -> str:
-    """The text of a prompt template, the built-in one by default."""
-    if file is None:
-        return COMPARE
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"--judge-template {file}: cannot be read ({error}). Give a UTF-8 text "
-            "file with {prompt}, {first} and {second} in it."
-        ) from error
+from jaxalign.recipes.judge import question_of
+from jaxalign.rewards import preferences
+from jaxalign.rewards.judge import Respond
 
 
 def judged(
@@ -76,7 +32,7 @@ def judged(
     assert answers.theirs is not None
     wins = preferences(
         respond,
-        [_question(x) for x in answers.ours],
+        [question_of(x) for x in answers.ours],
         [x.completion for x in answers.ours],
         [x.completion for x in answers.theirs],
         template=template,
@@ -87,12 +43,3 @@ def judged(
     return {
         name: estimator.group_mean(name, answers.by_row(x)) for name, x in found.items()
     }
-
-
-def _question(completion: Completion) -> str:
-    """The conversation as text, without the marks of the policy's own template."""
-    if completion.messages is None:
-        return completion.prompt
-    if len(completion.messages) == 1:
-        return str(completion.messages[0]["content"])
-    return "\n".join(f"{m['role']}: {m['content']}" for m in completion.messages)

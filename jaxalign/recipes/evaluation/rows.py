@@ -9,11 +9,10 @@ from jaxalign.data.formats import Format, Task, parse_columns
 from jaxalign.data.lengths import LengthLimits
 from jaxalign.data.prepare import encode_all
 from jaxalign.data.reading import Account, detect_format, read_records
-from jaxalign.data.records import PromptOnly
 from jaxalign.data.sequences import Example
 from jaxalign.data.sources import Source, open_source
 from jaxalign.errors import UserError
-from jaxalign.recipes.evaluation.checkpoint import Prompt
+from jaxalign.recipes.prompt import Prompt, encode_prompts
 
 
 class Reader(NamedTuple):
@@ -59,17 +58,7 @@ class Reader(NamedTuple):
         """Prompts of at most `longest` tokens; the others are left out, and counted."""
         account = Account()
         records = read_records(self.source, form, limit=self.limit, account=account)
-        prompts, too_long = [], 0
-        for index, record in enumerate(records):
-            assert isinstance(record, PromptOnly)
-            ids = self.encoder.prompt(record).tolist()
-            messages = None
-            if not isinstance(record.prompt, str):
-                messages = tuple(m.as_dict() for m in record.prompt)
-            if len(ids) > longest:
-                too_long += 1
-                continue
-            prompts.append(Prompt(ids, messages, dict(record.extra), index))
+        prompts, too_long = encode_prompts(records, self.encoder, longest=longest)
         if not prompts:
             raise UserError(
                 f"{self.path}: none of {too_long} prompts has {longest} tokens or "

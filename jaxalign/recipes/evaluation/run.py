@@ -1,7 +1,6 @@
 """An evaluation from its settings to its results; one model is held at a time."""
 
 import dataclasses
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,18 +13,20 @@ from jaxalign.recipes.evaluation import measure
 from jaxalign.recipes.evaluation.checkpoint import (
     Checkpoint,
     Logps,
-    Prompt,
     Sampling,
     as_examples,
     open_checkpoint,
 )
 from jaxalign.recipes.evaluation.journal import describe, keep
-from jaxalign.recipes.evaluation.judging import judged, read_template, respond_of
+from jaxalign.recipes.evaluation.judging import judged
 from jaxalign.recipes.evaluation.report import Results
 from jaxalign.recipes.evaluation.rows import need_flags, open_reader
 from jaxalign.recipes.evaluation.scoring import Answers, abstentions, scored
-from jaxalign.recipes.scorer import load_scorer
-from jaxalign.rewards import Completion, Reward, load_rewards, model_reward
+from jaxalign.recipes.judge import read_template, respond_of
+from jaxalign.recipes.open_rewards import open_reward_model, open_rewards
+from jaxalign.recipes.prompt import Prompt
+from jaxalign.rewards import Completion, Reward
+from jaxalign.rewards.judge import COMPARE
 
 if TYPE_CHECKING:
     from jaxalign.recipes.evaluate import Config
@@ -63,9 +64,9 @@ class Seen(NamedTuple):
 
 def evaluate(config: "Config", console: Console) -> Results:
     """Measures all that rows and settings allow."""
-    rewards = load_rewards(config.reward)
-    template = read_template(config.judge_template)
+    template = read_template(config.judge_template, COMPARE)
     model = _open(config, config.model)
+    rewards = _rewards(config, model)
     task = _read(config, model, console)
     ours, fingerprint = _look(config, model, task), model.tokenizer.fingerprint
     del model  # its memory is for the next one
@@ -84,9 +85,6 @@ def evaluate(config: "Config", console: Console) -> Results:
     results = Results(_about(config), measures, {}, {})
     if not task.prompts:
         return results
-    if config.reward_model:
-        scorer = model_reward(load_scorer(config.reward_model, dtype=config.dtype))
-        rewards.append(Reward("reward_model", scorer, time_limit=threading.TIMEOUT_MAX))
     answers = Answers(ours.texts, theirs.texts if theirs else None, config.num_samples)
     estimator = measure.Estimator(config.seed)
     journal = [describe(c) for c in ours.texts]
@@ -101,6 +99,16 @@ def evaluate(config: "Config", console: Console) -> Results:
         best_of_n=best,
         abstention=abstentions(rewards, ours.texts, config.known),
     )
+
+
+def _rewards(config: "Config", model: Checkpoint) -> list[Reward]:
+    rewards = open_rewards(config.reward, model.tokenizer, dtype=config.dtype)
+    if config.reward_model:
+        reward = open_reward_model(
+            config.reward_model, model.tokenizer, dtype=config.dtype
+        )
+        rewards.append(dataclasses.replace(reward, name="reward_model"))
+    return rewards
 
 
 def _open(config: "Config", name: str) -> Checkpoint:

@@ -13,8 +13,9 @@ class RLConfig(TrainingConfig):
     """Rollouts, rewards and updates; rows give prompts, and columns for the rewards."""
 
     reward: tuple[str, ...]
-    """Rewards by name, `FILE.py:function`, `module:function`, or a reward model's
-    folder; may be given several times, each with a weight: `NAME=0.5`."""
+    """Rewards by name, `FILE.py:function`, `module:function`, a reward model's folder,
+    or `judge(model=FOLDER)`; may be given several times, each with a weight:
+    `NAME=0.5`. `jaxalign rewards` lists them."""
     batch_size: int = 16
     """Prompts per iteration, over all devices."""
     num_generations: int = 1

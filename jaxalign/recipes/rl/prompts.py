@@ -9,45 +9,13 @@ from rich.console import Console
 from jaxalign.data.batches import permutation
 from jaxalign.data.encode import Encoder
 from jaxalign.data.reading import Account, open_rows, read_records
-from jaxalign.data.records import PromptOnly
 from jaxalign.data.sequences import Example, TokenSequence
 from jaxalign.errors import UserError
+from jaxalign.recipes.prompt import Prompt, encode_prompts
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rows import split
-from jaxalign.rewards import Completion
 
 _REFILL = 0x5EED
-
-
-class Prompt(NamedTuple):
-    """What is answered.
-
-    Attributes:
-      ids: Its tokens, with the header of the answer's turn.
-      record: Where it came from; its other columns are for the rewards.
-      text: As the model reads it.
-    """
-
-    ids: list[int]
-    record: PromptOnly
-    text: str
-
-    def completion(self, text: str, ids: list[int], stopped: bool, index: int):
-        """An answer to it, as rewards read it."""
-        prompt = self.record.prompt
-        messages = None
-        if not isinstance(prompt, str):
-            messages = [m.as_dict() for m in prompt]
-        return Completion(
-            prompt=self.text,
-            completion=text,
-            messages=messages,
-            ids=ids,
-            stopped=stopped,
-            columns=self.record.extra,
-            index=index,
-            prompt_ids=self.ids,
-        )
 
 
 class Prompts(NamedTuple):
@@ -115,21 +83,9 @@ def _read(config: RLConfig, path: str, encoder: Encoder, room: int, console: Con
             f"max_new_tokens {config.max_new_tokens} leaves no room for a prompt: the "
             f"model reads {room} tokens; lower --max-new-tokens."
         )
-    prompts, too_long = [], 0
-    for record in records:
-        assert isinstance(record, PromptOnly)
-        ids = encoder.prompt(record).tolist()
-        if len(ids) > most and config.on_long in ("drop", "error"):
-            too_long += 1
-            if config.on_long == "error":
-                raise UserError(
-                    f"{record.where}: the prompt has {len(ids)} tokens, {most} are "
-                    "allowed. Raise --max-prompt-length or --max-length, or pass "
-                    "--on-long drop, keep_end or keep_start."
-                )
-            continue
-        ids = ids[-most:] if config.on_long == "keep_end" else ids[:most]
-        prompts.append(Prompt(ids, record, encoder.tokenizer.decode(ids)))
+    prompts, too_long = encode_prompts(
+        records, encoder, longest=most, on_long=config.on_long
+    )
     console.print(f"{path}: {form}: {account}; {too_long} prompts too long")
     if too_long > config.max_dropped * account.records or not prompts:
         raise UserError(

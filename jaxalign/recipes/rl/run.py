@@ -14,7 +14,6 @@ from jaxalign.recipes.rl.journal import Journal
 from jaxalign.recipes.rl.method import Method
 from jaxalign.recipes.rl.prompts import prompt_batches
 from jaxalign.recipes.rl.sampling import Sampler
-from jaxalign.recipes.rl.scoring import make_scoring
 from jaxalign.recipes.rl.settle import make_settle
 from jaxalign.recipes.rl.setup import Setup, open_setup
 from jaxalign.recipes.rl.state import Start
@@ -149,7 +148,7 @@ def _sampler(setup: Setup) -> Sampler:
         decoder=setup.models.decoder,
         tokenizer=setup.models.encoder.tokenizer,
         prompts=setup.prompts.train,
-        score=make_scoring(c, setup.models.encoder.tokenizer),
+        score=setup.score,
         num_generations=c.num_generations,
         max_new_tokens=c.max_new_tokens,
         temperature=c.temperature,

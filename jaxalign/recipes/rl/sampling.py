@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from jaxalign.data.tokenizer import Tokenizer
-from jaxalign.recipes.rl.prompts import Prompt, refills
+from jaxalign.recipes.prompt import Prompt
+from jaxalign.recipes.rl.prompts import refills
 from jaxalign.rewards import Completion, Scores
 from jaxalign.rollout import Completions, Decoder, generate
 from jaxalign.training import Clock, chaos
@@ -112,11 +113,11 @@ class Sampler:
                 best = self._sample(params, prompts, key, places, 0.0)
         chaos.at("rollout")
         with clock.phase("reward"):
-            texts = self._texts(prompts, numbers, completions)
+            texts = self._texts(prompts, completions)
             scores = self.score(texts)
             greedy = None
             if best is not None:
-                greedy = self.score(self._texts(prompts, numbers, best)).total
+                greedy = self.score(self._texts(prompts, best)).total
         chaos.at("reward")
         kept = np.ones(len(numbers), bool)
         if self.informative is not None:
@@ -141,14 +142,13 @@ class Sampler:
             prompt_indices=places,
         )
 
-    def _texts(self, prompts, numbers, completions: Completions) -> list[Completion]:
+    def _texts(self, prompts, completions: Completions) -> list[Completion]:
         samples = len(completions.lengths) // len(prompts)
         return [
             prompts[b // samples].completion(
                 self.tokenizer.decode(ids, skip_special=True),
                 ids,
                 bool(completions.stopped[b]),
-                numbers[b // samples],
             )
             for b, ids in enumerate(completions.ids())
         ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import optax
@@ -11,14 +12,16 @@ from jaxalign.data.answers import AnswerRows
 from jaxalign.data.batches import Batches
 from jaxalign.objectives import mixed_objective, packed_sft_objective, rollout_scorer
 from jaxalign.recipes.method import MICROBATCH_TOKENS
+from jaxalign.recipes.open_rewards import reward_digests
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.method import Method
 from jaxalign.recipes.rl.models import Models, open_models
 from jaxalign.recipes.rl.prompts import Prompts, read_prompts
-from jaxalign.recipes.rl.scoring import reward_digests
+from jaxalign.recipes.rl.scoring import make_scoring
 from jaxalign.recipes.rl.updates import Mix, Updates
 from jaxalign.recipes.rows import make_encoder, read_rows
+from jaxalign.rewards import Completion, Scores
 
 
 class Setup(NamedTuple):
@@ -30,6 +33,7 @@ class Setup(NamedTuple):
       console: Where people read.
       models: Policy, critic and reference.
       prompts: All of them.
+      score: From completions to what they are worth.
       mix: Rows of the other stream, or None.
       rows: How answers lie in rows.
       iterations: Of the run.
@@ -41,6 +45,7 @@ class Setup(NamedTuple):
     console: Console
     models: Models
     prompts: Prompts
+    score: Callable[[list[Completion]], Scores]
     mix: Batches | None
     rows: AnswerRows
     iterations: int
@@ -130,8 +135,9 @@ def open_setup(config: RLConfig, method: Method) -> Setup:
         config.num_train_epochs * len(prompts.train) / config.batch_size
     )
     rows = _plan_rows(config, models, prompts)
+    score = make_scoring(config, models.encoder.tokenizer)
     setup = Setup(
-        config, method, console, models, prompts, None, rows, iterations, digests
+        config, method, console, models, prompts, score, None, rows, iterations, digests
     )
     if config.mix_data is not None:
         setup = _with_mix(setup, config.mix_data)

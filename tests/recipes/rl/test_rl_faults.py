@@ -1,4 +1,12 @@
-"""Faults that other libraries had: one named test each."""
+"""Faults that other libraries had: one named test each.
+
+Those of losses are in `tests/losses/test_known_policy_faults.py`, those of GAE, groups
+and whitening in `tests/ops`; the temperature in every log-prob and equal models at the
+start in `test_rl_runs.py`, reward models in `test_scalar_head.py` and
+`test_rl_reward_models.py`, devices in `test_rl_ways.py`, microbatches in
+`tests/objectives/test_policy.py`, whole logits in `tests/test_hlo.py`, lost rollouts
+in `test_rl_killed.py`.
+"""
 
 from typing import Any
 
@@ -11,8 +19,10 @@ from jaxalign.data.answers import AnswerRows, answer_layouts
 from jaxalign.data.records import PromptOnly
 from jaxalign.objectives import gae_credit, plain_credit
 from jaxalign.ops import fixed_kl_update
-from jaxalign.recipes.rl.prompts import Prompt
+from jaxalign.recipes import ppo
+from jaxalign.recipes.prompt import Prompt
 from jaxalign.recipes.rl.sampling import Sampler
+from jaxalign.recipes.rl.scoring import make_scoring
 from jaxalign.recipes.rl.settle import Known, Rules, make_settle
 from jaxalign.recipes.rl.state import Control
 from jaxalign.rewards import score
@@ -94,7 +104,7 @@ class Letters:
 
 
 PROMPTS = [
-    Prompt(ids, PromptOnly(f"p{n}"), f"p{n}")
+    Prompt(ids, PromptOnly(f"p{n}"), f"p{n}", n)
     for n, ids in enumerate(([1, 2], [4, 5, 6], [1, 2], [7]))
 ]
 
@@ -149,6 +159,20 @@ def test_every_stop_id_ends_an_answer_and_none_is_called_truncated():
         assert text.stopped == over
         assert not set(text.completion) & {"d", "l"}
         assert not set(text.ids[:-1]) & Letters.stop_ids
+
+
+@pytest.mark.parametrize("name", ["missing_eos_penalty", "missing_eos_score"])
+def test_no_stop_token_of_the_set_is_punished_as_a_missing_end(name):
+    """Other libraries looked for the tokenizer's EOS, whatever had ended the answer."""
+    paths: Any = {"model": "m", "data": "d", "output_dir": "o", "reward": ("stopped",)}
+    config = ppo.Config(**paths | {name: 0.25})
+    tokenizer: Any = Letters()
+    answers = sample(0, score=make_scoring(config, tokenizer))
+    last = np.array([ids[-1] for ids in answers.completions.ids()])
+    cut = 0.25 if name == "missing_eos_score" else -0.25
+    expected = np.where(np.isin(last, [3, 11]), 1.0, cut)
+    np.testing.assert_allclose(answers.scores.total, expected)
+    assert {3, 11} < set(last.tolist())
 
 
 def test_the_stop_token_is_trained():

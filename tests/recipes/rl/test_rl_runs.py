@@ -68,6 +68,7 @@ def grpo_run(tiny_model, prompts, reward_file, tmp_path_factory):
             temperature=0.7,
             kl_coef=0.01,
             importance_cap=2.0,
+            entropy_coef=1e-3,
             eval_fraction=0.3,
         )
         assert grpo.main(config) == 0
@@ -96,10 +97,11 @@ def test_at_first_policy_sampler_and_reference_are_one(
     tiny_model, prompts, reward_file, tmp_path
 ):
     """Fault 16: the sampler's temperature is in every log-prob, whatever it is."""
-    for temperature in (0.5, 2.0):
+    for temperature, algorithm in ((0.5, "grpo"), (2.0, "rloo")):
         out = tmp_path / str(temperature)
         config = grpo.Config(
             **settings(tiny_model, prompts, reward_file, out, max_steps=1),
+            algorithm=algorithm,
             num_generations=4,
             temperature=temperature,
             kl_coef=0.1,
@@ -111,7 +113,13 @@ def test_at_first_policy_sampler_and_reference_are_one(
         assert line["policy/approxkl_avg"] < 1e-10
         assert abs(line["kl"]) < 1e-6
         assert abs(line["objective/kl"]) < 1e-4
-        assert line["clip_ratio/region_mean"] == 0
+        assert line.get("clip_ratio/region_mean", 0) == 0
+        first = answers_of(out, 1)
+        groups = np.reshape([x["reward"] for x in first], (-1, 4))
+        if algorithm == "rloo":
+            centred = groups - (groups.sum(1, keepdims=True) - groups) / 3
+            found = [x["advantage"] for x in first]
+            np.testing.assert_allclose(found, centred.ravel(), atol=1e-4)
 
 
 def test_every_answer_is_kept(grpo_run):
@@ -150,6 +158,7 @@ GRPO_NAMES = {
     *(f"completions/{x}_terminated_length" for x in ("mean", "min", "max")),
     "completions/clipped_ratio",
     *(f"clip_ratio/{x}_mean" for x in ("low", "high", "region")),
+    *("clip_ratio/low_min", "clip_ratio/high_max", "entropy_coef"),
     *(f"sampling/sampling_logp_difference/{x}" for x in ("mean", "max")),
     *(f"sampling/importance_sampling_ratio/{x}" for x in ("min", "mean", "max")),
 }
@@ -158,8 +167,8 @@ PPO_NAMES = {
     *("objective/rlhf_reward", "objective/kl_coef"),
     *(f"policy/{x}_avg" for x in ("approxkl", "clipfrac", "entropy")),
     *("loss/policy_avg", "loss/value_avg", "episode", "lr"),
-    *(f"val/{x}" for x in ("clipfrac_avg", "ratio", "num_eos_tokens")),
-    "val/explained_variance",
+    *(f"val/{x}" for x in ("clipfrac_avg", "ratio", "ratio_var", "num_eos_tokens")),
+    *("val/explained_variance", "loss/mix"),
 }
 
 
@@ -185,7 +194,7 @@ def ppo_run(tiny_model, prompts, reward_file, tmp_path_factory):
         kl_horizon=100,
         missing_eos_penalty=0.25,
         mix_data=str(text),
-        mix_coef=0.01,
+        mix_coef=0.2,
         mix_batch_size=4,
         allow_no_eos=True,
         vf_coef=0.5,
@@ -199,6 +208,24 @@ def test_ppo_learns_what_is_rewarded(ppo_run):
     rewards = [line["rewards/even/mean"] for line in lines]
     assert np.mean(rewards[-3:]) > np.mean(rewards[:2]) + 0.1
     assert lines[-1]["episode"] == ITERATIONS * 16
+
+
+def test_the_mixed_rows_are_learnt_too(ppo_run):
+    """PPO-ptx; not while the critic warms up."""
+    lines = lines_of(ppo_run)
+    assert "loss/mix" not in lines[0]
+    assert lines[-1]["loss/mix"] < lines[1]["loss/mix"] - 1
+
+
+def test_the_clip_shares_of_the_updates_lie_around_their_mean(grpo_run):
+    lines = lines_of(grpo_run[0])
+    for line in lines:
+        assert 0 <= line["clip_ratio/low_min"] <= line["clip_ratio/low_mean"]
+        assert line["clip_ratio/high_mean"] <= line["clip_ratio/high_max"] <= 1
+        assert line["val/ratio_var"] >= (line["val/ratio"] - 1) ** 2 - 1e-7
+    assert any(
+        x["clip_ratio/high_max"] > 1.2 * x["clip_ratio/high_mean"] for x in lines
+    )
 
 
 def test_the_policy_stands_still_while_the_critic_warms_up(ppo_run):
@@ -256,6 +283,8 @@ def test_settings_that_mean_nothing_are_refused(tiny_model, prompts, reward_file
         (grpo.Config, {"num_minibatches": 9}, "an update needs a prompt"),
         (grpo.Config, {"reward": ()}, "no reward is given"),
         (ppo.Config, {"lam": 1.5}, r"lam must be in \[0, 1\]"),
+        (ppo.Config, {"dual_clip": 1.0}, "dual_clip must be above 1"),
+        (grpo.Config, {"entropy_coef": -1.0}, "entropy_coef must be 0 or more"),
         (
             ppo.Config,
             {"missing_eos_score": -1.0, "missing_eos_penalty": 1.0},
@@ -267,3 +296,12 @@ def test_settings_that_mean_nothing_are_refused(tiny_model, prompts, reward_file
     for kind, change, message in wrong:
         with pytest.raises(UserError, match=message):
             kind(**(common | change))
+
+
+def test_a_dry_run_names_a_reward_that_does_not_exist(tiny_model, prompts, tmp_path):
+    options = {"dry_run": True, "reward": ("exact_mach",)}
+    given = settings(tiny_model, prompts, "mine.py", tmp_path / "run", **options)
+    config = ppo.Config(**given)
+    with pytest.raises(UserError, match="Did you mean `exact_match`"):
+        ppo.main(config)
+    assert not (tmp_path / "run").exists()

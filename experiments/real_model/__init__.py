@@ -1,1 +1,0 @@
-"""The whole chain on a real model: SFT, reward model, PPO, and what it changed."""

@@ -1,0 +1,87 @@
+"""Prompts, from records to what a model answers and rewards read."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from jaxalign.data.encode import Encoder
+from jaxalign.data.records import PromptOnly
+from jaxalign.errors import UserError
+from jaxalign.rewards import Completion
+
+
+class Prompt(NamedTuple):
+    """Something to answer.
+
+    Attributes:
+      ids: Its tokens, with the header of the answer's turn.
+      record: Where it came from.
+      text: As the model reads it.
+      index: Number of the record.
+    """
+
+    ids: list[int]
+    record: PromptOnly
+    text: str
+    index: int
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What else its row holds, for the rewards."""
+        return dict(self.record.extra)
+
+    def completion(self, text: str, ids: list[int], stopped: bool) -> Completion:
+        """An answer to it, as rewards read it."""
+        prompt = self.record.prompt
+        messages = None
+        if not isinstance(prompt, str):
+            messages = [m.as_dict() for m in prompt]
+        return Completion(
+            prompt=self.text,
+            completion=text,
+            messages=messages,
+            ids=ids,
+            stopped=stopped,
+            columns=self.columns,
+            index=self.index,
+            prompt_ids=self.ids,
+        )
+
+
+def encode_prompts(
+    records: Iterable[Any],
+    encoder: Encoder,
+    *,
+    longest: int | None = None,
+    on_long: str = "drop",
+) -> tuple[list[Prompt], int]:
+    """Records as prompts.
+
+    Args:
+      records: All of them `PromptOnly`.
+      encoder: Of the model.
+      longest: Tokens of a prompt at most, 1 or more; None: any number.
+      on_long: What happens to a longer one: `drop`, `error`, `keep_end`, `keep_start`.
+
+    Returns:
+      The prompts, and how many were dropped.
+
+    Raises:
+      UserError: A prompt is too long, with `on_long` error.
+    """
+    prompts, dropped = [], 0
+    for index, record in enumerate(records):
+        assert isinstance(record, PromptOnly)
+        ids = encoder.prompt(record).tolist()
+        if longest is not None and len(ids) > longest:
+            if on_long == "error":
+                raise UserError(
+                    f"{record.where}: the prompt has {len(ids)} tokens, {longest} are "
+                    "allowed. Raise --max-prompt-length or --max-length, or pass "
+                    "--on-long drop, keep_end or keep_start."
+                )
+            if on_long == "drop":
+                dropped += 1
+                continue
+            ids = ids[-longest:] if on_long == "keep_end" else ids[:longest]
+        prompts.append(Prompt(ids, record, encoder.tokenizer.decode(ids), index))
+    return prompts, dropped

@@ -1,0 +1,178 @@
+"""Other models in a run: what scores the answers, and what the critic starts from."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from jaxalign.data.tokenizer import load_tokenizer
+from jaxalign.errors import UserError
+from jaxalign.models import Transformer, load_params, read_config, score
+from jaxalign.recipes import grpo, judge, ppo, reward
+from jaxalign.recipes.open_rewards import reward_digests
+from jaxalign.recipes.rl import scoring
+from jaxalign.recipes.rl.models import open_models
+from jaxalign.rewards import Completion
+from jaxalign.training import OptimizerConfig
+from tests.recipes.rl.test_rl_runs import answers_of, lines_of, settings
+
+
+def scores_by_hand(folder, sequences):
+    """One padded row per sequence, without packing."""
+    config = read_config(folder)
+    model, rows = Transformer(config), np.zeros((len(sequences), 64), np.int32)
+    ends = np.array([[len(ids) - 1] for ids in sequences], np.int32)
+    for row, ids in zip(rows, sequences, strict=True):
+        row[: len(ids)] = ids
+    run = jax.jit(lambda p, x, at: score(model, p, x, at))
+    return np.asarray(run(load_params(folder, config), rows, ends))[:, 0]
+
+
+def make_scoring(model, *texts, **changes):
+    given = settings(model, "d", "r.py", "o", reward=texts, **changes)
+    return scoring.make_scoring(ppo.Config(**given), load_tokenizer(model))
+
+
+def test_a_reward_model_reads_prompt_and_answer_up_to_the_last_token(
+    tiny_model, reward_model
+):
+    prompts, answers = [[1, 2, 3], [7]], [[9, 8, 259], [4, 4, 4, 4, 4]]
+    completions = [
+        Completion("?", "!", ids=a, prompt_ids=p, stopped=a[-1] == 259)
+        for p, a in zip(prompts, answers, strict=True)
+    ]
+    scores = make_scoring(tiny_model, f"{reward_model}=-2", "stopped")(completions)
+    whole = [p + a for p, a in zip(prompts, answers, strict=True)]
+    expected = scores_by_hand(reward_model, whole)
+    np.testing.assert_allclose(scores.values["taste"], expected, atol=1e-5)
+    np.testing.assert_allclose(scores.total, -2 * expected + [1, 0], atol=1e-5)
+
+
+def test_a_reward_model_with_other_words_is_refused(tiny_model, reward_model, tmp_path):
+    other = shutil.copytree(reward_model, tmp_path / "other")
+    text = (other / "tokenizer.json").read_text()
+    (other / "tokenizer.json").write_text(text.replace("<|im_start|>", "<|begin|>"))
+    with pytest.raises(UserError, match="another vocabulary than the policy's"):
+        make_scoring(tiny_model, str(other))
+
+
+@pytest.mark.slow
+def test_a_trained_reward_model_judges_and_becomes_the_critic(
+    tiny_model, pairs, prompts, tmp_path, monkeypatch
+):
+    trained = reward.Config(
+        model=str(tiny_model),
+        data=str(pairs),
+        output_dir=str(tmp_path / "taste"),
+        batch_size=8,
+        max_length=128,
+        row_length=256,
+        max_steps=4,
+        samples=0,
+        optimizer=OptimizerConfig(learning_rate=3e-3),
+    )
+    assert reward.main(trained) == 0
+    folder = tmp_path / "taste" / "export"
+    seen: list[Completion] = []
+    monkeypatch.setattr(
+        scoring, "score", lambda r, c, old=scoring.score: (seen.extend(c), old(r, c))[1]
+    )
+    options = {"max_steps": 2, "reward": (str(folder),), "critic": str(folder)}
+    given = settings(tiny_model, prompts, "r.py", tmp_path / "run", **options)
+    config = ppo.Config(**given, num_ppo_epochs=1)
+    assert ppo.main(config) == 0
+    whole = [[*x.prompt_ids, *x.ids] for x in seen]
+    found = [x["reward"] for step in (1, 2) for x in answers_of(tmp_path / "run", step)]
+    np.testing.assert_allclose(found, scores_by_hand(folder, whole), atol=1e-4)
+    lines = lines_of(tmp_path / "run")
+    assert all("rewards/taste/mean" in x for x in lines)
+    assert lines[0]["loss/value_avg"] > 0
+
+    models = open_models(config, lambda *_: None, critic=str(folder), reference=False)
+    start = models.load(jax.random.key(0))["critic"]
+    expected = load_params(folder, read_config(folder))
+    assert jax.tree.all(jax.tree.map(np.array_equal, start, expected))
+
+
+def test_a_judge_is_asked_about_the_question_and_not_the_marks_of_a_template(
+    tiny_model, tmp_path, monkeypatch
+):
+    asked, opened = [], []
+
+    def respond(requests):
+        asked.extend(requests)
+        return [f"Hm. [[{len(x) % 7}]]" for x in requests[:-1]] + ["no grade"]
+
+    def open_checkpoint(name, *, dtype):
+        opened.append((name, dtype))
+        return name
+
+    monkeypatch.setattr(judge, "open_checkpoint", open_checkpoint)
+    monkeypatch.setattr(judge, "respond_of", lambda name, size: respond)
+    template = tmp_path / "ask.txt"
+    template.write_text("{prompt}|{completion}|{topic}")
+    text = f"judge(model='{tiny_model}', template='{template}', highest=6, lowest=0)=3"
+    scored = make_scoring(tiny_model, text, "stopped")
+    marks = "<|im_start|>user\nWhy?<|im_end|>\n"
+    completions = [
+        Completion(
+            marks,
+            answer,
+            messages=[{"role": "user", "content": "Why?"}],
+            columns={"topic": "sky"},
+        )
+        for answer in ("So.", "So!!", "No.")
+    ]
+    scores = scored(completions)
+    assert asked == ["Why?|So.|sky", "Why?|So!!|sky", "Why?|No.|sky"]
+    assert opened == [(str(tiny_model), "float32")]
+    grades = [12 % 7 / 6, 13 % 7 / 6, np.nan]
+    np.testing.assert_allclose(scores.values["judge"], grades)
+    np.testing.assert_allclose(scores.total, [3 * 5 / 6 + 1, 3 * 6 / 6 + 1, 1])
+    scored(completions)
+    assert len(opened) == 1
+
+
+def test_mistakes_about_models_are_named_before_anything_is_loaded(
+    tiny_model, tmp_path
+):
+    wrong = tmp_path / "wrong.txt"
+    wrong.write_text("{prompt} only")
+    for text, message in (
+        ("judge", "needs the parameter `model`"),
+        ("judge(model='no such folder')", "There is no folder"),
+        (f"judge(model='{tiny_model}', template='x.txt')", "x.txt cannot be read"),
+        (f"judge(model='{tiny_model}', template='{wrong}')", r"no {completion}"),
+        (f"judge(model='{tiny_model}', lowest=11)", "must be below highest"),
+        (str(tiny_model), "is a language model: it gives no scores"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make_scoring(tiny_model, text)
+
+
+def test_a_changed_judge_or_template_is_another_run(tiny_model, tmp_path):
+    template = tmp_path / "ask.txt"
+    template.write_text("{prompt} {completion}")
+    text = f"judge(model='{tiny_model}', template='{template}')=2"
+    before = reward_digests([text, "stopped"])
+    assert set(before) == {f"reward {tiny_model.name}", "reward ask.txt"}
+    template.write_text("{prompt} {completion}!")
+    after = reward_digests([text, "stopped"])
+    assert [k for k in before if before[k] != after[k]] == ["reward ask.txt"]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_judges_in_a_run(
+    tiny_model, prompts, reward_file, tmp_path, monkeypatch
+):
+    """It has learned nothing and gives no grade: the other reward decides."""
+    monkeypatch.setattr(judge, "LONGEST_VERDICT", 4)
+    both = (f"{reward_file}:even", f"judge(model='{tiny_model}')")
+    options = {"max_steps": 1, "reward": both, "num_generations": 2}
+    out = tmp_path / "run"
+    config = grpo.Config(**settings(tiny_model, prompts, reward_file, out, **options))
+    assert grpo.main(config) == 0
+    for line in answers_of(tmp_path / "run", 1):
+        assert line["rewards"]["judge"] is None
+        assert line["reward"] == line["rewards"]["even"]
