@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "objectives": {"losses", "ops"},
     "training": {"losses.base", "ops"},
     "rollout": {"ops", "models"},
-    "models": set(),
+    "models": {"ops"},
     "parallel": set(),
     "data": set(),
 }

@@ -1,5 +1,6 @@
 """Decoding with a cache of keys and values."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import chex
@@ -43,8 +44,9 @@ def init_cache(
 def decoding_params(model: Transformer, params):
     """The parameters as decoding reads them fastest, at the price of a copy.
 
-    Each layer has arrays of its own, and kernels are of the type that is computed in.
-    Make them once under `jit`, for as many steps as the parameters stay the same.
+    Each layer has arrays of its own, and kernels are transposed and of the type that is
+    computed in. Make them once under `jit`, for as many steps as the parameters stay
+    the same.
 
     Args:
       model: The transformer.
@@ -54,11 +56,14 @@ def decoding_params(model: Transformer, params):
       What `apply_cached` takes in place of `params`.
     """
 
-    def ready(path, x):
-        return x.astype(model.dtype) if path[-1].key == "kernel" else x
+    def ready(name: str, x):
+        if isinstance(x, Mapping):
+            return name, dict(ready(*item) for item in x.items())
+        if name != "kernel":
+            return name, x
+        return "decoding_kernel", x.astype(model.dtype).swapaxes(-1, -2)
 
-    layers = jax.tree_util.tree_map_with_path(ready, params["layers"])
-    return {**params, "layers": unstack(layers)}
+    return {**params, "layers": unstack(ready("layers", params["layers"])[1])}
 
 
 def apply_cached(

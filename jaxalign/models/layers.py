@@ -15,6 +15,7 @@ from jaxalign.models.attention import (
 )
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.rope import rotate
+from jaxalign.ops import rows_times
 
 ACTIVATIONS = {
     "silu": nn.silu,
@@ -75,7 +76,7 @@ class Norm(nn.Module):
 
 
 class Projection(nn.Module):
-    """x W + b with W stored `[in, out]`."""
+    """x W + b with W stored `[in, out]`; for decoding as `decoding_kernel`, W^T."""
 
     features: int
     use_bias: bool
@@ -85,12 +86,17 @@ class Projection(nn.Module):
     @nn.compact
     def __call__(self, x):
         """`[..., in]` to `[..., features]`."""
-        init = nn.initializers.variance_scaling(self.init_scale, "fan_in", "normal")
-        shape = (x.shape[-1], self.features)
-        kernel = self.param("kernel", init, shape, jnp.float32)
         # Rows and positions as one axis: the kernel's gradient is then a plain product,
         # without a transposed copy of what it is made of.
-        y = jnp.dot(x.reshape(-1, x.shape[-1]), kernel.astype(self.dtype))
+        rows = x.reshape(-1, x.shape[-1])
+        if self.has_variable("params", "decoding_kernel"):
+            kernel = self.get_variable("params", "decoding_kernel")
+            y = rows_times(rows, kernel).astype(self.dtype)
+        else:
+            init = nn.initializers.variance_scaling(self.init_scale, "fan_in", "normal")
+            shape = (x.shape[-1], self.features)
+            kernel = self.param("kernel", init, shape, jnp.float32)
+            y = jnp.dot(rows, kernel.astype(self.dtype))
         y = y.reshape(*x.shape[:-1], self.features)
         if self.use_bias:
             zeros = nn.initializers.zeros

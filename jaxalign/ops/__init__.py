@@ -29,6 +29,7 @@ from jaxalign.ops.control import (
     fixed_kl_update,
 )
 from jaxalign.ops.exponent import capped_exp, log1mexp
+from jaxalign.ops.few_rows import rows_times
 from jaxalign.ops.kl import kl_exact, kl_k1, kl_k2, kl_k3, kl_k3_k2
 from jaxalign.ops.logps import TokenStats, sequence_logps, token_logps, token_stats
 from jaxalign.ops.reduce import Mean, masked, sum_dtype
@@ -80,6 +81,7 @@ __all__ = [
     "reliability",
     "reward_to_go",
     "rloo_advantages",
+    "rows_times",
     "sequence_logps",
     "sequence_mean",
     "sequence_sum",

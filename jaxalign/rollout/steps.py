@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxalign.ops import token_logps
+from jaxalign.ops import rows_times, token_logps
 from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.sampling import sample_tokens
 
@@ -217,12 +217,7 @@ _fold = jax.vmap(jax.random.fold_in)
 def _logits(head: tuple[jax.Array, float | None, int], hidden: jax.Array) -> jax.Array:
     """`[B, D]` hidden states to `[B, vocab_size]` float32 logits."""
     kernel, softcap, vocab_size = head
-    logits = jnp.einsum(
-        "bd,vd->bv",
-        hidden,
-        kernel.astype(hidden.dtype),
-        preferred_element_type=jnp.float32,
-    )[:, :vocab_size]
+    logits = rows_times(hidden, kernel.astype(hidden.dtype))[:, :vocab_size]
     return logits if softcap is None else softcap * jnp.tanh(logits / softcap)
 
 

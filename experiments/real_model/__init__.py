@@ -1,0 +1,1 @@
+"""The whole chain on a real model: SFT, reward model, PPO, and what it changed."""

@@ -1,0 +1,48 @@
+"""What a run of PPO did, over its iterations, and outcomes before and after."""
+
+from pathlib import Path
+
+from experiments.real_model.stages import history
+
+COLORS = {"correct": "tab:green", "abstain": "tab:gray", "wrong": "tab:red"}
+
+
+def draw_training(run: Path, reward: str, file: Path) -> None:
+    """Reward, KL and length of the answers of each iteration."""
+    panels = {
+        "reward": f"rewards/{reward}/mean",
+        "KL to the start, nats per answer": "objective/kl",
+        "tokens per answer": "completions/mean_length",
+    }
+    figure, axes = _figure(len(panels), 4)
+    for ax, (title, name) in zip(axes, panels.items(), strict=True):
+        ax.plot(*history(run, name))
+        ax.set_title(title)
+        ax.set_xlabel("iteration")
+        ax.grid(alpha=0.3)
+    figure.savefig(file, dpi=120)
+
+
+def draw_outcomes(tables: dict[str, dict[str, dict]], file: Path) -> None:
+    """Shares of correct, abstaining and wrong answers, a panel for each group."""
+    groups = list(next(iter(tables.values())))
+    figure, axes = _figure(len(groups), 4)
+    for ax, group in zip(axes, groups, strict=True):
+        bottom = [0.0] * len(tables)
+        for name, color in COLORS.items():
+            shares = [table[group][name] for table in tables.values()]
+            ax.bar(list(tables), shares, bottom=bottom, color=color, label=name)
+            bottom = [a + b for a, b in zip(bottom, shares, strict=True)]
+        ax.set_title(group)
+        ax.set_ylim(0, 1)
+    axes[0].legend(frameon=False)
+    figure.savefig(file, dpi=120)
+
+
+def _figure(count: int, width: float):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * count, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, count, squeeze=False)[0]

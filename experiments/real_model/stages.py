@@ -1,0 +1,66 @@
+"""A chain of `jaxalign` commands, each of which is run once."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+
+
+def read_rows(file: Path, seed: int) -> list[Row]:
+    """The rows of a JSONL file, shuffled."""
+    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return [rows[i] for i in order]
+
+
+def write_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Writes a JSONL file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    file.write_text("".join(lines), "utf-8")
+    return file
+
+
+def run(command: str, folder: Path, **flags: Any) -> Path:
+    """Runs `jaxalign COMMAND --output-dir FOLDER` unless it has run to its end.
+
+    One that was interrupted goes on where it was.
+
+    Returns:
+      The exported model of a training command, the folder of others.
+    """
+    trains = command != "evaluate"
+    result = folder / ("export" if trains else "results.json")
+    if not result.exists():
+        given = {"output_dir": folder, **flags}
+        options = [
+            part
+            for name, value in given.items()
+            for part in (f"--{name.replace('_', '-')}", str(value))
+        ]
+        line = [sys.executable, "-m", "jaxalign", command, *options]
+        print("$", " ".join(["jaxalign", *line[3:]]), flush=True)
+        subprocess.run(line, check=True)
+    return result if trains else folder
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """What `jaxalign evaluate` found."""
+    return json.loads((folder / "results.json").read_text("utf-8"))
+
+
+def history(folder: Path, name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of a metric of a run."""
+    steps, values = [], []
+    for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines():
+        record = json.loads(line)
+        if isinstance(record.get(name), int | float):
+            steps.append(record["step"])
+            values.append(record[name])
+    return steps, values
