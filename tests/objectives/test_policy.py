@@ -26,6 +26,7 @@ from jaxalign.objectives import (
     packed_sft_objective,
     policy_objective,
     ppo_objective,
+    value_objective,
 )
 from jaxalign.ops import fixed_length, kl_k2, sequence_mean, sequence_sum, token_mean
 from jaxalign.training import TrainState, make_train_step
@@ -215,6 +216,24 @@ def test_ppo_is_one_update_packed_or_not_and_in_any_parts():
         for parts in ({}, {"num_microbatches": 4}):
             got = update(objective, batch, params, **parts)
             chex.assert_trees_all_close(got, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_the_critic_alone_makes_its_part_of_the_update():
+    with jax.enable_x64(True):
+        params = two_models(np.random.default_rng(1))
+        answers = make_answers(np.random.default_rng(0))
+        mask, columns = jnp.asarray(answers[3]), answers[4]
+        old, returns = (jnp.asarray(columns[x]) for x in ("values", "returns"))
+
+        def oracle(params):
+            values = unpacked_stats(params["critic"], answers)[2]
+            error = losses.ppo_value_loss(values, old, returns, mask, clip=0.4)
+            return 0.3 * error.loss.value
+
+        objective = value_objective(critic, longest=N, coef=0.3, clip=0.4)
+        got = update(objective, packed(np.random.default_rng(0)), params)
+        expected = gradient_step(oracle, params)
+        chex.assert_trees_all_close(got, expected, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("coef", [pytest.param(0.0, marks=pytest.mark.slow), 27.8])

@@ -12,6 +12,8 @@ from jaxalign.__main__ import main
 from jaxalign.errors import UserError
 from jaxalign.models import Transformer, init_params, logits, read_config
 from jaxalign.recipes.evaluate import Config
+from jaxalign.recipes.evaluation import run as evaluation
+from jaxalign.rewards import Completion
 
 
 def run(*flags):
@@ -48,7 +50,7 @@ def questions(tmp_path_factory):
     return file
 
 
-def sums_by_hand(folder, rows):
+def sums_by_hand(folder, rows, temperature=1.0):
     """Sum of the log-probabilities of each answer, from whole logits in float64."""
     from jaxalign.models import load_params
 
@@ -57,6 +59,7 @@ def sums_by_hand(folder, rows):
     padded = [(p + a + [0] * longest)[:longest] for p, a in rows]
     forward = jax.jit(functools.partial(logits, Transformer(config)))
     table = np.asarray(forward(load_params(folder, config), np.array(padded)), float)
+    table /= temperature
     table -= table.max(-1, keepdims=True)
     table -= np.log(np.exp(table).sum(-1, keepdims=True))
     return np.array(
@@ -122,12 +125,18 @@ def test_perplexity_and_implicit_rewards(tiny_model, other_model, pairs, tmp_pat
 
 
 def test_samples_under_rewards_and_a_reference(
-    tiny_model, other_model, questions, tmp_path
+    tiny_model, other_model, questions, tmp_path, monkeypatch
 ):
+    seen: list[Completion] = []
+    describe = evaluation.describe
+    monkeypatch.setattr(
+        evaluation, "describe", lambda c: (seen.append(c), describe(c))[1]
+    )
     flags = ["--model", tiny_model, "--data", questions, "--output-dir", tmp_path]
     code = run(
         *flags, "--ref", other_model, "--reward", "stopped", "abstention(wrong=-3)",
         "--known", "easy", "--num-samples", 4, "--max-new-tokens", 8,
+        "--temperature", 0.7,
     )  # fmt: skip
     assert code == 0
     found = results(tmp_path)
@@ -149,7 +158,9 @@ def test_samples_under_rewards_and_a_reference(
     assert table["known"]["completions"] == table["unknown"]["completions"] == 12
     wrong = np.mean([x["rewards"]["abstention"] == -3 for x in lines])
     assert table["all"]["wrong"] == pytest.approx(wrong)
-    assert measures["kl"]["value"] > 0
+    rows = [(list(c.prompt_ids), list(c.ids)) for c in seen]
+    ours, theirs = (sums_by_hand(x, rows, 0.7) for x in (tiny_model, other_model))
+    assert measures["kl"]["value"] == pytest.approx((ours - theirs).mean(), rel=1e-3)
     assert 0 <= measures["win_rate/reward"]["value"] <= 1
 
 

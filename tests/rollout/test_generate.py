@@ -60,8 +60,9 @@ def test_greedy_is_an_argmax_loop_and_stops_at_any_stop_token():
 
 @pytest.mark.parametrize("temperature", [0, 0.7, 1.5])
 def test_logps_are_those_of_the_sampling_temperature(temperature):
-    """Whatever top-k and top-p cut off: training knows nothing of them."""
-    got = sample(temperature=temperature, top_k=5, top_p=0.95, stop_ids=[3])
+    """Whatever else rules tokens out: training knows nothing of it."""
+    options: Any = {"top_k": 5, "top_p": 0.95, "min_new_tokens": 3}
+    got = sample(temperature=temperature, stop_ids=[3, 8, 9], **options)
     texts = [p + ids for p, ids in zip(PROMPTS, got.ids(), strict=True)]
     for r, scores in enumerate(next_logits(texts)):
         logps = log_softmax(scores / (temperature or 1))

@@ -40,8 +40,8 @@ def flags(method, model, prompts, reward_file, out):
         "max-steps": 2,
         "kl-coef": 0.05,
         # Adam with a large epsilon is gradient descent, which sees a wrong scale.
-        "optimizer.learning-rate": 5.0,
-        "optimizer.eps": 10.0,
+        "optimizer.learning-rate": 1.0,
+        "optimizer.eps": 0.9,
         "optimizer.schedule": "constant",
         "output-dir": out,
     }
