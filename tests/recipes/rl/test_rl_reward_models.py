@@ -168,7 +168,10 @@ def test_a_checkpoint_judges_in_a_run(
 ):
     """It has learned nothing and gives no grade: the other reward decides."""
     monkeypatch.setattr(judge, "LONGEST_VERDICT", 4)
-    both = (f"{reward_file}:even", f"judge(model='{tiny_model}')")
+    template = tmp_path / "ask.txt"
+    template.write_text("{prompt} {completion}")
+    asked = f"judge(model='{tiny_model}', template='{template}')"
+    both = (f"{reward_file}:even", asked)
     options = {"max_steps": 1, "reward": both, "num_generations": 2}
     out = tmp_path / "run"
     config = grpo.Config(**settings(tiny_model, prompts, reward_file, out, **options))
