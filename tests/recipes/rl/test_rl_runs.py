@@ -1,6 +1,7 @@
 """Whole runs in little: rewards rise, and what is written down is what happened."""
 
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -97,7 +98,8 @@ def test_at_first_policy_sampler_and_reference_are_one(
     tiny_model, prompts, reward_file, tmp_path
 ):
     """Fault 16: the sampler's temperature is in every log-prob, whatever it is."""
-    for temperature, algorithm in ((0.5, "grpo"), (2.0, "rloo")):
+    kinds: Any = {0.5: "grpo", 2.0: "rloo"}
+    for temperature, algorithm in kinds.items():
         out = tmp_path / str(temperature)
         config = grpo.Config(
             **settings(tiny_model, prompts, reward_file, out, max_steps=1),
