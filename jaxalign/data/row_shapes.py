@@ -11,6 +11,8 @@ from jaxalign.data.pack import RowShape, pack
 _TARGET_COST = 0.4
 _ATTENTION_LENGTH = 4096
 _MAX_EXAMPLES = 64
+_MICROBATCH_COST = 1 / 16
+"""In rows of a device: adding up gradients."""
 
 
 def row_cost(tokens: int, targets: int) -> float:
@@ -92,7 +94,10 @@ def choose_row_counts(
 
 
 def round_rows(count: int, multiple: int, at_a_time: int | None = None) -> int:
-    """The fewest rows, `count` at least, that split into equal microbatches.
+    """The number of rows, `count` at least, that takes least time.
+
+    Further rows are work for nothing, and so is, to a smaller part, every microbatch:
+    the one that `microbatches` gives may be small.
 
     Args:
       count: Rows that hold something.
@@ -100,11 +105,34 @@ def round_rows(count: int, multiple: int, at_a_time: int | None = None) -> int:
       at_a_time: Most rows of a microbatch, a multiple of `multiple`; None: one
         microbatch holds all.
 
-    >>> round_rows(7, 1, at_a_time=10), round_rows(15, 1, at_a_time=10)
-    (7, 16)
+    >>> [round_rows(n, 1, at_a_time=8) for n in (7, 15, 31)]
+    [7, 15, 32]
     """
-    parts = -(-count // at_a_time) if at_a_time else 1
-    return _round_up(count, parts * multiple)
+    least = _round_up(count, multiple)
+    if at_a_time is None:
+        return least
+
+    def cost(rows: int) -> float:
+        return rows + _MICROBATCH_COST * multiple * microbatches(rows, at_a_time)
+
+    return min(
+        (
+            rows
+            for rows in range(least, least + at_a_time, multiple)
+            if not rows // microbatches(rows, at_a_time) % multiple
+        ),
+        key=cost,
+    )
+
+
+def microbatches(rows: int, at_a_time: int) -> int:
+    """The fewest equal parts of at most so many rows, as the train step splits them.
+
+    >>> microbatches(6, at_a_time=4), microbatches(7, at_a_time=4)
+    (2, 7)
+    """
+    fewest = -(-rows // at_a_time)
+    return next(n for n in range(fewest, rows + 1) if not rows % n)
 
 
 def buckets(

@@ -47,7 +47,7 @@ def _tell(run: Run, plan: Plan) -> None:
         f"{len(plan.batches)} updates of {run.config.batch_size} examples in rows of "
         f"{', '.join(str(x.tokens) for x in shapes.shapes)} tokens; rows per update: "
         f"{', '.join(map(str, shapes.row_counts))}; {plan.microbatch_size} rows a "
-        f"device at a time on {run.program.row_devices} devices",
+        f"device at a time at most, on {run.program.row_devices} devices",
         highlight=False,
     )
 

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from jaxalign.data.layout import lay_out, shared_prefix
 from jaxalign.data.pack import RowShape, fill, pack, pad_fraction, unpack_targets
-from jaxalign.data.row_shapes import choose_row_counts, choose_row_shape
+from jaxalign.data.row_shapes import (
+    choose_row_counts,
+    choose_row_shape,
+    microbatches,
+    round_rows,
+)
 from jaxalign.errors import UserError
 from tests.data.examples import alone, answers, example_lists, read_back, some_examples
 
@@ -213,3 +218,15 @@ def test_labels_lie_at_the_ends_of_their_answers():
     assert batch["score"].tolist() == [[0.5, -2.0, 0.0]]
     assert unpack_targets(batch, batch["score"])[4].tolist() == [0.5, -2.0]
     assert not lay_out(example).columns
+
+
+@given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 5))
+@settings(max_examples=100, deadline=None)
+def test_rows_split_evenly_over_microbatches_and_devices(count, devices, each):
+    most = devices * each
+    rows = round_rows(count, devices, at_a_time=most)
+    assert count <= rows < count + most
+    parts = microbatches(rows, most)
+    assert rows % (parts * devices) == 0
+    assert rows // parts <= most
+    assert all(rows % n for n in range(-(-rows // most), parts))

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from jaxalign.data.answers import AnswerRows
 from jaxalign.data.batches import Batches
+from jaxalign.data.row_shapes import microbatches
 from jaxalign.objectives import mixed_objective, packed_sft_objective, rollout_scorer
 from jaxalign.recipes.method import MICROBATCH_TOKENS
 from jaxalign.recipes.open_rewards import reward_digests
@@ -178,7 +179,8 @@ def _with_mix(setup: Setup, path: str) -> Setup:
     read = read_rows(own, "sft", setup.models.encoder, c.seed, setup.console)
     updates = setup.iterations * setup.updates_per_iteration
     # Every microbatch of an update gets an equal share of these rows.
-    parts = (-(-n // (setup.rows_at_a_time * devices)) for n in setup.rows.counts)
+    most = setup.rows_at_a_time * devices
+    parts = (microbatches(n, most) for n in setup.rows.counts)
     batches = Batches(
         read.train,
         batch_size=c.mix_batch_size,
