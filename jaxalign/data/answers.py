@@ -118,6 +118,7 @@ class AnswerRows:
         row_length: int | None = None,
         rows_at_a_time: int | None = None,
         packing: bool = True,
+        undivided: bool = False,
     ) -> "AnswerRows":
         """Rows that hold whatever is sampled.
 
@@ -134,21 +135,26 @@ class AnswerRows:
             take, or 2048 if that is less and holds one.
           rows_at_a_time: rows of a microbatch at most, over all devices.
           packing: lay several examples in a row.
+          undivided: all answers of a prompt share a row, however long it is.
 
         Raises:
-          UserError: a prompt and an answer may be longer than `row_length`.
+          UserError: a prompt and an answer (if they must share a row, all answers) may
+            be longer than `row_length`.
         """
+        fewest = per_prompt if undivided else 1
 
         def need(together: int) -> int:
             return longest_prompt - 1 + together * longest_answer
 
-        if row_length is not None and need(1) > row_length:
+        if row_length is not None and need(fewest) > row_length:
+            several = "an answer" if fewest == 1 else f"{fewest} answers"
             raise UserError(
-                f"A prompt of {longest_prompt} tokens and an answer of up to "
-                f"{longest_answer} take {need(1)} positions; a row has {row_length}. "
-                "Raise --row-length, or lower --max-prompt-length or --max-new-tokens."
+                f"A prompt of {longest_prompt} tokens and {several} of up to "
+                f"{longest_answer} take {need(fewest)} positions; a row has "
+                f"{row_length}. Raise --row-length, or lower --max-prompt-length or "
+                "--max-new-tokens."
             )
-        limit = row_length or max(_LONG_ROW, need(1))
+        limit = row_length or max(_LONG_ROW, need(fewest))
         divisors = [k for k in range(1, per_prompt + 1) if not per_prompt % k]
         together = max(k for k in divisors if need(k) <= limit)
         tokens = row_length or need(together)

@@ -75,6 +75,11 @@ class _Layout:
     columns: frozenset[str]
     fits: Callable[[Mapping[str, Any]], bool] = _any_row
 
+    def serves(self, task: Task | None) -> bool:
+        """Whether such rows can be used for it; a pair is also two labelled answers."""
+        split = task == "unpaired" and self.shape == "preference"
+        return split or task in (None, self.task)
+
     def beats(self, other: "_Layout") -> bool:
         """Whether this one says more about the row than the other one."""
         surer = self.fits is not _any_row and other.fits is _any_row
@@ -162,7 +167,7 @@ def detect(
     found = [x for x in _LAYOUTS if x.columns <= present and x.fits(row)]
     if name is not None:
         found = [x for x in _LAYOUTS if x.name == name and x.columns <= present]
-    found = [x for x in found if task in (None, x.task)]
+    found = [x for x in found if x.serves(task)]
     found = [x for x in found if not any(y.beats(x) for y in found)]
     if len(found) != 1:
         raise _undecided(found, present, task, name)
@@ -255,7 +260,7 @@ def _undecided(
             f"the data fits several formats: {names}. {has} Choose with --format, or "
             "rename columns with --columns."
         )
-    wanted = [x for x in _LAYOUTS if task in (None, x.task) and name in (None, x.name)]
+    wanted = [x for x in _LAYOUTS if x.serves(task) and name in (None, x.name)]
     options = "; ".join(f"{x.name}: {', '.join(sorted(x.columns))}" for x in wanted)
     what = f"{name or 'known'} format" + (f" for {task}" if task else "")
     return UserError(

@@ -118,7 +118,7 @@ def fill(
             batch["target_mask"][r, there] = True
             batch["example_ids"][r, slot] = x.index
             for name in names:
-                batch[name][r, there] = x.columns[name]
+                batch[name][r, there] = x.columns.get(name, 0.0)
             lengths[r, slot] = x.branch_lengths
             ends = np.cumsum(x.branch_lengths)
             starts[r, slot] = target + ends - x.branch_lengths

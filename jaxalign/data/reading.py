@@ -1,10 +1,10 @@
 """All rows of a source as records, with an account of those that are not."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from jaxalign.data.formats import Dress, Format, Task, detect, parse_columns
-from jaxalign.data.records import Record, RowError, Tie
+from jaxalign.data.records import Preference, Record, RowError, Tie
 from jaxalign.data.shapes import to_records
 from jaxalign.data.sources import Source, open_source
 from jaxalign.errors import UserError
@@ -143,6 +143,15 @@ def read_records(
             if account.records == limit:
                 return
     _settle(account, on_bad_row, max_dropped)
+
+
+def unpaired(records: Iterable[Record]) -> Iterator[Record]:
+    """The records, with each pair as two answers that have a label each."""
+    for record in records:
+        if isinstance(record, Preference):
+            yield from record.apart
+        else:
+            yield record
 
 
 def _settle(account: Account, on_bad_row: str, max_dropped: float) -> None:

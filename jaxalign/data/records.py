@@ -132,8 +132,21 @@ class Preference(Common):
 
     @property
     def per_answer(self) -> Mapping[str, tuple[float, ...]]:
-        """The `margin` at both sides; 0 if it is not known."""
-        return {"margin": (self.margin or 0.0,) * 2}
+        """The `margin` at both sides, 0 if it is not known; `win_rate` where it is."""
+        names = ("win_rate_chosen", "win_rate_rejected")
+        rates = [self.extra.get(name) for name in names]
+        numbers = tuple(float(x) for x in rates if isinstance(x, int | float))
+        margin = {"margin": (self.margin or 0.0,) * 2}
+        return margin | ({"win_rate": numbers} if len(numbers) == 2 else {})
+
+    @property
+    def apart(self) -> tuple["Unpaired", "Unpaired"]:
+        """The chosen answer as a wanted one, and the rejected as an unwanted one."""
+        common = {f.name: getattr(self, f.name) for f in dataclasses.fields(Common)}
+        return (
+            Unpaired(self.prompt, self.chosen, True, **common),
+            Unpaired(self.prompt, self.rejected, False, **common),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +156,11 @@ class Unpaired(Common):
     prompt: Content
     completion: Content
     label: bool
+
+    @property
+    def per_answer(self) -> Mapping[str, tuple[float, ...]]:
+        """`desirable`, 1 for a wanted answer."""
+        return {"desirable": (float(self.label),)}
 
 
 @dataclasses.dataclass(frozen=True)

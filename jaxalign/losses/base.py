@@ -33,6 +33,21 @@ class LossOutput:
     metrics: dict[str, Mean]
 
 
+class TwoPass(NamedTuple):
+    """An objective that must know something of the whole batch, such as KTO's z₀.
+
+    A step measures first: over all parts of a batch and all devices, without gradient.
+    The loss then splits like any other.
+
+    Attributes:
+      measure: `(params, batch, key) -> ` a tree of `Mean`, which adds up over parts.
+      loss: `(params, batch, key, measured) -> LossOutput`, given those sums.
+    """
+
+    measure: Callable[[Any, Any, jax.Array], Any]
+    loss: Callable[[Any, Any, jax.Array, Any], LossOutput]
+
+
 def check_range(
     name: str,
     value,

@@ -5,12 +5,13 @@ from typing import Any
 
 import jax
 
-from jaxalign.losses import LossOutput
+from jaxalign.losses import LossOutput, TwoPass
 from jaxalign.objectives.batches import (
     PairBatch,
     PreferenceBatch,
     TokenBatch,
     Tokens,
+    UnpairedBatch,
 )
 from jaxalign.objectives.credit import (
     Assign,
@@ -27,7 +28,9 @@ from jaxalign.objectives.credit import (
     rloo_credit,
     whitened_to_go_credit,
 )
+from jaxalign.objectives.distill import DistillationBatch, packed_distillation_objective
 from jaxalign.objectives.mix import MixedBatch, mix_scale, mixed_objective
+from jaxalign.objectives.online import Rivals, online_objective
 from jaxalign.objectives.policy import (
     Regulariser,
     policy_objective,
@@ -35,6 +38,7 @@ from jaxalign.objectives.policy import (
     value_objective,
 )
 from jaxalign.objectives.preference import (
+    EXTRAS,
     dpo_objective,
     packed_preference_objective,
     preference_objective,
@@ -56,14 +60,17 @@ from jaxalign.objectives.rollouts import (
 )
 from jaxalign.objectives.sft import packed_sft_objective, sft_objective
 from jaxalign.objectives.stats import Backbone, Head, logits_stats, packed_stats
+from jaxalign.objectives.unpaired import packed_kto_objective
 
-Objective = Callable[[Any, Any, jax.Array], LossOutput]
+Objective = Callable[[Any, Any, jax.Array], LossOutput] | TwoPass
 
 __all__ = [
+    "EXTRAS",
     "Assign",
     "Backbone",
     "Credit",
     "Critic",
+    "DistillationBatch",
     "Head",
     "MixedBatch",
     "Objective",
@@ -71,12 +78,14 @@ __all__ = [
     "PreferenceBatch",
     "Regulariser",
     "RewardBatch",
+    "Rivals",
     "RolloutBatch",
     "Sampled",
     "ScoreLoss",
     "Scores",
     "TokenBatch",
     "Tokens",
+    "UnpairedBatch",
     "advantages_of",
     "baseline_credit",
     "centered_credit",
@@ -88,6 +97,9 @@ __all__ = [
     "logits_stats",
     "mix_scale",
     "mixed_objective",
+    "online_objective",
+    "packed_distillation_objective",
+    "packed_kto_objective",
     "packed_preference_objective",
     "packed_reward_objective",
     "packed_sft_objective",

@@ -6,6 +6,7 @@ several examples in a row, and a slot for each trained token only, so that the
 unembedding never sees another position.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -76,12 +77,14 @@ class PairBatch(NamedTuple):
       start: Where each response's targets begin among the M slots, both `[R, P]`.
       length: How many they are, both `[R, P]`; 0 where the row holds no such pair.
       target_ref_logps: `[R, M]`, each target's log-probability under the reference.
+      labels: By name, what the records say of each response, both `[R, P]`.
     """
 
     rows: TokenBatch
     start: Pair[jax.Array]
     length: Pair[jax.Array]
     target_ref_logps: jax.Array
+    labels: Mapping[str, Pair[jax.Array]] = {}
 
     @property
     def mask(self) -> Pair[jax.Array]:
@@ -107,3 +110,27 @@ class PairBatch(NamedTuple):
             return taken.reshape(*start.shape, slots)
 
         return Pair(take(self.start.chosen), take(self.start.rejected))
+
+
+class UnpairedBatch(NamedTuple):
+    """Packed rows of answers with a label, each beside one that is not its prompt's.
+
+    Attributes:
+      rows: The `TokenBatch`.
+      start: Where targets begin among the M slots, those of the answer itself as
+        chosen, those of the other one as rejected, both `[R, P]`.
+      length: How many they are, both `[R, P]`; 0 where the row holds no such answer.
+      desirable: `[R, P]` bool, which answers are wanted.
+      target_ref_logps: `[R, M]`, each target's log-probability under the reference.
+    """
+
+    rows: TokenBatch
+    start: Pair[jax.Array]
+    length: Pair[jax.Array]
+    desirable: jax.Array
+    target_ref_logps: jax.Array
+
+    @property
+    def pairs(self) -> PairBatch:
+        """The same as pairs: own answer and other answer."""
+        return PairBatch(self.rows, self.start, self.length, self.target_ref_logps)

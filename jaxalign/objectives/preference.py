@@ -4,10 +4,15 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from jaxalign.losses import LossOutput, Pair, dpo_loss
 from jaxalign.objectives.batches import PairBatch, PreferenceBatch, Tokens
-from jaxalign.objectives.stats import Backbone, packed_stats
-from jaxalign.ops import Mean, TokenStats
+from jaxalign.objectives.stats import Backbone, Head, states_at_targets, stats_at
+from jaxalign.ops import Mean, TokenStats, chunked_kl
+
+EXTRAS = ("kl", "log_sum_squares", "reward_gap", "win_rate")
+"""What a loss may read beside log-probabilities, by the names of its arguments."""
 
 
 def preference_objective(
@@ -47,6 +52,11 @@ def packed_preference_objective(
 ):
     """Any pairwise preference loss, on `PairBatch`.
 
+    A loss is also given those of `EXTRAS` that are among its arguments: `kl`, the
+    divergence of the reference's distribution from the policy's at each token,
+    `log_sum_squares`, log Σ π², and the records' labels, `margin` for `reward_gap` and
+    `win_rate`.
+
     Args:
       loss_fn: As for `preference_objective`.
       backbone: The model.
@@ -54,18 +64,39 @@ def packed_preference_objective(
       **hyperparameters: Those of `loss_fn`.
 
     Returns:
-      An objective with the metrics of `preference_objective`.
+      An objective with the metrics of `preference_objective`. If `loss_fn` reads `kl`,
+      its parameters are the pair of the policy's and the reference's.
     """
-    stats_fn = packed_stats(backbone, chunk_size=chunk_size)
+    reads = [name for name in EXTRAS if name in inspect.signature(loss_fn).parameters]
+    options = {"chunk_size": chunk_size}
 
     def objective(params, batch: PairBatch, key) -> LossOutput:
         del key
-        packed = stats_fn(params, batch.rows)
+        rows, ref = batch.rows, None
+        if "kl" in reads:
+            params, ref = params
+        states, head = states_at_targets(backbone, params, rows), backbone.head(params)
+        packed = stats_at(states, head, rows, **options)
         logps, mean_logits = (
             batch.by_response(x)
             for x in (packed.logps, packed.mean_logps + packed.logz)
         )
-        return _preference(loss_fn, batch, logps, mean_logits, hyperparameters)
+        extras = {}
+        if "kl" in reads:
+            kl = _kl_from(backbone, ref, states, head, rows, chunk_size)
+            extras["kl"] = batch.by_response(kl)
+        if "log_sum_squares" in reads:
+            # log Σ π² = log Σ exp(2z) − 2 log Σ exp(z), and nobody differentiates it.
+            still, fixed = jax.lax.stop_gradient((states, head.kernel))
+            head = head._replace(kernel=fixed)
+            squares = stats_at(still, head, rows, temperature=0.5, **options).logz
+            extras["log_sum_squares"] = batch.by_response(squares - 2 * packed.logz)
+        if "reward_gap" in reads:
+            extras["reward_gap"] = batch.labels["margin"].chosen
+        if "win_rate" in reads:
+            extras["win_rate"] = batch.labels["win_rate"]
+        values = {**hyperparameters, **extras}
+        return _preference(loss_fn, batch, logps, mean_logits, values)
 
     return objective
 
@@ -92,3 +123,18 @@ def _preference(loss_fn, batch, logps: Pair, mean_logits: Pair, hyperparameters)
         for side, x, mask in zip(Pair._fields, mean_logits, batch.mask, strict=True)
     }
     return LossOutput(out.loss, {**out.metrics, **metrics})
+
+
+def _kl_from(backbone: Backbone, ref, states, head: Head, rows, chunk_size: int):
+    """KL(π_ref ‖ π) of the distributions at each target, `[R, M]`."""
+    theirs = backbone.head(ref)
+    return chunked_kl(
+        states,
+        head.kernel,
+        states_at_targets(backbone, ref, rows),
+        theirs.kernel,
+        softcap=head.softcap,
+        ref_softcap=theirs.softcap,
+        vocab_size=head.vocab_size,
+        chunk_size=chunk_size,
+    ).from_ref

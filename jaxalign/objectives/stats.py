@@ -66,16 +66,23 @@ def packed_stats(backbone: Backbone, **options: Any):
 
     def stats(params, batch: TokenBatch) -> TokenStats:
         states, head = states_at_targets(backbone, params, batch), backbone.head(params)
-        return chunked_stats(
-            states,
-            head.kernel,
-            batch.target_ids,
-            mask=batch.target_mask,
-            **limits(head),
-            **options,
-        )
+        return stats_at(states, head, batch, **options)
 
     return stats
+
+
+def stats_at(
+    states: jax.Array, head: Head, batch: TokenBatch, **options: Any
+) -> TokenStats:
+    """`chunked_stats` of the batch's targets from `[R, M, D]` states before them."""
+    return chunked_stats(
+        states,
+        head.kernel,
+        batch.target_ids,
+        mask=batch.target_mask,
+        **limits(head),
+        **options,
+    )
 
 
 def states_at_targets(backbone: Backbone, params, batch: TokenBatch) -> jax.Array:

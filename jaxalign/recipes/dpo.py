@@ -6,25 +6,31 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from rich.progress import track
 
-from jaxalign.data.batches import Batches
 from jaxalign.errors import UserError
 from jaxalign.losses import is_batch_coupled
-from jaxalign.objectives import packed_preference_objective, packed_stats, takes_ref
-from jaxalign.recipes import reference
+from jaxalign.objectives import packed_preference_objective, takes_ref
 from jaxalign.recipes.command_line import peek
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.labels import check_label, with_label
 from jaxalign.recipes.loss_flags import (
     checked,
     config_for,
     find_loss,
     hyperparameters,
+    reads,
 )
 from jaxalign.recipes.method import Method, Plan, Run
-from jaxalign.recipes.placing import pair_batch, token_batch
+from jaxalign.recipes.placing import pair_batch
 from jaxalign.recipes.policy import Policy
+from jaxalign.recipes.ref_logps import score_reference
 from jaxalign.recipes.training_run import run_training
+
+LABELLED = (
+    ("reward_gap", "margin", "a `margin`"),
+    ("win_rate", "win_rate", "`win_rate_chosen` and `win_rate_rejected`"),
+)
+"""Arguments of losses, the labels that they are, and where rows have those."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,12 @@ Config = config_class([])
 def main(config: PreferenceConfig) -> int:
     """Trains a policy; returns the exit code."""
     loss = find_loss(config.loss)
+    labels = [label for name, label, _ in LABELLED if reads(loss, name)]
+
+    def check(run: Run) -> None:
+        for name, label, columns in LABELLED:
+            if reads(loss, name):
+                check_label(run, label, loss=config.loss, columns=columns)
 
     def objective(policy: Policy):
         return packed_preference_objective(
@@ -71,10 +83,15 @@ def main(config: PreferenceConfig) -> int:
     def prepare(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
         if is_batch_coupled(loss):
             refuse_parts(config.loss, run, plan)
+        for label in labels:
+            plan = with_label(run, plan, label)
+        if reads(loss, "kl"):
+            # A copy: the step consumes the state, and the parameters with it.
+            ref = jax.tree.map(jnp.copy, params)
+            plan = plan._replace(frozen=run.program.spread(ref))
         if not takes_ref(loss):
             return plan
-        score = _online if config.ref == "online" else _cached
-        return score(run, params, folder, plan)
+        return score_reference(run, params, folder, plan, online=config.ref == "online")
 
     method = Method(
         name=f"preference optimisation by `{config.loss}`",
@@ -83,6 +100,7 @@ def main(config: PreferenceConfig) -> int:
         objective=objective,
         to_batch=pair_batch,
         prepare=prepare,
+        check=check,
     )
     return run_training(config, method)
 
@@ -106,52 +124,3 @@ def refuse_parts(loss: str, run: Run, plan: Plan) -> None:
             f"be computed {at_a_time} rows at a time. Pass --microbatch-size "
             f"{-(-most // devices)}, which takes more memory, or another --loss."
         )
-
-
-def _scorer(run: Run):
-    stats = packed_stats(run.policy.backbone, chunk_size=run.config.chunk_size)
-    return run.program.map(lambda params, rows: stats(params, rows).logps)
-
-
-def _online(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
-    """Each batch is scored on the devices by a copy of the first parameters."""
-    del folder
-    # A copy: the step consumes the state, and the parameters with it.
-    ref, scorer = run.program.spread(jax.tree.map(jnp.copy, params)), _scorer(run)
-
-    def complete(batch):
-        return batch._replace(target_ref_logps=scorer(ref, batch.rows))
-
-    return plan._replace(complete=complete)
-
-
-def _cached(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
-    """Every example is scored once; the scores are kept in the run folder."""
-    ref, scorer = run.program.spread(params), _scorer(run)
-
-    def scored(batches: Batches | None, name: str) -> Batches | None:
-        if batches is None:
-            return None
-        key = reference.fingerprint(
-            model=run.fingerprints["model"],
-            rows=batches.fingerprint,
-            dtype=run.config.dtype,
-        )
-        file = folder / "cache" / f"ref_logps_{name}_{key}.npz"
-        logps = reference.load(file, [x.index for x in batches.used()])
-        if logps is None:
-            once = batches.one_epoch()
-            steps = track(range(len(once)), f"reference log-probs, {name} rows")
-            logps = reference.score(
-                lambda params, rows: run.program.rows(scorer(params, rows)),
-                ref,
-                (once[i] for i in steps),
-                lambda batch: run.program.place(token_batch(batch)),
-            )
-            reference.save(file, logps)
-        return batches.with_columns(ref_logps=logps)
-
-    batches = scored(plan.batches, "train")
-    assert batches is not None
-    held_out = scored(plan.held_out, "held-out")
-    return plan._replace(batches=batches, held_out=held_out)

@@ -14,18 +14,19 @@ import jax.numpy as jnp
 from jaxalign import losses
 from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput, Pair
+from jaxalign.objectives import EXTRAS
 
 Loss = Callable[..., LossOutput]
 
 
 def pairwise_losses() -> list[str]:
-    """Names of the losses that read pairs and, at most, a reference.
+    """Names of the losses that read pairs, perhaps a reference, and `EXTRAS`.
 
     >>> {"dpo_loss", "simpo_loss"} <= {*pairwise_losses()}
     True
     """
     names = (name for name in losses.__all__ if name.endswith("_loss"))
-    return [n for n in names if _arrays(getattr(losses, n)) in PAIRWISE]
+    return [n for n in names if _plain(getattr(losses, n)) in PAIRWISE]
 
 
 def find_loss(name: str) -> Loss:
@@ -91,10 +92,16 @@ def checked(loss: Loss, values: dict[str, float]) -> None:
       UserError: With the loss's own words.
     """
     token = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+    number = jax.ShapeDtypeStruct((1,), jnp.float32)
     mask = jax.ShapeDtypeStruct((1, 1), jnp.bool_)
-    arrays = [Pair(token, token)] * (len(_arrays(loss)) - 1) + [Pair(mask, mask)]
+    unlike = {
+        "mask": Pair(mask, mask),
+        "reward_gap": number,
+        "win_rate": Pair(number, number),
+    }
+    arrays = {n: unlike.get(n, Pair(token, token)) for n, _ in _arrays(loss)}
     try:
-        jax.eval_shape(lambda *x: loss(*x, **values), *arrays)
+        jax.eval_shape(lambda x: loss(**x, **values), arrays)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -110,6 +117,20 @@ def arguments(loss: Loss) -> dict[str, str]:
     entries = re.split(r"\n?^  (\w+): ", section, flags=re.MULTILINE)[1:]
     texts = (" ".join(text.split()) for text in entries[1::2])
     return dict(zip(entries[::2], texts, strict=True))
+
+
+def reads(loss: Loss, name: str) -> bool:
+    """Whether an array of that name is among a loss's arguments.
+
+    >>> reads(losses.wpo_loss, "log_sum_squares")
+    True
+    """
+    return any(name == x for x, _ in _arrays(loss))
+
+
+def _plain(loss: Loss) -> tuple[tuple[str, Any], ...]:
+    """The arrays that are not `EXTRAS`."""
+    return tuple(x for x in _arrays(loss) if x[0] not in EXTRAS)
 
 
 def _arrays(loss: Loss) -> tuple[tuple[str, Any], ...]:

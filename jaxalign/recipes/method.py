@@ -1,6 +1,6 @@
 """What a run is made of before its first step: model, rows, method, batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -17,9 +17,11 @@ from jaxalign.recipes.program import Program, program_of
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rows import Rows, Task, make_encoder, read_rows
 from jaxalign.recipes.samples import Samples
-from jaxalign.training import StopRequest, make_evaluate
+from jaxalign.training import Clock, StopRequest, make_evaluate
 from jaxalign.training.evaluate import Evaluate
 
+Step = Callable[[Any, Any], tuple[Any, dict]]
+"""`(state, batch) -> (state, metrics)`."""
 MICROBATCH_TOKENS = 2048
 
 
@@ -53,12 +55,14 @@ class Plan(NamedTuple):
       held_out: What is evaluated, or None.
       complete: From a batch on the devices to the same with what the step needs.
       microbatch_size: Rows that a device computes at a time.
+      frozen: Arrays that the objective reads beside what is trained, or None.
     """
 
     batches: Batches
     held_out: Batches | None
     complete: Callable[[Any], Any]
     microbatch_size: int
+    frozen: Any = None
 
 
 class Outcome(NamedTuple):
@@ -105,7 +109,7 @@ def held_out_means(
     if held_out is None:
         return None
     return make_evaluate(
-        run.program.evaluate(objective),
+        run.program.evaluate(objective, plan.frozen),
         lambda: (held_out[i] for i in range(len(held_out))),
         place=place,
         key=jax.random.key(run.config.seed),
@@ -125,7 +129,10 @@ class Method(NamedTuple):
       prepare: What must be computed with the model as it was, before training.
       head: What is trained on top of the transformer.
       read_ends: Batches hold the end of each sequence, not its trained tokens.
+      arrange: From the rows that were read to those that are laid out.
       check: Refuses rows and settings that do not fit, before any weight is loaded.
+      folders: Of further models, by role; the run remembers their weights' digests.
+      around: From the compiled step to the one that the loop calls.
       samples: What people see of the model before and after.
       evaluate: How it does on held-out rows.
       finish: From the trained parameters to what is exported.
@@ -141,7 +148,12 @@ class Method(NamedTuple):
     )
     head: Literal["unembed", "score"] = "unembed"
     read_ends: bool = False
+    arrange: Callable[[Rows], Rows] = lambda rows: rows
     check: Callable[[Run], None] = lambda run: None
+    folders: Mapping[str, Path] = {}
+    around: Callable[[Run, Plan, Clock, Step], Step] = lambda run, plan, clock, step: (
+        step
+    )
     samples: Callable[[Run, Path], Shown] = answers
     evaluate: Callable[..., Evaluate | None] = held_out_means
     finish: Callable[[Run, Any], Outcome] = lambda run, params: Outcome(
@@ -156,10 +168,12 @@ def open_run(config: TrainingConfig, method: Method) -> Run:
     encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
     tokenizer = encoder.tokenizer
     rows = read_rows(config, method.task, encoder, config.seed, console)
+    rows = method.arrange(rows)
     program = program_of(config.parallel, policy.mesh)
     fingerprints = {
         "model": weights_digest(policy.folder),
         "tokenizer": tokenizer.fingerprint,
+        **{role: weights_digest(folder) for role, folder in method.folders.items()},
         **rows.fingerprints,
     }
     return Run(config, console, policy, tokenizer, rows, program, fingerprints)

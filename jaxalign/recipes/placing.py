@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from jaxalign.losses import Pair
-from jaxalign.objectives import PairBatch, RewardBatch, TokenBatch
+from jaxalign.objectives import (
+    DistillationBatch,
+    PairBatch,
+    RewardBatch,
+    TokenBatch,
+    UnpairedBatch,
+)
+
+LABELS = ("margin", "win_rate")
+"""Columns of pairs that a loss may read."""
 
 
 def token_batch(arrays: Mapping[str, Any]) -> TokenBatch:
@@ -24,7 +33,36 @@ def pair_batch(arrays: Mapping[str, Any]) -> PairBatch:
         Pair(arrays[name][..., 0], arrays[name][..., 1])
         for name in ("branch_start", "branch_length")
     )
-    return PairBatch(rows, start, length, ref)
+    labels = {name: _labels(arrays, name) for name in LABELS if name in arrays}
+    return PairBatch(rows, start, length, ref, labels)
+
+
+def unpaired_batch(arrays: Mapping[str, Any]) -> UnpairedBatch:
+    """Packed answers with the column `desirable`; the reference as in `pair_batch`."""
+    pairs = pair_batch(arrays)
+    wanted: Any = _labels(arrays, "desirable").chosen > 0.5
+    return UnpairedBatch(
+        pairs.rows, pairs.start, pairs.length, wanted, pairs.target_ref_logps
+    )
+
+
+def _labels(arrays: Mapping[str, Any], name: str) -> Pair[Any]:
+    """A label of each response, from the column that repeats it at every target."""
+    column = arrays[name]
+    first = np.minimum(arrays["branch_start"], column.shape[1] - 1)
+    taken = np.take_along_axis(column, first.reshape(len(column), -1), axis=1)
+    taken = taken.reshape(first.shape)
+    return Pair(taken[..., 0], taken[..., 1])
+
+
+def distillation_batch(arrays: Mapping[str, Any]) -> DistillationBatch:
+    """Packed rows, with what share each token is of its answer."""
+    share: Any = np.zeros(arrays["target_ids"].shape, np.float32)
+    starts, lengths = arrays["branch_start"], arrays["branch_length"]
+    for r, p, k in zip(*np.nonzero(lengths), strict=True):
+        start, length = starts[r, p, k], lengths[r, p, k]
+        share[r, start : start + length] = 1 / length
+    return DistillationBatch(token_batch(arrays), share)
 
 
 def reward_batch(arrays: Mapping[str, Any]) -> RewardBatch:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxalign.losses import TwoPass
 from jaxalign.objectives import Objective
 from jaxalign.ops import Mean
 from jaxalign.parallel import batch_sharding, replicated
@@ -30,6 +31,8 @@ class Program(NamedTuple):
       map: Compiles a function `(params, batch) -> output with rows first`.
       train: From objective and optimizer to a compiled step that consumes its state.
       evaluate: From objective to a compiled `(params, batch, key) -> {name: Mean}`.
+        Both may be given arrays that stay as they are, spread like parameters: the
+        objective then takes the pair of its parameters and these.
     """
 
     row_devices: int
@@ -39,7 +42,7 @@ class Program(NamedTuple):
     rows: Callable[[jax.Array], np.ndarray]
     map: Callable[[Callable], Callable]
     train: Callable[..., Callable[[TrainState, Any], tuple[TrainState, dict]]]
-    evaluate: Callable[[Objective], Callable[..., Mapping[str, Mean]]]
+    evaluate: Callable[..., Callable[..., Mapping[str, Mean]]]
 
 
 def program_of(parallel: str, mesh: jax.sharding.Mesh) -> Program:
@@ -56,10 +59,14 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         objective: Objective,
         optimizer: optax.GradientTransformation,
         microbatch_size: int | None = None,
+        frozen: Any = None,
     ):
         size = microbatch_size and microbatch_size * devices
-        step = make_train_step(objective, optimizer, microbatch_size=size)
         compiled = None
+
+        def step(state, batch, frozen):
+            bound = _beside(objective, frozen)
+            return make_train_step(bound, optimizer, microbatch_size=size)(state, batch)
 
         def run(state, batch):
             nonlocal compiled
@@ -72,9 +79,16 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
                     out_shardings=places,
                     compiler_options=_CPU_OPTIONS if on_cpu else None,
                 )
-            return compiled(state, batch)
+            return compiled(state, batch, frozen)
 
         return run
+
+    def evaluate(objective: Objective, frozen: Any = None):
+        def step(params, batch, key, frozen):
+            return make_eval_step(_beside(objective, frozen))(params, batch, key)
+
+        compiled = jax.jit(step)
+        return lambda params, batch, key: compiled(params, batch, key, frozen)
 
     return Program(
         row_devices=devices,
@@ -84,7 +98,7 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         rows=np.asarray,
         map=jax.jit,
         train=train,
-        evaluate=lambda objective: jax.jit(make_eval_step(objective)),
+        evaluate=evaluate,
     )
 
 
@@ -109,22 +123,28 @@ def pmap_program() -> Program:
         objective: Objective,
         optimizer: optax.GradientTransformation,
         microbatch_size: int | None = None,
+        frozen: Any = None,
     ):
-        step = make_train_step(
-            objective, optimizer, microbatch_size=microbatch_size, axis_name=AXIS
-        )
+        def step(state, batch, frozen):
+            bound = _beside(objective, frozen)
+            options: Any = {"microbatch_size": microbatch_size, "axis_name": AXIS}
+            return make_train_step(bound, optimizer, **options)(state, batch)
+
         compiled = jax.pmap(step, axis_name=AXIS, donate_argnums=0)
 
         def run(state, batch):
-            state, metrics = compiled(state, batch)
+            state, metrics = compiled(state, batch, frozen)
             return state, _first(metrics)
 
         return run
 
-    def evaluate(objective: Objective):
-        step = make_eval_step(objective, axis_name=AXIS)
-        compiled = jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None))
-        return lambda params, batch, key: _first(compiled(params, batch, key))
+    def evaluate(objective: Objective, frozen: Any = None):
+        def step(params, batch, key, frozen):
+            bound = _beside(objective, frozen)
+            return make_eval_step(bound, axis_name=AXIS)(params, batch, key)
+
+        compiled = jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None, 0))
+        return lambda params, batch, key: _first(compiled(params, batch, key, frozen))
 
     return Program(
         row_devices=len(devices),
@@ -136,6 +156,14 @@ def pmap_program() -> Program:
         train=train,
         evaluate=evaluate,
     )
+
+
+def _beside(objective: Objective, frozen: Any) -> Objective:
+    """The objective as a function of what is trained alone."""
+    if frozen is None:
+        return objective
+    assert not isinstance(objective, TwoPass)
+    return lambda params, batch, key: objective((params, frozen), batch, key)
 
 
 def _first(tree):

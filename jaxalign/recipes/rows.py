@@ -12,13 +12,13 @@ from jaxalign.data.encode import Encoder
 from jaxalign.data.lengths import LengthLimits, LengthReport, Spread
 from jaxalign.data.prepare import EncodeReport, encode_all
 from jaxalign.data.preview import segments
-from jaxalign.data.reading import Account, open_rows, read_records
+from jaxalign.data.reading import Account, open_rows, read_records, unpaired
 from jaxalign.data.sequences import Example
 from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes.config import DataConfig
 
-Task = Literal["sft", "preference", "scored", "rankings"]
+Task = Literal["sft", "preference", "unpaired", "scored", "rankings"]
 MIN_STOP_SHARE = 0.99
 
 
@@ -100,7 +100,7 @@ def _read(config: DataConfig, path: str, task: Task, encoder: Encoder, console):
     )
     limits = LengthLimits(config.max_length, config.max_prompt_length, config.on_long)
     examples, report = encode_all(
-        records,
+        unpaired(records) if task == "unpaired" else records,
         encoder,
         limits=limits,
         on_bad_row=config.on_bad_row,

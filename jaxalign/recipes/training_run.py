@@ -75,9 +75,10 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
     def place(batch):
         return plan.complete(program.place(method.to_batch(batch)))
 
+    step = program.train(objective, optimizer, plan.microbatch_size, plan.frozen)
     with Progress(num_steps, main_metric=method.main_metric) as progress:
         done = train(
-            program.train(objective, optimizer, plan.microbatch_size),
+            method.around(run, plan, clock, step),
             program.spread(state),
             lambda start: BatchIterator(plan.batches, start=start),
             num_steps=num_steps,

@@ -10,7 +10,7 @@ from jaxalign.recipes.config import DataConfig
 class Config(DataConfig):
     """Check each row as `sft` or `dpo` would read it; list what is wrong."""
 
-    task: Literal["sft", "preference", "scored", "rankings"] | None = None
+    task: Literal["sft", "preference", "unpaired", "scored", "rankings"] | None = None
     """What the rows are for; by default what their columns say."""
     show: int = 20
     """Bad rows to list."""
@@ -27,7 +27,7 @@ def main(config: Config) -> int:
         apply_limits,
     )
     from jaxalign.data.preview import stop_share, trained_tokens
-    from jaxalign.data.reading import Account, open_rows, read_records
+    from jaxalign.data.reading import Account, open_rows, read_records, unpaired
     from jaxalign.data.records import RowError
     from jaxalign.models import read_config, resolve_model
     from jaxalign.recipes.rows import make_encoder, show_example, tell_lengths
@@ -49,6 +49,8 @@ def main(config: Config) -> int:
     )
     limits = LengthLimits(config.max_length, config.max_prompt_length, "error")
     examples, untrainable, too_long = [], [], []
+    if config.task == "unpaired":
+        records = unpaired(records)
     for index, record in enumerate(records):
         try:
             example = encoder(record, index)

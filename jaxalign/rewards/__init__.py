@@ -14,7 +14,12 @@ from jaxalign.rewards.ensemble import (
     mean_minus_variance,
     soft_pessimism,
 )
-from jaxalign.rewards.judge import comparing_judge, preferences, rating_judge
+from jaxalign.rewards.judge import (
+    comparing_judge,
+    preferences,
+    rating_judge,
+    rival_judge,
+)
 from jaxalign.rewards.length import length_penalty, overlong_penalty
 from jaxalign.rewards.loading import (
     describe_rewards,
@@ -66,6 +71,7 @@ __all__ = [
     "rating_judge",
     "read_reward",
     "repetition_penalty",
+    "rival_judge",
     "score",
     "soft_pessimism",
     "stopped",

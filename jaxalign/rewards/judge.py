@@ -4,6 +4,7 @@ The model comes in as a function `list[str] -> list[str]`: from the text of each
 to the text of its reply.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
@@ -135,6 +136,49 @@ def comparing_judge(
             template=template,
         )
         return [None if np.isnan(x) else float(x) for x in chances]
+
+    return reward
+
+
+def rival_judge(respond: Respond, *, template: str = COMPARE) -> RewardFunction:
+    """Pairwise: how probably each completion beats the others to the same prompt.
+
+    For methods that compare the answers of one prompt with each other: of two answers
+    that the judge finds equally good both get ½, so neither is preferred.
+
+    Args:
+      respond: The judge.
+      template: The request; see `preferences`.
+
+    Returns:
+      A reward function with values from 0 to 1, the mean over the rivals. Answers to a
+      prompt stand side by side; None for one that has no rival, or no verdict.
+
+    >>> judge = rival_judge(lambda requests: ["[[A]]"] * len(requests))
+    >>> judge([Completion("Why?", "So."), Completion("Why?", "No.")])
+    [0.5, 0.5]
+    """
+    check_template(template, "prompt", "first", "second")
+
+    def reward(completions: list[Completion]) -> list[float | None]:
+        groups = itertools.groupby(
+            range(len(completions)),
+            lambda i: (completions[i].index, completions[i].prompt),
+        )
+        pairs = [x for _, group in groups for x in itertools.combinations(group, 2)]
+        chances = preferences(
+            respond,
+            [completions[i].prompt for i, _ in pairs],
+            [completions[i].completion for i, _ in pairs],
+            [completions[j].completion for _, j in pairs],
+            template=template,
+        )
+        wins: list[list[float]] = [[] for _ in completions]
+        for (i, j), chance in zip(pairs, chances, strict=True):
+            if not np.isnan(chance):
+                wins[i].append(chance)
+                wins[j].append(1 - chance)
+        return [float(np.mean(x)) if x else None for x in wins]
 
     return reward
 

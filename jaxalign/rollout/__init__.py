@@ -3,6 +3,7 @@
 from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.engine import Progress, Stopped
 from jaxalign.rollout.generate import generate
+from jaxalign.rollout.mixture import geometric_mixture
 from jaxalign.rollout.prompts import Completions
 from jaxalign.rollout.sampling import NUCLEUS_CANDIDATES, sample_tokens
 
@@ -13,5 +14,6 @@ __all__ = [
     "Progress",
     "Stopped",
     "generate",
+    "geometric_mixture",
     "sample_tokens",
 ]

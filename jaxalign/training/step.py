@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxalign.losses.base import LossOutput
+from jaxalign.losses.base import LossOutput, TwoPass
 from jaxalign.ops import Mean, sum_dtype
 from jaxalign.training.state import TrainState
 
@@ -17,7 +17,7 @@ Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, Mean]]]
 
 
 def make_train_step(
-    objective: Objective,
+    objective: Objective | TwoPass,
     optimizer: optax.GradientTransformation,
     *,
     num_microbatches: int = 1,
@@ -34,7 +34,8 @@ def make_train_step(
     optimizer state, bit for bit; it only counts as a step, and as `skipped_steps`.
 
     Args:
-      objective: `(params, batch, key) -> LossOutput`.
+      objective: `(params, batch, key) -> LossOutput`; or a `TwoPass`, whose sums are
+        those of the global batch too.
       optimizer: Any Optax transformation.
       num_microbatches: Parts that each batch is split into, to save memory; must
         divide its rows.
@@ -51,14 +52,6 @@ def make_train_step(
       `value`; or add those of several steps first, and it is their weighted mean.
     """
 
-    def grads_of_sum(params, batch, key):
-        def total(params):
-            out = objective(params, batch, key)
-            return out.loss.total, out
-
-        (_, out), grads = jax.value_and_grad(total, has_aux=True)(params)
-        return grads, out
-
     def step(state: TrainState, batch):
         key = jax.random.fold_in(state.key, state.step)
         params = state.params
@@ -67,7 +60,8 @@ def make_train_step(
             params = _as_varying(params, axis_name)
         parts = _num_parts(batch, num_microbatches, microbatch_size)
 
-        grads, out = _add_up(grads_of_sum, parts, axis_name)(params, batch, key)
+        loss = _bound(objective, params, batch, key, parts, axis_name)
+        grads, out = _add_up(_grads_of_sum(loss), parts, axis_name)(params, batch, key)
         if axis_name is not None:
             grads, out = jax.lax.psum((grads, out), axis_name)
         weight = jnp.maximum(out.loss.weight, 1.0)
@@ -96,12 +90,12 @@ def make_train_step(
 
 
 def make_eval_step(
-    objective: Objective, *, axis_name: str | None = None
+    objective: Objective | TwoPass, *, axis_name: str | None = None
 ) -> Callable[[Any, Any, jax.Array], dict[str, Mean]]:
     """Builds a pure evaluation step, whose results add up over batches.
 
     Args:
-      objective: `(params, batch, key) -> LossOutput`.
+      objective: `(params, batch, key) -> LossOutput`, or a `TwoPass`.
       axis_name: The mapped axis to sum over inside `jax.pmap` or `jax.shard_map`.
 
     Returns:
@@ -110,10 +104,39 @@ def make_eval_step(
     """
 
     def step(params, batch, key):
-        out = objective(params, batch, key)
+        out = _bound(objective, params, batch, key, 1, axis_name)(params, batch, key)
         return _means(out if axis_name is None else jax.lax.psum(out, axis_name))
 
     return step
+
+
+def _bound(
+    objective: Objective | TwoPass, params, batch, key, parts: int, axis_name
+) -> Objective:
+    """The objective, with what it must know of the global batch."""
+    if not isinstance(objective, TwoPass):
+        return objective
+    measured = _add_up(objective.measure, parts, axis_name)(params, batch, key)
+    if axis_name is not None:
+        measured = jax.lax.psum(measured, axis_name)
+    measured = jax.lax.stop_gradient(measured)
+
+    def loss(params, batch, key):
+        return objective.loss(params, batch, key, measured)
+
+    return loss
+
+
+def _grads_of_sum(objective: Objective):
+    def grads(params, batch, key):
+        def total(params):
+            out = objective(params, batch, key)
+            return out.loss.total, out
+
+        (_, out), grads = jax.value_and_grad(total, has_aux=True)(params)
+        return grads, out
+
+    return grads
 
 
 def _means(out: LossOutput) -> dict[str, Mean]:

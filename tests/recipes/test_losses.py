@@ -9,7 +9,8 @@ import pytest
 
 from jaxalign import losses
 from jaxalign.errors import UserError
-from jaxalign.recipes import dpo
+from jaxalign.objectives import takes_ref
+from jaxalign.recipes import dpo, ref_logps
 from jaxalign.recipes.command_line import field_names, parse
 from jaxalign.recipes.config import MeshConfig
 from jaxalign.recipes.loss_flags import (
@@ -28,14 +29,17 @@ def parsed(*argv) -> Any:
     return parse(dpo.config_class(argv), argv, prog="jaxalign dpo")
 
 
-def test_every_loss_on_pairs_alone_is_offered():
-    """By its signature: policy, perhaps ref, and mask are all that it must be given."""
+GIVEN = {"kl", "log_sum_squares", "reward_gap", "win_rate"}
+
+
+def test_every_loss_is_offered_whose_arrays_are_at_hand():
+    """By its signature: it must be given policy, perhaps ref, mask and some others."""
     for name in losses.__all__:
         if not name.endswith("_loss"):
             continue
         parameters = inspect.signature(getattr(losses, name)).parameters.values()
         needed = [p for p in parameters if p.default is p.empty]
-        simple = [p.name for p in needed] in (
+        simple = [p.name for p in needed if p.name not in GIVEN] in (
             ["policy", "ref", "mask"],
             ["policy", "mask"],
         ) and "Pair" in str(needed[0].annotation)
@@ -139,7 +143,9 @@ def test_a_reference_free_loss_scores_no_reference(
     def refuse(run):
         raise AssertionError("the reference was scored")
 
-    monkeypatch.setattr(dpo, "_scorer", refuse)
+    monkeypatch.setattr(ref_logps, "_scorer", refuse)
+    free = {x for x in pairwise_losses() if not takes_ref(find_loss(x))}
+    assert {"orpo_loss", "simpo_loss", "cpo_loss", "cpo_simpo_loss"} <= free
     lines = run(tiny_model, pairs, tmp_path / "run", "orpo_loss", odds_weight=0.5)
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert {"nll_loss", "log_odds_ratio", "log_odds_chosen"} <= lines[0].keys()
@@ -177,3 +183,67 @@ def test_a_batch_coupled_loss_is_refused_in_parts(
 ):
     with pytest.raises(UserError, match=f"aot_unpaired_loss couples.*{message}"):
         run(tiny_model, pairs, tmp_path / "run", "aot_unpaired_loss", **settings)
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """Pairs of which some say how much better one side is."""
+
+    def write(**columns):
+        file = tmp_path / "judged.jsonl"
+        rows = [
+            {"prompt": f"{i} + 1 =", "chosen": f" {i + 1}", "rejected": " no"}
+            | {k: v[i] for k, v in columns.items()}
+            for i in range(8)
+        ]
+        file.write_text("\n".join(map(json.dumps, rows)))
+        return file
+
+    return write
+
+
+RATES = {"win_rate_chosen": [0.9] * 8, "win_rate_rejected": [0.25] * 8}
+
+
+@pytest.mark.parametrize(
+    ("loss", "columns", "message"),
+    [
+        ("mappo_loss", {"margin": [0.5] * 7 + [3.0]}, ":8: a `margin` gives 3"),
+        ("mappo_loss", {}, "no row has a `margin` other than 0"),
+        ("sppo_soft_loss", {}, ":1 has no `win_rate_chosen` and"),
+    ],
+)
+def test_labels_that_a_loss_cannot_read(
+    tiny_model, judged, tmp_path, loss, columns, message
+):
+    with pytest.raises(UserError, match=message):
+        run(tiny_model, judged(**columns), tmp_path / "run", loss, dry_run=True)
+
+
+def test_a_loss_that_reads_labels_gets_those_of_its_rows(tiny_model, judged, tmp_path):
+    """At the reference h = 0, so all that is left is eta (P - 1/2), squared."""
+    data = judged(**RATES)
+    lines = run(tiny_model, data, tmp_path / "run", "sppo_soft_loss", eta=2.0)
+    expected = (2 * 0.4) ** 2 + (2 * -0.25) ** 2
+    np.testing.assert_allclose(lines[0]["loss"], expected, rtol=1e-5)
+    assert lines[1]["loss"] < lines[0]["loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("loss", "settings"),
+    [
+        ("wpo_loss", {}),
+        ("tdpo1_loss", {"microbatch_size": 1}),
+        ("tdpo2_loss", {"parallel": "pmap"}),
+        ("mappo_loss", {}),
+    ],
+)
+def test_losses_that_read_more_than_log_probabilities(
+    tiny_model, judged, tmp_path, loss, settings
+):
+    data = judged(margin=[i / 8 for i in range(8)])
+    lines = run(tiny_model, data, tmp_path / "run", loss, **settings)
+    scale = lines[0].get("pair_weight", 1.0)
+    np.testing.assert_allclose(lines[0]["loss"], scale * np.log(2), rtol=1e-4)
+    assert lines[1]["loss"] < lines[0]["loss"]

@@ -14,7 +14,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxalign.losses import LossOutput
+from jaxalign.losses import LossOutput, TwoPass
 from jaxalign.objectives import Tokens, logits_stats, sft_objective
 from jaxalign.ops import Mean
 from jaxalign.training import TrainState, make_eval_step, make_train_step
@@ -100,6 +100,43 @@ def test_same_update(way, parts):
     np.testing.assert_allclose(metrics["grad_norm"].value, norm, rtol=1e-5)
     assert metrics["skipped_steps"].value == 0
     assert int(new.step) == 1
+
+
+def surprise(params, batch, key, usual):
+    """How far tokens are from the usual log-probability, squared."""
+    logps = jax.nn.log_softmax(params["table"])[batch.inputs, batch.targets]
+    return LossOutput(Mean.of(jnp.square(logps - usual.value), batch.mask), {})
+
+
+def usual(params, batch, key):
+    logps = jax.nn.log_softmax(params["table"])[batch.inputs, batch.targets]
+    return Mean.of(logps, batch.mask)
+
+
+def mean_surprise(params, batch):
+    """The oracle: the usual mean is a constant."""
+    logps = jax.nn.log_softmax(params["table"])[batch.inputs, batch.targets]
+    count = jnp.sum(batch.mask, dtype=jnp.float32)
+    mean = jax.lax.stop_gradient(jnp.sum(jnp.where(batch.mask, logps, 0)) / count)
+    return jnp.sum(jnp.where(batch.mask, jnp.square(logps - mean), 0)) / count
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_measured_first_is_that_of_the_global_batch(way):
+    state, batch = setup()
+    expected_loss, expected = jax.value_and_grad(mean_surprise)(state.params, batch)
+
+    def make_step(axis_name):
+        two = TwoPass(usual, surprise)
+        return make_train_step(two, OPTIMIZER, axis_name=axis_name, microbatch_size=1)
+
+    new, metrics = way(make_step, state, batch)
+    grads = state.params["table"] - new.params["table"]
+    np.testing.assert_allclose(grads, expected["table"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["loss"].value, expected_loss, rtol=1e-5)
+    evaluated = jax.jit(make_eval_step(TwoPass(usual, surprise)))
+    found = evaluated(state.params, batch, jax.random.key(0))["loss"].value
+    np.testing.assert_allclose(found, expected_loss, rtol=1e-5)
 
 
 def test_parts_are_seen_one_at_a_time_and_with_keys_of_their_own():

@@ -162,6 +162,7 @@ def _known(answers: Answers, scored, mask, used, groups) -> Known:
         ref_logps=grouped(scored.ref_logps),
         values=grouped(scored.values),
         greedy=None if greedy is None else jnp.asarray(greedy, jnp.float32),
+        own=grouped(answers.own),
     )
 
 

@@ -7,6 +7,7 @@ import jax
 
 from jaxalign.losses import LossOutput
 from jaxalign.recipes.rl.models import Models
+from jaxalign.recipes.rl.sampling import Rival
 from jaxalign.recipes.rl.settle import Rules
 
 
@@ -26,6 +27,8 @@ class Method(NamedTuple):
       greedy: Whether the greedy answers are scored too.
       informative: What dynamic sampling keeps, or None.
       max_refills: How often it may sample again.
+      rival: From the models to who writes the second of two answers; None: the policy.
+      together: All answers to a prompt share a row.
     """
 
     name: str
@@ -40,3 +43,5 @@ class Method(NamedTuple):
     greedy: bool = False
     informative: Callable[..., Any] | None = None
     max_refills: int = 0
+    rival: Callable[[Models], Rival] | None = None
+    together: bool = False

@@ -65,7 +65,7 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
     if host is None:
         state = start.state(params)
     del params
-    sampler = _sampler(setup)
+    sampler = _sampler(setup, program.whole(reference))
 
     def policy(params):
         return program.whole(models.policy_of(params))
@@ -100,6 +100,7 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
             prompts=setup.prompts.held_out,
             informative=None,
             greedy=False,
+            rival=None,
             num_generations=1,
         ),
         policy,
@@ -142,7 +143,7 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
     return done
 
 
-def _sampler(setup: Setup) -> Sampler:
+def _sampler(setup: Setup, reference: Any) -> Sampler:
     c, method = setup.config, setup.method
     return Sampler(
         decoder=setup.models.decoder,
@@ -157,6 +158,8 @@ def _sampler(setup: Setup) -> Sampler:
         greedy=method.greedy,
         informative=method.informative,
         max_refills=method.max_refills,
+        rival=None if method.rival is None else method.rival(setup.models),
+        reference=reference,
     )
 
 

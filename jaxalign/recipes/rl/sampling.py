@@ -1,6 +1,7 @@
 """Answers of an iteration with their scores, as arrays of one shape."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,8 +16,20 @@ from jaxalign.rewards import Completion, Scores
 from jaxalign.rollout import Completions, Decoder, generate
 from jaxalign.training import Clock, chaos
 
-_GREEDY = 1
-"""Purpose of a key; 0 is that of samples."""
+_GREEDY, _RIVAL = 1, 2
+"""Purposes of keys; 0 is that of samples."""
+
+
+class Rival(NamedTuple):
+    """Who writes the second of two answers in the policy's place.
+
+    Attributes:
+      decoder: A model as functions.
+      params: From the policy's parameters and the reference's to its own.
+    """
+
+    decoder: Decoder
+    params: Callable[[Any, Any], Any]
 
 
 class Answers(NamedTuple):
@@ -30,6 +43,7 @@ class Answers(NamedTuple):
       scores: What rewards said, `[B]` arrays.
       kept: Which groups are learnt from, `[G]` bool.
       greedy: Scores of the greedy answer to each prompt, `[G]`, or None.
+      own: Which answers the policy wrote, `[B]` bool; None for all.
     """
 
     prompts: list[Prompt]
@@ -39,6 +53,7 @@ class Answers(NamedTuple):
     scores: Scores
     kept: np.ndarray
     greedy: np.ndarray | None = None
+    own: np.ndarray | None = None
 
     @property
     def groups(self) -> tuple[int, int]:
@@ -64,6 +79,8 @@ class Sampler:
       informative: Which groups to keep, from scores `[G, K]` and which of them apply;
         None keeps all.
       max_refills: How often an iteration may sample again.
+      rival: Who writes the second of two answers; None: the policy.
+      reference: One copy of its parameters, for the rival.
     """
 
     decoder: Decoder
@@ -78,6 +95,8 @@ class Sampler:
     greedy: bool = False
     informative: Callable[[np.ndarray, np.ndarray], Any] | None = None
     max_refills: int = 0
+    rival: Rival | None = None
+    reference: Any = None
 
     def __call__(
         self, params: Any, iteration: int, numbers: list[int], key: jax.Array, clock
@@ -124,13 +143,25 @@ class Sampler:
             shape = len(numbers), self.num_generations
             total, applies = (x.reshape(shape) for x in (scores.total, scores.applies))
             kept = np.asarray(self.informative(total, applies))
-        return Answers(prompts, numbers, completions, texts, scores, kept, greedy)
+        own = None
+        if self.rival is not None:
+            own = np.arange(len(texts)) % self.num_generations == 0
+        return Answers(prompts, numbers, completions, texts, scores, kept, greedy, own)
 
     def _sample(self, params, prompts, key, places, temperature) -> Completions:
         samples = 1 if temperature == 0 else self.num_generations
+        draw = functools.partial(self._draw, prompts, places, temperature)
+        if self.rival is None:
+            return draw(self.decoder, params, key, samples)
+        theirs = self.rival.params(params, self.reference)
+        own = draw(self.decoder, params, key, 1)
+        other = draw(self.rival.decoder, theirs, jax.random.fold_in(key, _RIVAL), 1)
+        return Completions(*map(_in_turn, own, other))
+
+    def _draw(self, prompts, places, temperature, decoder, params, key, samples):
         rows = len(prompts) * samples
         return generate(
-            self.decoder,
+            decoder,
             params,
             [x.ids for x in prompts],
             key,
@@ -152,6 +183,11 @@ class Sampler:
             )
             for b, ids in enumerate(completions.ids())
         ]
+
+
+def _in_turn(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Rows of two arrays: the first of each, the second of each, and so on."""
+    return np.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
 
 
 def _kept(rounds: list[Answers]) -> int:

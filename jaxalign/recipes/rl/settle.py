@@ -36,6 +36,7 @@ class Known(NamedTuple):
       ref_logps: `[G, K, N]`, or None.
       values: `[G, K, N]`, or None.
       greedy: `[G]`, or None.
+      own: `[G, K]` bool, the answers that the policy wrote; None for all.
     """
 
     tokens: jax.Array
@@ -48,6 +49,7 @@ class Known(NamedTuple):
     ref_logps: jax.Array | None = None
     values: jax.Array | None = None
     greedy: jax.Array | None = None
+    own: jax.Array | None = None
 
 
 class Rules(NamedTuple):
@@ -120,14 +122,16 @@ def _metrics(known: Known, mask, rewards, credit) -> dict[str, Mean]:
     used = jnp.any(mask, axis=-1)
     scores = masked(known.scores, used)
     totals = jnp.sum(masked(rewards, mask), axis=-1)
+    # Estimates of the policy's entropy and KL are means over what it wrote itself.
+    own = mask if known.own is None else mask & known.own[..., None]
     ref = known.logps if known.ref_logps is None else known.ref_logps
     metrics = {
         **completion_metrics(known.tokens, known.stopped, used),
-        **sampler_metrics(known.logps, known.sampler_logps, mask),
-        **kl_metrics(known.logps, ref, mask),
+        **sampler_metrics(known.logps, known.sampler_logps, own),
+        **kl_metrics(known.logps, ref, own),
         "advantage/abs_mean": Mean.of(jnp.abs(credit.advantages), where=mask),
         "objective/entropy": Mean.of(
-            -jnp.sum(masked(known.logps, mask), axis=-1), where=used
+            -jnp.sum(masked(known.logps, own), axis=-1), where=jnp.any(own, axis=-1)
         ),
         "objective/scores": Mean.of(scores, where=used),
         "objective/rlhf_reward": Mean.of(totals, where=used),

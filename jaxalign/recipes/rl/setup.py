@@ -135,7 +135,7 @@ def open_setup(config: RLConfig, method: Method) -> Setup:
     iterations = config.max_steps or math.ceil(
         config.num_train_epochs * len(prompts.train) / config.batch_size
     )
-    rows = _plan_rows(config, models, prompts)
+    rows = _plan_rows(config, models, prompts, method.together)
     score = make_scoring(config, models.encoder.tokenizer)
     setup = Setup(
         config, method, console, models, prompts, score, None, rows, iterations, digests
@@ -153,7 +153,9 @@ def open_setup(config: RLConfig, method: Method) -> Setup:
     return setup
 
 
-def _plan_rows(config: RLConfig, models: Models, prompts: Prompts) -> AnswerRows:
+def _plan_rows(
+    config: RLConfig, models: Models, prompts: Prompts, together: bool
+) -> AnswerRows:
     devices = models.program.row_devices
     plan: dict[str, Any] = {
         "longest_prompt": max(len(x.ids) for x in prompts.train),
@@ -164,6 +166,7 @@ def _plan_rows(config: RLConfig, models: Models, prompts: Prompts) -> AnswerRows
         "row_multiple": devices,
         "row_length": config.row_length,
         "packing": config.packing,
+        "undivided": together,
     }
     tokens = AnswerRows.plan(**plan).shape.tokens
     size = config.microbatch_size or max(1, MICROBATCH_TOKENS // tokens)

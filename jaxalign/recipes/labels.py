@@ -1,0 +1,64 @@
+"""What records say of their answers, as columns of the batches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxalign.data.batches import Batches
+from jaxalign.data.sequences import Example
+from jaxalign.errors import UserError
+from jaxalign.recipes.method import Plan, Run
+
+
+def with_label(run: Run, plan: Plan, label: str) -> Plan:
+    """The plan, with a label of every example at each of its targets.
+
+    Args:
+      run: Its rows have the label.
+      plan: Of the run.
+      label: Its name.
+    """
+
+    def labelled(batches: Batches, examples: Sequence[Example]) -> Batches:
+        values = {x.index: x.per_target(label) for x in examples}
+        return batches.with_columns(**{label: values})
+
+    held_out = plan.held_out
+    return plan._replace(
+        batches=labelled(plan.batches, run.rows.train),
+        held_out=held_out and labelled(held_out, run.rows.held_out),
+    )
+
+
+def check_label(run: Run, label: str, *, loss: str, columns: str) -> None:
+    """Refuses rows that do not say, from 0 to 1, what a loss reads.
+
+    Args:
+      run: The run.
+      label: Its name.
+      loss: That reads it.
+      columns: Where rows have it.
+
+    Raises:
+      UserError: A row has no such label, none says anything, or a value is no share.
+    """
+    examples = [*run.rows.train, *run.rows.held_out]
+    for x in examples:
+        if label not in x.labels:
+            raise UserError(
+                f"{x.where or f'row {x.index}'} has no {columns}, which --loss {loss} "
+                "reads. Add it to every row, or choose another --loss."
+            )
+        values = x.labels[label]
+        bad = values[~((values >= 0) & (values <= 1))]
+        if len(bad):
+            raise UserError(
+                f"{x.where or f'row {x.index}'}: {columns} gives {bad[0]:g}, and "
+                f"--loss {loss} reads numbers from 0 to 1. Scale them, or choose "
+                "another --loss."
+            )
+    if not np.any([x.labels[label] for x in examples]):
+        raise UserError(
+            f"no row has {columns} other than 0, so --loss {loss} would learn nothing "
+            "from it. Add it to the rows, or choose another --loss."
+        )

@@ -1,0 +1,111 @@
+"""`jaxalign distill` from the command line to its folder."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxalign.__main__ import main
+from jaxalign.errors import UserError
+from jaxalign.recipes import distill, own_answers
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_model, tmp_path_factory):
+    """Another tiny model, with likes and dislikes."""
+    from jaxalign.models import Transformer, export_model, init_params, read_config
+
+    folder = tmp_path_factory.mktemp("teacher") / "model"
+    config = read_config(tiny_model)
+    params = init_params(Transformer(config), jax.random.key(1))
+    params = jax.tree.map(lambda x: 4 * x, params)
+    export_model(folder, config, params, source=tiny_model, dtype="float32")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    file = tmp_path_factory.mktemp("distill") / "rows.jsonl"
+    lines = [{"prompt": f"{i} + {i} =", "completion": f" {2 * i}"} for i in range(24)]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    return file
+
+
+def command(tiny_model, teacher, rows, out, *more):
+    return [
+        *("distill", "--model", str(tiny_model), "--teacher", str(teacher)),
+        *("--data", str(rows), "--output-dir", str(out), "--dress", "plain"),
+        *("--max-length", "32", "--samples", "0", "--max-new-tokens", "6"),
+        *("--optimizer.learning-rate", "5e-3", "--batch-size", "8", *more),
+    ]
+
+
+def lines_of(out):
+    return [json.loads(x) for x in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_student_comes_nearer_on_data_and_on_its_own_answers(
+    tiny_model, teacher, rows, tmp_path, monkeypatch
+):
+    prompts = []
+    generate = own_answers.generate
+
+    def noted(decoder, params, given, *rest, **options):
+        prompts.append(given)
+        return generate(decoder, params, given, *rest, **options)
+
+    monkeypatch.setattr(own_answers, "generate", noted)
+    out = tmp_path / "run"
+    argv = command(tiny_model, teacher, rows, out, "--max-steps", "9")
+    with pytest.raises(SystemExit) as end:
+        main(
+            [*argv, "--num-train-epochs", "3", "--eval-fraction", "0.3", "--no-export"]
+        )
+    assert end.value.code == 0
+    train = [x for x in lines_of(out) if x["split"] == "train"]
+    held_out = [x["eval_loss"] for x in lines_of(out) if x["split"] == "eval"]
+    kinds = [x["on_policy"] for x in train]
+    assert set(kinds) == {0.0, 1.0}
+    assert len(prompts) == sum(kinds)
+    assert all(len(x) == 8 for x in prompts)
+    assert held_out[-1] < 0.9 * held_out[0]
+    by_kind = {k: [x["loss"] for x in train if x["on_policy"] == k] for k in (0, 1)}
+    assert all(x[-1] < x[0] for x in by_kind.values())
+    np.testing.assert_array_less(0, [x["jsd"] for x in train])
+    record = json.loads((out / "config.json").read_text())
+    assert record["teacher"] == str(teacher)
+
+
+def test_a_model_is_no_distance_from_itself(tiny_model, rows, tmp_path):
+    out = tmp_path / "run"
+    argv = command(tiny_model, tiny_model, rows, out, "--max-steps", "1")
+    with pytest.raises(SystemExit):
+        main([*argv, "--lmbda", "0", "--beta", "1", "--no-export"])
+    (line,) = (x for x in lines_of(out) if x["split"] == "train")
+    assert abs(line["loss"]) < 1e-6
+    assert line["grad_norm"] < 1e-5
+
+
+def test_a_teacher_with_other_words_is_refused(tiny_model, rows, tmp_path):
+    import shutil
+
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model, other)
+    file = other / "tokenizer.json"
+    file.write_text(file.read_text().replace("<|im_start|>", "<|begin|>"))
+    config = other / "tokenizer_config.json"
+    config.write_text(config.read_text().replace("<|im_start|>", "<|begin|>"))
+    argv = command(tiny_model, other, rows, tmp_path / "run", "--dry-run")
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    assert end.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "setting", [{"beta": 1.5}, {"lmbda": -0.1}, {"temperature": 0.0}]
+)
+def test_settings_that_mean_nothing(setting):
+    (name,) = setting
+    with pytest.raises(UserError, match=name):
+        distill.Config(model="m", teacher="t", data="d", output_dir="o", **setting)
