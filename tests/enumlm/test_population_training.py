@@ -17,10 +17,19 @@ from experiments.enumlm import (
     preference_loss,
     response_logps,
 )
-from jaxalign.losses import dpo_loss, ipo_loss, robust_dpo_loss, simpo_loss
+from jaxalign.losses import (
+    LossOutput,
+    dpo_loss,
+    ipo_loss,
+    orpo_loss,
+    robust_dpo_loss,
+    simpo_loss,
+)
+from jaxalign.ops import Mean
 from tests.enumlm.optima import (
     ipo_optimum,
     kto_population,
+    odds_optimum,
     ranking_loss,
     simpo_optimum,
     without_reference,
@@ -95,6 +104,28 @@ def test_simpo_reaches_its_own_optimum_and_not_that_of_rl(small):
     logps = train(small, on_pairs(small, loss))
     assert regret(small, logps, simpo_optimum(small, 2.0)) < 1e-3
     assert regret(small, logps, optimum(small, 2.0)) > 0.1
+
+
+def test_orpo_is_drawn_between_the_two_optima_of_its_terms(small):
+    """The likelihood ends on p(chosen)/|y|, the odds on log-odds equal to rewards."""
+
+    def orpo(odds_weight):
+        return without_reference(orpo_loss, odds_weight=odds_weight)
+
+    def odds_alone(policy, ref, mask):
+        whole, nll = (orpo(x)(policy, ref, mask).loss for x in (1.0, 0.0))
+        return LossOutput(Mean(whole.total - nll.total, whole.weight), {})
+
+    chosen = population_preferences(small).sum(-1) / small.responses.lengths
+    likely = jax.nn.log_softmax(jnp.log(chosen))
+    odds = odds_optimum(small)
+    found = [train(small, on_pairs(small, x)) for x in (orpo(0.0), odds_alone)]
+    assert regret(small, found[0], likely) < 1e-3
+    assert regret(small, found[1], odds) < 1e-3
+    assert all(evaluate(small, x, 1.0).rho > 0.1 for x in found)
+    both = train(small, on_pairs(small, orpo(1.0)))
+    assert kl_divergence(both, odds) < kl_divergence(jnp.asarray(likely), odds)
+    assert kl_divergence(both, likely) < kl_divergence(jnp.asarray(odds), likely)
 
 
 def test_kto_ends_on_what_is_chosen_more_often_than_not(small):
