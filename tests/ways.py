@@ -15,7 +15,7 @@ def by_jit(fn, params, rows):
 def by_vmap(fn, params, rows):
     """One row at a time."""
     one_row = jax.tree.map(lambda x: x[:, None], rows)
-    sums = jax.vmap(lambda row: fn(params, *row))(one_row)
+    sums = jax.jit(jax.vmap(lambda row: fn(params, *row)))(one_row)
     return jax.tree.map(lambda x: x.sum(0), sums)
 
 

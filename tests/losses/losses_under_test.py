@@ -1,10 +1,10 @@
 """Every loss with a maker of random inputs: a new loss is one line in its family.
 
-The offline preference losses, which all read pairs, have a suite of their own.
+The losses on pairs alone are found by their signatures and need none.
 """
 
 from jaxalign import losses
-from tests.losses import policy_cases, reward_cases
+from tests.losses import policy_cases, preference_cases, reward_cases
 from tests.losses.case import (
     Case,
     by_keyword,
@@ -31,12 +31,7 @@ CASES = {
     "sft": Case(
         sft, sft_inputs, (), {"label_smoothing": (0.0, 0.2), "z_loss": (0.0, 0.1)}
     ),
-    "dpo": Case(
-        losses.dpo_loss,
-        pair_inputs,
-        frozen=(1,),
-        traced={"beta": (0.05, 0.5), "label_smoothing": (0.0, 0.3)},
-    ),
+    **preference_cases.CASES,
     **policy_cases.CASES,
     **reward_cases.CASES,
 }

@@ -1,22 +1,43 @@
-"""Every preference loss as `(policy, ref, mask, **hyperparameters)` on pairs.
+"""The preference losses, for the contract suite.
 
-What a loss reads besides is made of these: labels and rewards of a response of its
-length, other numbers of its tokens. So one set of inputs serves all.
+What a loss reads besides log-probabilities and masks is made of these: labels and
+rewards of a response of its length, other numbers of its tokens.
 """
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 import jaxalign.losses
 from jaxalign.losses import Pair
+from jaxalign.objectives import takes_ref
 from jaxalign.recipes.loss_flags import hyperparameters, pairwise_losses
+from tests.losses.case import Case, lengths_to_mask, logps, pair_inputs
 
 losses: Any = jaxalign.losses
 Z0 = 0.3
+
+
+def pairs_without_reference(rng, b, t):
+    policy, _, mask = pair_inputs(rng, b, t)
+    return policy, mask
+
+
+def single(rng, b, t):
+    """One response to a prompt."""
+    return logps(rng, b, t), logps(rng, b, t), lengths_to_mask(rng, b, t)
+
+
+def single_without_reference(rng, b, t):
+    return logps(rng, b, t), lengths_to_mask(rng, b, t)
+
+
+def ranked(rng, b, t, answers=2):
+    columns = zip(*(single(rng, b, t) for _ in range(answers)), strict=True)
+    return tuple(np.stack(column, axis=1) for column in columns)
 
 
 def lengths(mask):
@@ -36,66 +57,45 @@ def number(mask, value):
     return jnp.full((), value, jnp.float32)
 
 
-def ranked(policy, ref, mask):
-    """Two answers on a new axis, padded to one width."""
-
-    def stack(pair):
-        width = max(x.shape[-1] for x in pair)
-        pads = [[(0, 0)] * (x.ndim - 1) + [(0, width - x.shape[-1])] for x in pair]
-        return jnp.stack([*map(jnp.pad, pair, pads)], axis=-2)
-
-    return map(stack, (policy, ref, mask))
-
-
-MORE_INPUTS: dict[str, Callable] = {
-    "a_star_po_loss": lambda p, r, m: (
-        *(p[0], r[0], m[0]),
-        *(lengths(m[0]), 0.5 * lengths(m[0])),
+# Inputs, and what `(policy, mask)` give besides.
+MORE: dict[str, tuple[Callable, Callable]] = {
+    "a_star_po": (single, lambda p, m: (lengths(m), 0.5 * lengths(m))),
+    "bco": (pair_inputs, lambda p, m: (number(m, Z0),)),
+    "bco_unpaired": (single, lambda p, m: (is_even(m), number(m, Z0))),
+    "beta_dpo": (pair_inputs, lambda p, m: (number(m, Z0), number(m, 0.1))),
+    "infonca": (ranked, lambda p, m: (lengths(m),)),
+    "kto": (single, lambda p, m: (is_even(m), number(m, Z0))),
+    "mappo": (pair_inputs, lambda p, m: (1 / (1 + lengths(m[0])),)),
+    "mixed_preference": (pair_inputs, lambda p, m: (number(m, Z0),)),
+    "nash_md": (single, lambda p, m: (1 / (1 + lengths(m)),)),
+    "plackett_luce_dpo": (ranked, lambda p, m: ()),
+    "rebel": (pair_inputs, lambda p, m: (Pair(*map(lengths, m)),)),
+    "sppo_soft": (
+        pair_inputs,
+        lambda p, m: (Pair(*(1 / (1 + lengths(x)) for x in m)),),
     ),
-    "bco_loss": lambda p, r, m: (p, r, m, number(m, Z0)),
-    "bco_unpaired_loss": lambda p, r, m: (
-        *(p[0], r[0], m[0]),
-        *(is_even(m[0]), number(m, Z0)),
-    ),
-    "beta_dpo_loss": lambda p, r, m: (p, r, m, number(m, Z0), number(m, 0.1)),
-    "infonca_loss": lambda p, r, m: (
-        *ranked(p, r, m),
-        jnp.stack([*map(lengths, m)], axis=-1),
-    ),
-    "kto_loss": lambda p, r, m: (
-        *(p[0], r[0], m[0]),
-        *(is_even(m[0]), number(m, Z0)),
-    ),
-    "mappo_loss": lambda p, r, m: (p, r, m, 1 / (1 + lengths(m[0]))),
-    "mixed_preference_loss": lambda p, r, m: (p, r, m, number(m, Z0)),
-    "nash_md_loss": lambda p, r, m: (p[0], r[0], m[0], 1 / (1 + lengths(m[0]))),
-    "plackett_luce_dpo_loss": ranked,
-    "rebel_loss": lambda p, r, m: (p, r, m, Pair(*map(lengths, m))),
-    "sppo_soft_loss": lambda p, r, m: (
-        *(p, r, m),
-        Pair(*(1 / (1 + lengths(x)) for x in m)),
-    ),
-    "tdpo1_loss": lambda p, r, m: (p, r, m, of_tokens(p, -0.5)),
-    "tdpo2_loss": lambda p, r, m: (p, r, m, of_tokens(p, -0.5)),
-    "token_unlikelihood_loss": lambda p, r, m: (p[1], m[1]),
-    "wpo_loss": lambda p, r, m: (p, r, m, of_tokens(p, 1.1)),
-    "xpo_loss": lambda p, r, m: (p, r, m, is_even(m[0])),
+    "tdpo1": (pair_inputs, lambda p, m: (of_tokens(p, -0.5),)),
+    "tdpo2": (pair_inputs, lambda p, m: (of_tokens(p, -0.5),)),
+    "token_unlikelihood": (single_without_reference, lambda p, m: ()),
+    "wpo": (pair_inputs, lambda p, m: (of_tokens(p, 1.1),)),
+    "xpo": (pair_inputs, lambda p, m: (is_even(m[0]),)),
 }
 
 
-def case(name: str) -> Callable:
-    loss = getattr(losses, name)
+def case(name: str) -> Case:
+    loss = getattr(losses, f"{name}_loss")
+    plain = pair_inputs if takes_ref(loss) else pairs_without_reference
+    make_inputs, more = MORE.get(name, (plain, lambda p, m: ()))
 
     @functools.wraps(loss)
-    def call(policy, ref, mask, **options):
-        if name in MORE_INPUTS:
-            return loss(*MORE_INPUTS[name](policy, ref, mask), **options)
-        takes_ref = "ref" in inspect.signature(loss).parameters
-        return loss(*((policy, ref, mask) if takes_ref else (policy, mask)), **options)
+    def call(policy, *rest, **options):
+        return loss(policy, *rest, *more(policy, rest[-1]), **options)
 
-    return call
+    # A smoothing of 0 has no half.
+    defaults = {key: x or 0.4 for key, x in hyperparameters(loss).items()}
+    traced = {key: (0.5 * x, 0.8 * x) for key, x in defaults.items()}
+    return Case(call, make_inputs, (1,) if takes_ref(loss) else (), traced)
 
 
-NAMES = sorted({*pairwise_losses(), *MORE_INPUTS})
-CASES = {name: case(name) for name in NAMES}
-OPTIONS = [(name, key) for name in NAMES for key in hyperparameters(CASES[name])]
+NAMES = {name.removesuffix("_loss") for name in pairwise_losses()} | MORE.keys()
+CASES = {name: case(name) for name in sorted(NAMES)}

