@@ -1,7 +1,12 @@
-"""Eight virtual CPU devices and strict promotion for every test."""
+"""Eight virtual CPU devices and strict promotion for every test.
+
+Programs are many here and each runs a few times: they are compiled without optimizing,
+and what a run of the tests has compiled is not compiled again in that run.
+"""
 
 import os
 import pathlib
+import tempfile
 
 import jax
 import pytest
@@ -13,6 +18,23 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_disable_most_optimizations", True)
+if jax.__version_info__ < (0, 11):  # XLA dies of a flag that it does not know
+    # Half the time to compile: one kernel for each operation, no MLIR in between.
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {flags}"
+
+
+def pytest_configure(config):
+    """Folders of compiled programs: one of this process, one of those it starts."""
+    folder = tempfile.TemporaryDirectory(prefix="compiled-")
+    config.add_cleanup(folder.cleanup)
+    jax.config.update("jax_compilation_cache_dir", f"{folder.name}/here")
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": f"{folder.name}/children",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
 
 
 @pytest.fixture(scope="session")
