@@ -134,12 +134,13 @@ def command(tiny_model, pairs, out):
         *(sys.executable, "-m", "jaxalign", "dpo", "--model", tiny_model),
         *("--data", pairs, "--output-dir", out, "--batch-size", "8"),
         *("--max-length", "128", "--samples", "0", "--save-steps", "2"),
-        *("--max-steps", "8", "--row-length", "256"),
+        *("--max-steps", "5", "--row-length", "256"),
     ]
 
 
 def cli(argv, **environment):
-    env = {**os.environ, "JAX_PLATFORMS": "cpu", **environment}
+    settings = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    env = {**os.environ, **settings, **environment}
     return subprocess.run(
         [str(x) for x in argv], env=env, capture_output=True, text=True, check=False
     )
@@ -149,7 +150,7 @@ def test_killed_and_resumed_equals_the_straight_run(tiny_model, pairs, tmp_path)
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     done = cli(command(tiny_model, pairs, straight))
     assert done.returncode == 0, done.stderr
-    chaos = {"JAXALIGN_CHAOS": "kill@step:7", "JAXALIGN_TEST_RUN": "1"}
+    chaos = {"JAXALIGN_CHAOS": "kill@step:5", "JAXALIGN_TEST_RUN": "1"}
     died = cli(command(tiny_model, pairs, killed), **chaos)
     assert died.returncode == -signal.SIGKILL, died.stderr
     resumed = cli(command(tiny_model, pairs, killed))
@@ -158,7 +159,7 @@ def test_killed_and_resumed_equals_the_straight_run(tiny_model, pairs, tmp_path)
         assert (killed / name).read_bytes() == (straight / name).read_bytes(), name
     starts = json.loads((killed / "run.json").read_text())["starts"]
     assert starts[0]["start_step"] == 0
-    assert starts[1]["start_step"] in (2, 4, 6)
+    assert starts[1]["start_step"] in (2, 4)
 
 
 def test_another_setting_at_resume_is_refused_by_name(
