@@ -132,7 +132,7 @@ def test_the_times_add_up(tmp_path):
     assert sum(times.values()) == pytest.approx(wall, rel=0.02)
     assert times["time/init"] == pytest.approx(0.1, abs=0.05)
     assert times["time/eval"] == pytest.approx(0.2, abs=0.1)
-    assert times["time/compile"] > 10 * times["time/step"]
+    assert times["time/compile"] > 3 * times["time/step"]
     assert last["perf/compilations"] == 1
 
 
