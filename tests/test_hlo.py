@@ -27,6 +27,14 @@ ROWS, LENGTH, TARGETS, VOCAB = 2 * 13, 37, 29, 211
 OPTIMIZER = optax.sgd(1.0)
 
 
+@pytest.fixture(autouse=True)
+def as_users_compile():
+    """With the optimizations that the other tests do without."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 def batch_of(task, rows=ROWS):
     if task == "grpo":
         return rollout_of(
