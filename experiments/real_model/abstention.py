@@ -13,12 +13,11 @@ after SFT and after PPO; `known` are those the model got right before any traini
 SmolLM2-135M-Instruct, two CPU cores: see README.md for time and results.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 from experiments.real_model.plots import draw_outcomes, draw_training
-from experiments.real_model.stages import read_rows, results, run, write_rows
+from experiments.real_model.stages import arguments, read_rows, results, run, write_rows
 
 SYSTEM = "Answer in a few words."
 ABSTAIN = "I don't know."
@@ -65,13 +64,7 @@ def mark_known(evaluation: Path, rows: Path, out: Path) -> None:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--iterations", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = arguments(__doc__)
     rows = args.out / "data"
     if not rows.exists():
         write_data(args.data / "pararel" / "qa.jsonl", rows, args.seed)
@@ -79,8 +72,7 @@ def main():
     def evaluate(stage: str, model: Path, data: Path, **flags) -> Path:
         folder = args.out / "evaluate" / stage.replace(" ", "_")
         asked = {"max_new_tokens": ANSWER_TOKENS, "temperature": 0, "batch_size": 32}
-        run("evaluate", folder, model=model, data=data, **asked, **flags)
-        return folder
+        return run("evaluate", folder, model=model, data=data, **asked, **flags)
 
     reward, marked = "abstention", rows / "held_out_known.jsonl"
     if not marked.exists():

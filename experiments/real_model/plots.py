@@ -14,7 +14,7 @@ def draw_training(run: Path, reward: str, file: Path) -> None:
         "KL to the start, nats per answer": "objective/kl",
         "tokens per answer": "completions/mean_length",
     }
-    figure, axes = _figure(len(panels), 4)
+    figure, axes = _figure(len(panels))
     for ax, (title, name) in zip(axes, panels.items(), strict=True):
         ax.plot(*history(run, name))
         ax.set_title(title)
@@ -26,7 +26,7 @@ def draw_training(run: Path, reward: str, file: Path) -> None:
 def draw_outcomes(tables: dict[str, dict[str, dict]], file: Path) -> None:
     """Shares of correct, abstaining and wrong answers, a panel for each group."""
     groups = list(next(iter(tables.values())))
-    figure, axes = _figure(len(groups), 4)
+    figure, axes = _figure(len(groups))
     for ax, group in zip(axes, groups, strict=True):
         bottom = [0.0] * len(tables)
         for name, color in COLORS.items():
@@ -39,10 +39,10 @@ def draw_outcomes(tables: dict[str, dict[str, dict]], file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def _figure(count: int, width: float):
+def _figure(count: int):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * count, 3.2), layout="constrained")
+    figure = Figure(figsize=(4 * count, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, count, squeeze=False)[0]

@@ -12,12 +12,11 @@ an area under the ROC curve; PPO from the first words of further reviews.
 SmolLM2-135M-Instruct, two CPU cores: see README.md for time and results.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 from experiments.real_model.plots import draw_training
-from experiments.real_model.stages import read_rows, results, run, write_rows
+from experiments.real_model.stages import arguments, read_rows, results, run, write_rows
 
 PROMPT = "Review:"
 SFT_ROWS, PAIRS, HELD_OUT = 1200, 1200, 200
@@ -52,13 +51,7 @@ def write_data(source: Path, folder: Path, seed: int) -> None:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--iterations", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = arguments(__doc__)
     rows, length = args.out / "data", 40
     if not rows.exists():
         source = args.data / "movie_reviews" / "sentences.jsonl"

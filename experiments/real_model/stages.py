@@ -1,5 +1,6 @@
 """A chain of `jaxalign` commands, each of which is run once."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,6 +11,17 @@ from typing import Any
 import numpy as np
 
 Row = dict[str, Any]
+
+
+def arguments(description: str | None) -> argparse.Namespace:
+    """The command line of a chain."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--model", type=Path, required=True, help="SmolLM2's folder")
+    parser.add_argument("--data", type=Path, required=True, help="of the data sets")
+    parser.add_argument("--out", type=Path, required=True, help="of all runs")
+    parser.add_argument("--iterations", type=int, default=60, help="of PPO")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
 
 
 def read_rows(file: Path, seed: int) -> list[Row]:

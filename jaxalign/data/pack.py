@@ -87,7 +87,7 @@ def fill(
       `target_at` [R, M] int32 and `target_mask` [R, M] bool; `example_ids` [R, P]
       int64, -1 where there is none; `branch_start`, `branch_length` [R, P, K] int32,
       which of the M targets belong to each sequence (chosen before rejected); each
-      per-target column [R, M] float32.
+      per-target column that all of the examples have, [R, M] float32.
     """
     t, m, p = shape.tokens, shape.targets, shape.examples
     k = max((len(x.branch_lengths) for x in layouts), default=1)
@@ -100,7 +100,8 @@ def fill(
     }
     batch["target_mask"] = np.zeros((num_rows, m), bool)
     batch["example_ids"] = np.full((num_rows, p), -1, np.int64)
-    names = sorted({name for x in layouts for name in x.columns})
+    columns = [{*x.columns} for x in layouts] or [set()]
+    names = sorted(set.intersection(*columns))
     batch |= {name: np.zeros((num_rows, m), np.float32) for name in names}
     starts, lengths = np.zeros((2, num_rows, p, k), np.int32)
     for r, row in enumerate(rows):
@@ -118,7 +119,7 @@ def fill(
             batch["target_mask"][r, there] = True
             batch["example_ids"][r, slot] = x.index
             for name in names:
-                batch[name][r, there] = x.columns.get(name, 0.0)
+                batch[name][r, there] = x.columns[name]
             lengths[r, slot] = x.branch_lengths
             ends = np.cumsum(x.branch_lengths)
             starts[r, slot] = target + ends - x.branch_lengths

@@ -71,6 +71,10 @@ class Tokenizer:
             [int(i) for i in ids], skip_special_tokens=skip_special
         )
 
+    def same_words(self, other: "Tokenizer") -> bool:
+        """Whether every id means the same to both, special tokens included."""
+        return self.backend.get_vocab(True) == other.backend.get_vocab(True)
+
     def token(self, token_id: int) -> str:
         """The text of one special token, for messages."""
         return self.backend.id_to_token(int(token_id))

@@ -56,14 +56,16 @@ def decoding_params(model: Transformer, params):
       What `apply_cached` takes in place of `params`.
     """
 
-    def ready(name: str, x):
-        if isinstance(x, Mapping):
-            return name, dict(ready(*item) for item in x.items())
-        if name != "kernel":
-            return name, x
-        return "decoding_kernel", x.astype(model.dtype).swapaxes(-1, -2)
+    def ready(tree):
+        if not isinstance(tree, Mapping):
+            return tree
+        out = {name: ready(x) for name, x in tree.items() if name != "kernel"}
+        if "kernel" in tree:
+            kernel = tree["kernel"].astype(model.dtype)
+            out["decoding_kernel"] = kernel.swapaxes(-1, -2)
+        return out
 
-    return {**params, "layers": unstack(ready("layers", params["layers"])[1])}
+    return {**params, "layers": unstack(ready(params["layers"]))}
 
 
 def apply_cached(

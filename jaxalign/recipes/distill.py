@@ -77,8 +77,7 @@ def main(config: Config) -> int:
 
 def check_teacher(run: Run, teacher: Policy, name: str) -> None:
     """Refuses a teacher whose ids mean other words, or that reads too little."""
-    theirs = load_tokenizer(teacher.folder).backend.get_vocab(True)
-    if theirs != run.tokenizer.backend.get_vocab(True):
+    if not load_tokenizer(teacher.folder).same_words(run.tokenizer):
         raise UserError(
             f"--teacher {name}: its tokenizer has another vocabulary than the "
             "student's, so distributions over tokens cannot be compared. Take both "

@@ -65,12 +65,11 @@ Config = config_class([])
 def main(config: PreferenceConfig) -> int:
     """Trains a policy; returns the exit code."""
     loss = find_loss(config.loss)
-    labels = [label for name, label, _ in LABELLED if reads(loss, name)]
+    labels = {label: columns for name, label, columns in LABELLED if reads(loss, name)}
 
     def check(run: Run) -> None:
-        for name, label, columns in LABELLED:
-            if reads(loss, name):
-                check_label(run, label, loss=config.loss, columns=columns)
+        for label, columns in labels.items():
+            check_label(run, label, loss=config.loss, columns=columns)
 
     def objective(policy: Policy):
         return packed_preference_objective(

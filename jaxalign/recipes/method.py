@@ -179,15 +179,17 @@ def open_run(config: TrainingConfig, method: Method) -> Run:
     return Run(config, console, policy, tokenizer, rows, program, fingerprints)
 
 
+def rows_at_a_time(config: TrainingConfig, tokens: int) -> int:
+    """Rows of so many tokens that a device computes at a time, at most."""
+    return config.microbatch_size or max(1, MICROBATCH_TOKENS // tokens)
+
+
 def plan_batches(run: Run, *, read_ends: bool = False) -> Plan:
     """The updates of the run, and the held-out rows in batches of the same size."""
     c, devices = run.config, run.program.row_devices
     epochs = c.num_train_epochs
     if c.max_steps is not None:
         epochs = c.max_steps * c.batch_size / len(run.rows.train)
-
-    def at_a_time(tokens: int) -> int:
-        return devices * (c.microbatch_size or max(1, MICROBATCH_TOKENS // tokens))
 
     common: dict[str, Any] = {
         "batch_size": c.batch_size,
@@ -200,11 +202,11 @@ def plan_batches(run: Run, *, read_ends: bool = False) -> Plan:
         seed=c.seed,
         num_epochs=epochs,
         row_length=c.row_length,
-        rows_at_a_time=at_a_time,
+        rows_at_a_time=lambda tokens: devices * rows_at_a_time(c, tokens),
         **common,
     )
     held_out = None
     if run.rows.held_out:
         held_out = Batches(run.rows.held_out, shuffle=False, **common)
-    rows = at_a_time(batches.plan.shapes[-1].tokens) // devices
+    rows = rows_at_a_time(c, batches.plan.shapes[-1].tokens)
     return Plan(batches, held_out, lambda batch: batch, rows)

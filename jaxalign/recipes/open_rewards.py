@@ -61,8 +61,7 @@ def open_reward_model(
       UserError: It is no reward model, or reads other tokens.
     """
     scorer = load_scorer(folder, **layout)
-    own = load_tokenizer(resolve_model(folder)).backend
-    if own.get_vocab(True) != tokenizer.backend.get_vocab(True):
+    if not load_tokenizer(resolve_model(folder)).same_words(tokenizer):
         raise UserError(
             f"the reward model {folder} has another vocabulary than the policy's, so "
             "the ids would mean other words. Train the reward model from the same base "

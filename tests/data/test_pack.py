@@ -230,3 +230,16 @@ def test_rows_split_evenly_over_microbatches_and_devices(count, devices, each):
     assert rows % (parts * devices) == 0
     assert rows // parts <= most
     assert all(rows % n for n in range(-(-rows // most), parts))
+
+
+def test_a_column_that_some_examples_lack_is_left_out():
+    """No number stands in for one that is not there."""
+    layouts = [lay_out(x) for x in some_examples(2, 1, longest=9)]
+    values = [np.full(len(x.target_ids), 2.0, np.float32) for x in layouts]
+    columns = [{"margin": values[0]}, {"margin": values[1], "win_rate": values[1]}]
+    layouts = [
+        dataclasses.replace(x, columns=c) for x, c in zip(layouts, columns, strict=True)
+    ]
+    batch = fill(layouts, [[0], [1]], RowShape(16, 16, 1), 2)
+    assert "win_rate" not in batch
+    assert (batch["margin"][batch["target_mask"]] == 2).all()

@@ -59,6 +59,21 @@ def tiny_model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def draw_model(tiny_model, tmp_path_factory):
+    """`(seed, scale)`: a folder like the tiny model's with other weights, scaled."""
+    from jaxalign.models import Transformer, export_model, init_params, read_config
+
+    def draw(seed, scale):
+        config = read_config(tiny_model)
+        params = init_params(Transformer(config), jax.random.key(seed))
+        params = jax.tree.map(lambda x: scale * x, params)
+        folder = tmp_path_factory.mktemp("drawn") / "other"
+        return export_model(folder, config, params, source=tiny_model, dtype="float32")
+
+    return draw
+
+
+@pytest.fixture(scope="session")
 def pairs(tmp_path_factory):
     """Forty pairs in which the better answer is the upper-case one."""
     rng = random.Random(0)

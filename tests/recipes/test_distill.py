@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -12,16 +11,9 @@ from jaxalign.recipes import distill, own_answers
 
 
 @pytest.fixture(scope="module")
-def teacher(tiny_model, tmp_path_factory):
+def teacher(draw_model):
     """Another tiny model, with likes and dislikes."""
-    from jaxalign.models import Transformer, export_model, init_params, read_config
-
-    folder = tmp_path_factory.mktemp("teacher") / "model"
-    config = read_config(tiny_model)
-    params = init_params(Transformer(config), jax.random.key(1))
-    params = jax.tree.map(lambda x: 4 * x, params)
-    export_model(folder, config, params, source=tiny_model, dtype="float32")
-    return folder
+    return draw_model(1, 4)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from jaxalign.__main__ import main
 from jaxalign.errors import UserError
-from jaxalign.models import Transformer, init_params, logits, read_config
+from jaxalign.models import Transformer, logits, read_config
 from jaxalign.recipes.evaluate import Config
 from jaxalign.recipes.evaluation import run as evaluation
 from jaxalign.rewards import Completion
@@ -27,16 +27,9 @@ def results(folder):
 
 
 @pytest.fixture(scope="module")
-def other_model(tiny_model, tmp_path_factory):
+def other_model(draw_model):
     """The same architecture and tokenizer with other weights."""
-    from jaxalign.models import export_model
-
-    folder = tmp_path_factory.mktemp("models") / "other"
-    config = read_config(tiny_model)
-    params = init_params(Transformer(config), jax.random.key(7))
-    params = jax.tree.map(lambda x: 3 * x, params)
-    export_model(folder, config, params, source=tiny_model, dtype="float32")
-    return folder
+    return draw_model(7, 3)
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
     if host is None:
         state = start.state(params)
     del params
-    sampler = _sampler(setup, program.whole(reference))
+    sampler = _sampler(setup, reference)
 
     def policy(params):
         return program.whole(models.policy_of(params))
@@ -144,10 +144,11 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
 
 
 def _sampler(setup: Setup, reference: Any) -> Sampler:
-    c, method = setup.config, setup.method
+    c, method, models = setup.config, setup.method, setup.models
+    rival = method.rival and method.rival(models)
     return Sampler(
-        decoder=setup.models.decoder,
-        tokenizer=setup.models.encoder.tokenizer,
+        decoder=models.decoder,
+        tokenizer=models.encoder.tokenizer,
         prompts=setup.prompts.train,
         score=setup.score,
         num_generations=c.num_generations,
@@ -158,8 +159,8 @@ def _sampler(setup: Setup, reference: Any) -> Sampler:
         greedy=method.greedy,
         informative=method.informative,
         max_refills=method.max_refills,
-        rival=None if method.rival is None else method.rival(setup.models),
-        reference=reference,
+        rival=rival,
+        reference=rival and models.program.whole(reference),
     )
 
 

@@ -80,7 +80,7 @@ class Sampler:
         None keeps all.
       max_refills: How often an iteration may sample again.
       rival: Who writes the second of two answers; None: the policy.
-      reference: One copy of its parameters, for the rival.
+      reference: One copy of its parameters, for the rival; None without one.
     """
 
     decoder: Decoder

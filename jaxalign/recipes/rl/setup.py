@@ -12,7 +12,7 @@ from jaxalign.data.answers import AnswerRows
 from jaxalign.data.batches import Batches
 from jaxalign.data.row_shapes import microbatches
 from jaxalign.objectives import mixed_objective, packed_sft_objective, rollout_scorer
-from jaxalign.recipes.method import MICROBATCH_TOKENS
+from jaxalign.recipes.method import rows_at_a_time
 from jaxalign.recipes.open_rewards import reward_digests
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rl.config import RLConfig
@@ -60,8 +60,7 @@ class Setup(NamedTuple):
     @property
     def rows_at_a_time(self) -> int:
         """Rows that a device computes at a time."""
-        tokens = self.rows.shape.tokens
-        return self.config.microbatch_size or max(1, MICROBATCH_TOKENS // tokens)
+        return rows_at_a_time(self.config, self.rows.shape.tokens)
 
     def updates(self, optimizer: optax.GradientTransformation) -> Updates:
         """The compiled functions that learn."""
@@ -169,8 +168,8 @@ def _plan_rows(
         "undivided": together,
     }
     tokens = AnswerRows.plan(**plan).shape.tokens
-    size = config.microbatch_size or max(1, MICROBATCH_TOKENS // tokens)
-    return AnswerRows.plan(**plan, rows_at_a_time=size * devices)
+    most = rows_at_a_time(config, tokens) * devices
+    return AnswerRows.plan(**plan, rows_at_a_time=most)
 
 
 def _with_mix(setup: Setup, path: str) -> Setup:
