@@ -11,6 +11,8 @@ from jaxalign.recipes import online
 from jaxalign.training import read_metrics
 
 ITERATIONS = 12
+# A regression to rewards goes past its target in the steps that suit the others.
+SMALL_STEPS = ("--optimizer.learning-rate", "0.004", "--max-steps", "30")
 JUDGE = '''
 from jaxalign.rewards import rival_judge
 
@@ -87,7 +89,7 @@ def test_nash_md_samples_its_rivals_from_the_mixture(
         ("iterative_dpo", ("--num-generations", "4")),
         ("xpo", ("--alpha", "1e-4")),
         ("nash_md", ("--beta", "0.02", "--mixture-coef", "0.25")),
-        ("rebel", ("--eta", "1", "--parallel", "pmap")),
+        ("rebel", ("--parallel", "pmap", *SMALL_STEPS)),
     ],
 )
 def test_each_method_learns_what_is_rewarded(
