@@ -13,6 +13,7 @@ class Config:
     Demonstrations give perplexity, preference pairs also accuracy. With --reward,
     --reward-model or --judge the model answers the prompts, and its answers are scored.
     With --ref it is compared with another checkpoint: implicit rewards, KL, win rates.
+    A reward model as --model is measured on preference pairs.
     """
 
     model: str

@@ -10,7 +10,7 @@ import pytest
 
 from jaxalign.__main__ import main
 from jaxalign.errors import UserError
-from jaxalign.models import Transformer, logits, read_config
+from jaxalign.models import Transformer, load_params, logits, read_config, score
 from jaxalign.recipes.evaluate import Config
 from jaxalign.recipes.evaluation import run as evaluation
 from jaxalign.rewards import Completion
@@ -45,8 +45,6 @@ def questions(tmp_path_factory):
 
 def sums_by_hand(folder, rows, temperature=1.0):
     """Sum of the log-probabilities of each answer, from whole logits in float64."""
-    from jaxalign.models import load_params
-
     config = read_config(folder)
     longest = max(len(prompt + answer) for prompt, answer in rows)
     padded = [(p + a + [0] * longest)[:longest] for p, a in rows]
@@ -115,6 +113,35 @@ def test_perplexity_and_implicit_rewards(tiny_model, other_model, pairs, tmp_pat
         assert measure["rows"] == 6
     assert (tmp_path / "results.png").stat().st_size > 1000
     assert not (tmp_path / "completions.jsonl").exists()
+
+
+def test_a_reward_model_orders_pairs(reward_model, pairs, tmp_path, capsys):
+    flags = ["--model", reward_model, "--data", pairs, "--output-dir", tmp_path]
+    assert run(*flags, "--limit", 12) == 0
+    got = results(tmp_path)["measures"]
+    config = read_config(reward_model)
+    alone = functools.partial(score, Transformer(config))
+    params = load_params(reward_model, config)
+    by_hand = np.array(
+        [
+            [float(alone(params, np.array([p + a]), np.array([[len(p + a) - 1]]))[0, 0])
+             for a in answers]
+            for p, *answers in list(chat(pairs))[:12]
+        ]
+    )  # fmt: skip
+    margins = by_hand[:, 0] - by_hand[:, 1]
+    assert 0 < (margins > 0).mean() < 1
+    for name, expected in {
+        "rewards/accuracies": (margins > 0).mean(),
+        "rewards/margins": margins.mean(),
+        "rewards/rejected": by_hand[:, 1].mean(),
+        "log_loss": np.log(1 + np.exp(-margins)).mean(),
+    }.items():
+        assert got[name]["value"] == pytest.approx(expected, abs=1e-4)
+        assert got[name]["low"] < got[name]["value"] < got[name]["high"]
+        assert got[name]["rows"] == 12
+    assert run(*flags, "--reward", "stopped") == 2
+    assert "it answers no prompt, which --reward would need" in capsys.readouterr().err
 
 
 def test_samples_under_rewards_and_a_reference(

@@ -90,11 +90,23 @@ def preference(
     if ref is not None:
         base = np.array([[x.sum(dtype=np.float64) for x in pair] for pair in ref])
         sums, prefix = beta * (sums - base), "rewards"
-    margins = sums[:, 0] - sums[:, 1]
+    return pairs(estimator, prefix, sums)
+
+
+def pairs(estimator: Estimator, prefix: str, values: np.ndarray) -> dict[str, Measure]:
+    """How often the better answer has more, by how much, and what each has.
+
+    Args:
+      estimator: For the intervals.
+      prefix: Of the measures' names.
+      values: `[rows, 2]`, of the chosen and of the rejected answer.
+    """
+    chosen, rejected = values.T
+    margins = chosen - rejected
     # A tie is half right, so that a model that cannot tell has 0.5.
     right = (margins > 0) + 0.5 * (margins == 0)
     found = {"accuracies": right, "margins": margins}
-    found |= {"chosen": sums[:, 0], "rejected": sums[:, 1]}
+    found |= {"chosen": chosen, "rejected": rejected}
     return {
         f"{prefix}/{name}": estimator.mean(f"{prefix}/{name}", x.tolist())
         for name, x in found.items()

@@ -20,6 +20,10 @@ from jaxalign.recipes.evaluation.checkpoint import (
 from jaxalign.recipes.evaluation.journal import describe, keep
 from jaxalign.recipes.evaluation.judging import judged
 from jaxalign.recipes.evaluation.report import Results
+from jaxalign.recipes.evaluation.reward_model import (
+    evaluate_reward_model,
+    is_reward_model,
+)
 from jaxalign.recipes.evaluation.rows import need_flags, open_reader
 from jaxalign.recipes.evaluation.scoring import Answers, abstentions, scored
 from jaxalign.recipes.judge import read_template, respond_of
@@ -64,6 +68,9 @@ class Seen(NamedTuple):
 
 def evaluate(config: "Config", console: Console) -> Results:
     """Measures all that rows and settings allow."""
+    if is_reward_model(config.model):
+        found = evaluate_reward_model(config, console)
+        return Results(_about(config), found, {}, {})
     template = read_template(config.judge_template, COMPARE)
     model = _open(config, config.model)
     rewards = _rewards(config, model)
