@@ -9,6 +9,7 @@ from jaxalign.losses import LossOutput, TwoPass
 from jaxalign.objectives.batches import (
     PairBatch,
     PreferenceBatch,
+    RankedBatch,
     TokenBatch,
     Tokens,
     UnpairedBatch,
@@ -44,6 +45,7 @@ from jaxalign.objectives.preference import (
     preference_objective,
     takes_ref,
 )
+from jaxalign.objectives.ranked import packed_ranked_objective
 from jaxalign.objectives.reward import (
     RewardBatch,
     ScoreLoss,
@@ -76,6 +78,7 @@ __all__ = [
     "Objective",
     "PairBatch",
     "PreferenceBatch",
+    "RankedBatch",
     "Regulariser",
     "RewardBatch",
     "Rivals",
@@ -101,6 +104,7 @@ __all__ = [
     "packed_distillation_objective",
     "packed_kto_objective",
     "packed_preference_objective",
+    "packed_ranked_objective",
     "packed_reward_objective",
     "packed_sft_objective",
     "packed_stats",

@@ -89,10 +89,8 @@ class PairBatch(NamedTuple):
     @property
     def mask(self) -> Pair[jax.Array]:
         """Which of M token slots each response fills, both `[R, P, M]` bool."""
-        slots = jax.lax.broadcasted_iota(
-            jnp.int32, (*self.start.chosen.shape, self.rows.target_ids.shape[1]), 2
-        )
-        return Pair(*(slots < n[..., None] for n in self.length))
+        slots = self.rows.target_ids.shape[1]
+        return Pair(*(_filled(n, slots) for n in self.length))
 
     @property
     def ref_logps(self) -> Pair[jax.Array]:
@@ -101,15 +99,35 @@ class PairBatch(NamedTuple):
 
     def by_response(self, per_target: jax.Array) -> Pair[jax.Array]:
         """`[R, M]` values of the target slots -> by response, both `[R, P, M]`."""
-        rows, slots = per_target.shape
+        return Pair(*(_taken(per_target, start) for start in self.start))
 
-        def take(start):
-            at = start[..., None] + jnp.arange(slots, dtype=start.dtype)[None, None]
-            at = jnp.minimum(at, slots - 1).reshape(rows, -1)
-            taken = jnp.take_along_axis(per_target, at, axis=1)
-            return taken.reshape(*start.shape, slots)
 
-        return Pair(take(self.start.chosen), take(self.start.rejected))
+class RankedBatch(NamedTuple):
+    """Packed rows of K answers to a prompt, which stands once with all behind it.
+
+    Attributes:
+      rows: The `TokenBatch`.
+      start: Where each answer's targets begin among the M slots, the best first,
+        `[R, P, K]`.
+      length: How many they are, `[R, P, K]`; 0 where there is no such answer.
+      rewards: What each answer was given, `[R, P, K]`.
+      target_ref_logps: `[R, M]`, each target's log-probability under the reference.
+    """
+
+    rows: TokenBatch
+    start: jax.Array
+    length: jax.Array
+    rewards: jax.Array
+    target_ref_logps: jax.Array
+
+    @property
+    def mask(self) -> jax.Array:
+        """Which of M token slots each answer fills, `[R, P, K, M]` bool."""
+        return _filled(self.length, self.rows.target_ids.shape[1])
+
+    def by_answer(self, per_target: jax.Array) -> jax.Array:
+        """`[R, M]` values of the target slots -> by answer, `[R, P, K, M]`."""
+        return _taken(per_target, self.start)
 
 
 class UnpairedBatch(NamedTuple):
@@ -134,3 +152,18 @@ class UnpairedBatch(NamedTuple):
     def pairs(self) -> PairBatch:
         """The same as pairs: own answer and other answer."""
         return PairBatch(self.rows, self.start, self.length, self.target_ref_logps)
+
+
+def _filled(length: jax.Array, slots: int) -> jax.Array:
+    """`[...]` numbers of tokens -> `[..., slots]` bool."""
+    shape = (*length.shape, slots)
+    return jax.lax.broadcasted_iota(jnp.int32, shape, length.ndim) < length[..., None]
+
+
+def _taken(per_target: jax.Array, start: jax.Array) -> jax.Array:
+    """`[R, M]` values of targets, from each `start` `[R, ...]` on: `[R, ..., M]`."""
+    rows, slots = per_target.shape
+    shape = (*start.shape, slots)
+    at = start[..., None] + jax.lax.broadcasted_iota(start.dtype, shape, start.ndim)
+    at = jnp.minimum(at, slots - 1).reshape(rows, -1)
+    return jnp.take_along_axis(per_target, at, axis=1).reshape(shape)
