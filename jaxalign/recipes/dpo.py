@@ -9,19 +9,24 @@ import jax.numpy as jnp
 
 from jaxalign.errors import UserError
 from jaxalign.losses import is_batch_coupled
-from jaxalign.objectives import packed_preference_objective, takes_ref
+from jaxalign.objectives import (
+    packed_preference_objective,
+    packed_ranked_objective,
+    takes_ref,
+)
 from jaxalign.recipes.command_line import peek
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.labels import check_label, with_label
+from jaxalign.recipes.labels import check_label, check_order, with_label
 from jaxalign.recipes.loss_flags import (
     checked,
     config_for,
     find_loss,
     hyperparameters,
+    ranked_losses,
     reads,
 )
 from jaxalign.recipes.method import Method, Plan, Run
-from jaxalign.recipes.placing import pair_batch
+from jaxalign.recipes.placing import pair_batch, ranked_batch
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.ref_logps import score_reference
 from jaxalign.recipes.training_run import run_training
@@ -35,10 +40,14 @@ LABELLED = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PreferenceConfig(TrainingConfig):
-    """Alignment with preference pairs by `--loss`, whose keywords are flags too."""
+    """Alignment with preferences by `--loss`, whose keywords are flags too.
+
+    Rows are pairs; those of `plackett_luce_dpo_loss` and `infonca_loss` are rankings of
+    several answers, by `ranks` or `scores`.
+    """
 
     loss: str
-    """A pairwise loss of `jaxalign.losses`; its keywords become flags."""
+    """A preference loss of `jaxalign.losses`; its keywords become flags."""
     ref: Literal["cached", "online"] = "cached"
     """Reference log-probs: computed once and kept on disk, or anew in each step."""
 
@@ -65,14 +74,19 @@ Config = config_class([])
 def main(config: PreferenceConfig) -> int:
     """Trains a policy; returns the exit code."""
     loss = find_loss(config.loss)
+    ranked = config.loss in ranked_losses()
     labels = {label: columns for name, label, columns in LABELLED if reads(loss, name)}
 
     def check(run: Run) -> None:
         for label, columns in labels.items():
             check_label(run, label, loss=config.loss, columns=columns)
+        if ranked and not reads(loss, "rewards"):
+            examples = [*run.rows.train, *run.rows.held_out]
+            check_order(examples, instead="choose --loss infonca_loss")
 
     def objective(policy: Policy):
-        return packed_preference_objective(
+        make = packed_ranked_objective if ranked else packed_preference_objective
+        return make(
             loss,
             policy.backbone,
             chunk_size=config.chunk_size,
@@ -82,7 +96,7 @@ def main(config: PreferenceConfig) -> int:
     def prepare(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
         if is_batch_coupled(loss):
             refuse_parts(config.loss, run, plan)
-        for label in labels:
+        for label in ["score"] if ranked else labels:
             plan = with_label(run, plan, label)
         if reads(loss, "kl"):
             # A copy: the step consumes the state, and the parameters with it.
@@ -94,10 +108,10 @@ def main(config: PreferenceConfig) -> int:
 
     method = Method(
         name=f"preference optimisation by `{config.loss}`",
-        task="preference",
+        task="rankings" if ranked else "preference",
         main_metric="rewards/accuracies",
         objective=objective,
-        to_batch=pair_batch,
+        to_batch=ranked_batch if ranked else pair_batch,
         prepare=prepare,
         check=check,
     )

@@ -62,3 +62,22 @@ def check_label(run: Run, label: str, *, loss: str, columns: str) -> None:
             f"no row has {columns} other than 0, so --loss {loss} would learn nothing "
             "from it. Add it to the rows, or choose another --loss."
         )
+
+
+def check_order(examples: Sequence[Example], *, instead: str) -> None:
+    """Refuses answers of equal rank, for losses that need a strict order.
+
+    Args:
+      examples: With the label `score`.
+      instead: What to do but drop the row: the end of the message's last sentence.
+
+    Raises:
+      UserError: Two answers to a prompt have the same score.
+    """
+    for x in examples:
+        scores = x.labels["score"].tolist()
+        if len(set(scores)) < len(scores):
+            raise UserError(
+                f"{x.where}: two answers have the same rank, and Plackett-Luce is "
+                f"defined for strict orders. Drop the row, or {instead}."
+            )

@@ -29,22 +29,32 @@ def pairwise_losses() -> list[str]:
     return [n for n in names if _plain(getattr(losses, n)) in PAIRWISE]
 
 
+def ranked_losses() -> list[str]:
+    """Names of the losses that read K answers to a prompt, and perhaps their rewards.
+
+    >>> ranked_losses()
+    ['infonca_loss', 'plackett_luce_dpo_loss']
+    """
+    names = (name for name in losses.__all__ if name.endswith("_loss"))
+    return [n for n in names if _arrays(getattr(losses, n)) in RANKED]
+
+
 def find_loss(name: str) -> Loss:
-    """The pairwise loss of that name.
+    """The pairwise or ranked loss of that name.
 
     Raises:
-      UserError: There is none, or it reads arrays that rows of pairs do not have.
+      UserError: There is none, or it reads arrays that such rows do not have.
     """
-    known = pairwise_losses()
+    known = [*pairwise_losses(), *ranked_losses()]
     if name in known:
         return getattr(losses, name)
     if name in losses.__all__ and name.endswith("_loss"):
         reads = [*inspect.signature(getattr(losses, name)).parameters.values()]
         needs = ", ".join(p.name for p in reads if p.kind is p.POSITIONAL_OR_KEYWORD)
         raise UserError(
-            f"--loss {name} reads ({needs}), and rows of pairs give policy, ref and "
-            "mask. Call it from Python with make_train_step, or choose among "
-            f"{', '.join(known)}."
+            f"--loss {name} reads ({needs}), and rows of pairs or rankings give "
+            "policy, ref and mask. Call it from Python with make_train_step, or choose "
+            f"among {', '.join(known)}."
         )
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"Did you mean `{near[0]}`?" if near else f"There are {', '.join(known)}."
@@ -91,15 +101,17 @@ def checked(loss: Loss, values: dict[str, float]) -> None:
     Raises:
       UserError: With the loss's own words.
     """
-    token = jax.ShapeDtypeStruct((1, 1), jnp.float32)
-    number = jax.ShapeDtypeStruct((1,), jnp.float32)
-    mask = jax.ShapeDtypeStruct((1, 1), jnp.bool_)
-    unlike = {
-        "mask": Pair(mask, mask),
-        "reward_gap": number,
-        "win_rate": Pair(number, number),
+    ranked = _arrays(loss) in RANKED
+    number = jax.ShapeDtypeStruct((1, 1) if ranked else (1,), jnp.float32)
+    token = jax.ShapeDtypeStruct((*number.shape, 1), jnp.float32)
+    mask = jax.ShapeDtypeStruct(token.shape, jnp.bool_)
+    unlike = {"mask": mask, "reward_gap": number, "win_rate": number, "rewards": number}
+    single = ("reward_gap",)
+    arrays = {
+        name: x if ranked or name in single else Pair(x, x)
+        for name, _ in _arrays(loss)
+        for x in [unlike.get(name, token)]
     }
-    arrays = {n: unlike.get(n, Pair(token, token)) for n, _ in _arrays(loss)}
     try:
         jax.eval_shape(lambda x: loss(**x, **values), arrays)
     except ValueError as error:
@@ -147,3 +159,5 @@ PAIRWISE = (
     (("policy", Pair), ("ref", Pair), ("mask", Pair)),
     (("policy", Pair), ("mask", Pair)),
 )
+_ANSWERS = (("policy", jax.Array), ("ref", jax.Array), ("mask", jax.Array))
+RANKED = (_ANSWERS, (*_ANSWERS, ("rewards", jax.Array)))

@@ -9,6 +9,7 @@ from jaxalign.losses import Pair
 from jaxalign.objectives import (
     DistillationBatch,
     PairBatch,
+    RankedBatch,
     RewardBatch,
     TokenBatch,
     UnpairedBatch,
@@ -25,34 +26,42 @@ def token_batch(arrays: Mapping[str, Any]) -> TokenBatch:
 
 def pair_batch(arrays: Mapping[str, Any]) -> PairBatch:
     """Packed pairs; without `ref_logps` the reference's log-probabilities are 0."""
-    rows = token_batch(arrays)
-    ref: Any = arrays.get("ref_logps")
-    if ref is None:
-        ref = np.zeros(rows.target_ids.shape, np.float32)
-    start, length = (
-        Pair(arrays[name][..., 0], arrays[name][..., 1])
-        for name in ("branch_start", "branch_length")
-    )
-    labels = {name: _labels(arrays, name) for name in LABELS if name in arrays}
-    return PairBatch(rows, start, length, ref, labels)
+    start, length = (_sides(arrays[x]) for x in ("branch_start", "branch_length"))
+    labels = {name: _sides(_labels(arrays, name)) for name in LABELS if name in arrays}
+    return PairBatch(token_batch(arrays), start, length, _ref_logps(arrays), labels)
+
+
+def ranked_batch(arrays: Mapping[str, Any]) -> RankedBatch:
+    """Packed answers with the column `score`; the reference as in `pair_batch`."""
+    start, length = arrays["branch_start"], arrays["branch_length"]
+    rewards: Any = _labels(arrays, "score")
+    return RankedBatch(token_batch(arrays), start, length, rewards, _ref_logps(arrays))
 
 
 def unpaired_batch(arrays: Mapping[str, Any]) -> UnpairedBatch:
     """Packed answers with the column `desirable`; the reference as in `pair_batch`."""
     pairs = pair_batch(arrays)
-    wanted: Any = _labels(arrays, "desirable").chosen > 0.5
+    wanted: Any = _labels(arrays, "desirable")[..., 0] > 0.5
     return UnpairedBatch(
         pairs.rows, pairs.start, pairs.length, wanted, pairs.target_ref_logps
     )
 
 
-def _labels(arrays: Mapping[str, Any], name: str) -> Pair[Any]:
+def _sides(table: Any) -> Pair[Any]:
+    return Pair(table[..., 0], table[..., 1])
+
+
+def _ref_logps(arrays: Mapping[str, Any]) -> Any:
+    known = arrays.get("ref_logps")
+    return np.zeros(arrays["target_ids"].shape, np.float32) if known is None else known
+
+
+def _labels(arrays: Mapping[str, Any], name: str) -> np.ndarray:
     """A label of each response, from the column that repeats it at every target."""
     column = arrays[name]
     first = np.minimum(arrays["branch_start"], column.shape[1] - 1)
     taken = np.take_along_axis(column, first.reshape(len(column), -1), axis=1)
-    taken = taken.reshape(first.shape)
-    return Pair(taken[..., 0], taken[..., 1])
+    return taken.reshape(first.shape)
 
 
 def distillation_batch(arrays: Mapping[str, Any]) -> DistillationBatch:

@@ -15,6 +15,7 @@ from jaxalign.objectives.score_losses import (
     score_regression_loss,
 )
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.labels import check_order
 from jaxalign.recipes.method import Method, Outcome, Run
 from jaxalign.recipes.placing import reward_batch
 from jaxalign.recipes.policy import Policy
@@ -110,22 +111,17 @@ def make_loss(config: Config) -> ScoreLoss:
 
 def check_labels(run: Run, config: Config) -> None:
     """Refuses what the loss is not defined for, naming the first such row."""
-    for example in [*run.rows.train, *run.rows.held_out]:
+    examples = [*run.rows.train, *run.rows.held_out]
+    if config.loss == "plackett_luce":
+        instead = "pass --loss kwise, which leaves such pairs out"
+        check_order(examples, instead=instead)
+    for example in examples:
         margin = example.labels.get("margin")
         if config.margin_scale and margin is not None and margin.min() < 0:
             raise UserError(
                 f"{example.where}: `margin` is {margin[0]:g}, below 0: the rejected "
                 "answer would be the better one. Swap the sides, or pass "
                 "--margin-scale 0 to leave margins out."
-            )
-        if config.loss != "plackett_luce":
-            continue
-        scores = example.labels["score"].tolist()
-        if len(set(scores)) < len(scores):
-            raise UserError(
-                f"{example.where}: two answers have the same rank, and Plackett-Luce "
-                "is defined for strict orders. Pass --loss kwise, which leaves such "
-                "pairs out, or drop the row."
             )
 
 

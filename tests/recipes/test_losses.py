@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from jaxalign import losses
+from jaxalign.data.batches import Batches
+from jaxalign.data.sequences import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.objectives import takes_ref
 from jaxalign.recipes import dpo, ref_logps
@@ -18,7 +20,9 @@ from jaxalign.recipes.loss_flags import (
     find_loss,
     hyperparameters,
     pairwise_losses,
+    ranked_losses,
 )
+from jaxalign.recipes.placing import ranked_batch
 from jaxalign.training import OptimizerConfig
 
 PATHS = ["--model", "m", "--data", "d", "--output-dir", "o"]
@@ -44,10 +48,16 @@ def test_every_loss_is_offered_whose_arrays_are_at_hand():
             ["policy", "mask"],
         ) and "Pair" in str(needed[0].annotation)
         assert (name in pairwise_losses()) == simple, name
+        arrays = [p.name for p in needed]
+        ranked = arrays[:3] == ["policy", "ref", "mask"] and "Pair" not in str(
+            needed[0].annotation
+        )
+        ranked = ranked and arrays[3:] in ([], ["rewards"])
+        assert (name in ranked_losses()) == ranked, name
     assert len(pairwise_losses()) > 25
 
 
-@pytest.mark.parametrize("name", pairwise_losses())
+@pytest.mark.parametrize("name", [*pairwise_losses(), *ranked_losses()])
 def test_keywords_are_flags_with_the_function_s_defaults(name):
     config = parsed("--loss", name)
     assert config.loss == name
@@ -183,6 +193,55 @@ def test_a_batch_coupled_loss_is_refused_in_parts(
 ):
     with pytest.raises(UserError, match=f"aot_unpaired_loss couples.*{message}"):
         run(tiny_model, pairs, tmp_path / "run", "aot_unpaired_loss", **settings)
+
+
+def rankings(folder, **changes):
+    """Three answers to each prompt; the best is one word longer than the next."""
+    file = folder / "rankings.jsonl"
+    answers = [" yes yes yes", " yes yes", " yes"]
+    row = {"completions": answers, "scores": [3.0, 1.0, 0.0], **changes}
+    file.write_text(
+        "".join(json.dumps({"prompt": f"{i}?", **row}) + "\n" for i in range(16))
+    )
+    return file
+
+
+@pytest.mark.parametrize(
+    ("loss", "first"), [("plackett_luce_dpo_loss", 6), ("infonca_loss", 3)]
+)
+def test_a_loss_of_ranked_answers(tiny_model, tmp_path, loss, first):
+    """The policy is the reference: of 3! orders, or of 3 answers, each is as likely."""
+    file = rankings(tmp_path)
+    lines = run(tiny_model, file, tmp_path / "run", loss, beta=1.0, max_steps=4)
+    np.testing.assert_allclose(lines[0]["loss"], np.log(first), rtol=1e-5)
+    assert lines[-1]["loss"] < lines[0]["loss"] - 0.01
+    assert lines[-1]["rewards/accuracies"] == 1
+
+
+def test_every_answer_keeps_its_own_score():
+    """In packed and shuffled rows, found by its tokens."""
+    rng = np.random.default_rng(0)
+    examples = []
+    for i in range(6):
+        ids = [np.array([1, 2, *rng.integers(5, 99, size=n)], np.int32) for n in (4, 3)]
+        sequences = tuple(TokenSequence(x, np.arange(len(x)) >= 2) for x in ids)
+        scores = np.array([x[2] for x in ids], np.float32)
+        examples.append(Example(i, sequences, {"score": scores}))
+    columns = {x.index: x.per_target("score") for x in examples}
+    batches = Batches(examples, batch_size=6, seed=1).with_columns(score=columns)
+    batch = ranked_batch(batches[0])
+    found = 0
+    for r, p, k in zip(*np.nonzero(batch.length), strict=True):
+        first = batch.rows.target_ids[r, batch.start[r, p, k]]
+        assert batch.rewards[r, p, k] == first
+        found += 1
+    assert found == 12
+
+
+def test_ranked_answers_need_an_order(tiny_model, tmp_path):
+    file = rankings(tmp_path, scores=[1.0, 1.0, 0.0])
+    with pytest.raises(UserError, match=r"same rank.*choose --loss infonca_loss"):
+        run(tiny_model, file, tmp_path / "run", "plackett_luce_dpo_loss")
 
 
 @pytest.fixture
