@@ -36,7 +36,8 @@ def make_batch(examples, rewards, ref) -> RankedBatch:
                 m += len(answer)
     rows = token_batch([[examples[i] for i in row] for row in LAYOUT], 60, 50)
     ref_logps = jnp.where(rows.target_mask, ref[np.asarray(rows.target_ids)], 0)
-    return RankedBatch(rows, *map(jnp.asarray, (start, length, given)), ref_logps)
+    arrays = (jnp.asarray(x) for x in (start, length, given))
+    return RankedBatch(rows, *arrays, target_ref_logps=ref_logps)
 
 
 def log_ratios(example, table, ref) -> list[float]:
