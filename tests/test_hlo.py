@@ -90,6 +90,7 @@ def sizes_in(text: str) -> dict[int, str]:
     [("sft", 1), ("sft", 2), ("dpo", 1), ("dpo", 2), ("grpo", 2)],
 )
 def test_no_array_holds_all_logits(task, num_microbatches):
+    """Fault 27: the memory of whole logits at large vocabularies."""
     compiled = compile_step(task, num_microbatches=num_microbatches)
     sizes = sizes_in(compiled.as_text() or "")
     assert VOCAB * 16 in sizes, "the unembedding itself is found"

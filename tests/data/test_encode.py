@@ -109,7 +109,7 @@ def test_tool_results_and_users_within_an_answer_are_not_trained(tmp_path):
 
 
 def test_the_ids_are_those_of_the_whole_text(tokenizer):
-    """Where prompt and answer share a token, the token is trained."""
+    """Fault 11. A token that prompt and answer share is trained."""
     whole = tokenizer.encode("the weather")[0].tolist()
     shared = (
         tokenizer.encode("the wea")[0].tolist() + tokenizer.encode("ther")[0].tolist()
@@ -129,6 +129,7 @@ def test_the_ids_are_those_of_the_whole_text(tokenizer):
 @pytest.mark.parametrize("writes_bos", [True, False])
 @pytest.mark.parametrize("adds_bos", [True, False])
 def test_one_bos_in_front_and_none_elsewhere(writes_bos, adds_bos, tmp_path):
+    """Fault 12: the template writes a BOS and the tokenizer adds another."""
     template = ("{{ bos_token }}" if writes_bos else "") + template_text("chatml.jinja")
     tokenizer = chatml(tmp_path, bos="<s>", add_bos_token=adds_bos, template=template)
     pair = Preference(
@@ -150,7 +151,7 @@ def test_one_bos_in_front_and_none_elsewhere(writes_bos, adds_bos, tmp_path):
 
 @pytest.mark.parametrize("stop", ["", "<|im_end|>", "</s>"])
 def test_one_stop_token_at_the_end(stop, tmp_path):
-    """Also where the text already ends in one, or in another member of the set."""
+    """Fault 12. Also where the text ends in one already, or in another of the set."""
     tokenizer = chatml(tmp_path, generation={"eos_token_id": [2]})
     record = Completion(prompt="the time is", completion=" noon" + stop)
     assert trained(tokenizer, record) == [[" noon" + (stop or END)]]
@@ -166,6 +167,7 @@ def test_a_template_without_end_of_turn_gets_an_eos(tmp_path):
 
 @pytest.mark.parametrize("pad", [None, "<|im_end|>", "<unk>"])
 def test_the_pad_token_changes_no_mask(pad, tmp_path):
+    """Fault 8: EOS is masked where it is the pad token, and no model learns to stop."""
     tokenizer = chatml(tmp_path / str(pad)[:4], pad_token=pad)
     assert trained(tokenizer, Conversation(messages=TALK)) == [
         ["Hello!" + END, "Still here." + END]
@@ -275,6 +277,7 @@ def test_the_models_vocabulary_counts_and_not_the_tokenizers(tokenizer):
     ],
 )
 def test_a_row_without_target_is_an_error(record, reason, tokenizer):
+    """Fault 13: a mask of zeros trains on nothing and reports a loss of 0."""
     with pytest.raises(NoTargetError, match=f"^a:1: the row has no token.*{reason}"):
         Encoder(tokenizer)(record)
 

@@ -72,6 +72,7 @@ def test_the_prompt_gives_way_to_the_answer_down_to_half():
 @pytest.mark.parametrize("max_length", [2, 3, 4, 5, 9, 12])
 @pytest.mark.parametrize("on_long", ["keep_end", "keep_start"])
 def test_a_target_is_always_left(max_length, on_long):
+    """Fault 15: truncation takes the whole answer away."""
     for ids, targets, _ in limited(max_length=max_length, on_long=on_long):
         assert len(ids) <= max_length
         assert targets
@@ -104,6 +105,7 @@ def rows(*answers):
 
 
 def test_the_report_counts_what_became_of_the_rows(tmp_path):
+    """Faults 13 and 15: nothing is dropped or cut in silence; targets are counted."""
     tokenizer = chatml(tmp_path)
     encoder = Encoder(tokenizer)
     records = rows(*[" noon"] * 198, " noon" * 40, "")

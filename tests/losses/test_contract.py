@@ -131,6 +131,7 @@ def computed(kind):
 
 @pytest.mark.parametrize("way", [by_vmap, by_shard_map, by_pmap])
 def test_every_way_of_running_it_gives_the_same_sums(name, way):
+    """Fault 2: devices that share the rows change the loss."""
     if is_batch_coupled(CASES[name].loss):
         pytest.skip("declared: parts of a batch do not add up")
     got, expected = (sums(w)[name] for w in (way, by_jit))
@@ -139,6 +140,7 @@ def test_every_way_of_running_it_gives_the_same_sums(name, way):
 
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_what_is_masked_changes_neither_loss_nor_gradient_nor_metrics(name, garbage):
+    """Fault 7: metrics are averaged over padding."""
     (clean, clean_grads), (dirty, dirty_grads) = (
         computed(kind)[name] for kind in (-1.0, garbage)
     )
@@ -172,6 +174,7 @@ def test_gradients_reach_the_policy_and_nothing_that_is_frozen(name):
 
 
 def test_log_ratios_of_a_thousand_have_finite_losses_and_gradients(name):
+    """Fault 24: an exponential of a raw log-ratio overflows."""
     assert all(
         np.all(np.isfinite(x)) for x in jax.tree.leaves(computed("far apart")[name])
     )
@@ -260,6 +263,7 @@ def test_arguments_of_different_shapes_are_refused_at_trace_time(name):
 
 
 def test_a_float_mask_is_refused_at_trace_time(name):
+    """Fault 25: another array is taken for the mask."""
     inputs = jax.tree.map(
         lambda x: x.astype(np.float32),
         CASES[name].make_inputs(np.random.default_rng(0), 3, 4),

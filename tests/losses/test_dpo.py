@@ -98,6 +98,19 @@ def test_smoothing_is_the_probability_of_a_swapped_pair():
     np.testing.assert_allclose(got, as_is, rtol=1e-6)
 
 
+def test_fault_26_chosen_answers_may_become_unlikely_while_the_loss_falls():
+    """Taken for a bug by users: both sides are logged, and the docstring says so."""
+    mask = Pair(*np.ones((2, 1, 3), bool))
+    ref = Pair(*np.full((2, 1, 3), -1.0, np.float32))
+    policy = Pair(np.full((1, 3), -1.5, np.float32), np.full((1, 3), -4.0, np.float32))
+    out = dpo_loss(policy, ref, mask)
+    assert out.loss.value < np.log(2)
+    assert out.metrics["logps/chosen"].value == -4.5
+    assert out.metrics["logps/rejected"].value == -12
+    assert out.metrics["rewards/chosen"].value < 0
+    assert "`logps/chosen` may well fall" in (dpo_loss.__doc__ or "")
+
+
 @pytest.mark.parametrize("margin", [-1e4, -100.0, 0.0, 100.0, 1e4])
 def test_extreme_margins_stay_finite(margin):
     value, slope = jax.value_and_grad(pairwise_logistic)(jnp.float32(margin))

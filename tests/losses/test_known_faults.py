@@ -39,7 +39,7 @@ def logps_of(params, tokens):
     ["dpo_nll_loss", "cpo_loss", "orpo_loss", "preferred_ft_loss", "ipo_loss"],
 )
 def test_gradient_accumulation_changes_the_loss(name):
-    """Two terms with different denominators, averaged by part, is where it happened."""
+    """Fault 1: two terms with different denominators, averaged by part."""
     loss = getattr(losses, name)
     params = jnp.asarray(np.random.default_rng(1).normal(size=(V, V)), jnp.float32)
     zeros = jnp.zeros((V, V))
@@ -63,7 +63,7 @@ def test_gradient_accumulation_changes_the_loss(name):
 
 
 def test_ipo_is_silently_scaled_by_length_or_divided_by_the_padded_row():
-    """Both forms exist, each under its name, and neither sees the padding."""
+    """Fault 22: both forms exist, each under its name, and neither sees the padding."""
     zeros, ones = np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)
     mask = Pair(np.array([[1, 1, 0, 0]], bool), np.array([[1, 1, 1, 1]], bool))
     inputs: Any = Pair(ones, -ones), Pair(zeros, zeros), mask
@@ -74,6 +74,7 @@ def test_ipo_is_silently_scaled_by_length_or_divided_by_the_padded_row():
 
 
 def test_label_smoothing_is_accepted_and_ignored():
+    """Fault 23, a flag that does nothing."""
     inputs: Any = pair_inputs(np.random.default_rng(0), 4, 5)
     for loss in (losses.dpo_loss, losses.robust_dpo_loss, losses.exo_pair_loss):
         smooth = functools.partial(loss, *inputs)
@@ -82,6 +83,7 @@ def test_label_smoothing_is_accepted_and_ignored():
 
 
 def test_the_exponential_part_of_discopop_overflows():
+    """Fault 24."""
     zero, mask = jnp.zeros((1, 1)), Pair(*jnp.ones((2, 1, 1), bool))
 
     def value(h):

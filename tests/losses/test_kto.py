@@ -75,6 +75,7 @@ def test_the_reference_as_policy_gives_half_the_weight():
 
 @pytest.mark.parametrize("good", [True, False])
 def test_a_batch_of_one_kind_is_finite(good):
+    """Fault 19."""
     policy, ref, mask, _ = responses()
 
     def value(policy):
@@ -105,6 +106,7 @@ def _thirds(n):
 
 @pytest.mark.parametrize("n", [2, 3, 7])
 def test_mismatched_pairs_never_match_odd_batches_included(n):
+    """Fault 19: the KL of answers to their own prompts."""
     prompts, answers = np.arange(n), {"ids": np.arange(n), "x": np.ones((n, 2))}
     shifted = mismatched(answers)
     assert np.all(shifted["ids"] != prompts)
@@ -119,7 +121,7 @@ def test_a_response_alone_has_no_mismatch():
 
 
 def test_split_batch_with_the_global_reference_point_gives_the_same_gradient():
-    """The fault: a reference point for each part of the batch."""
+    """Fault 19: a reference point for each part of the batch."""
     policy, ref, mask, desirable = responses(6)
     z0 = jnp.float32(0.9)
 

@@ -38,6 +38,7 @@ def shared_prompt_rows(rng, width=40):
 @pytest.mark.parametrize("name", ["gemma3_text", "gpt2", "smollm3"])
 @pytest.mark.parametrize("attention", ["naive", "blocked"])
 def test_an_answer_behind_a_shared_prompt_is_as_if_alone(name, attention, monkeypatch):
+    """Fault 14: attention leaks between the sequences of a row."""
     monkeypatch.setattr("jaxalign.models.attention._block_size", lambda length: 11)
     case = load_case(name)
     model = Transformer(case.config, attention=attention)

@@ -76,7 +76,7 @@ def test_groups_match_numpy_whoever_is_missing(fn, one):
 )
 @pytest.mark.parametrize("reward", [0.1, -7.3, 1e6])
 def test_constant_groups_are_exactly_zero(fn, reward):
-    """Elsewhere the mean of three 0.1 is not 0.1, and a small deviation blows it up."""
+    """Fault 20: the mean of three 0.1 is not 0.1, and a small deviation blows it up."""
     rewards = jnp.full((1, 3), reward)
     assert not fn(rewards, jnp.ones((1, 3), bool)).any()
     grad = jax.grad(lambda r: jnp.sum(fn(r, jnp.ones((1, 3), bool))))(rewards)
@@ -137,7 +137,7 @@ def numbers(offset=0.0) -> Any:
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 def test_whitening_has_mean_zero_and_variance_one_over_the_mask(offset):
-    """Identity 20. With a sum of plain squares the offset would eat the variance."""
+    """Identity 20, fault 6. A sum of plain squares would lose the variance."""
     x, mask = numbers(offset)
     got = np.asarray(masked_whiten(jnp.where(mask, x, jnp.nan), mask))
     np.testing.assert_allclose(got[mask].mean(), 0, atol=1e-3 if offset else 1e-6)

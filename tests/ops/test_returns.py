@@ -84,7 +84,7 @@ def test_a_reward_at_the_end_is_the_advantage_of_every_token():
 
 @pytest.mark.parametrize("garbage", [1e30, np.inf, np.nan])
 def test_masked_rewards_and_values_reach_nothing(garbage):
-    """Padding and tool tokens have leaked into GAE in other libraries."""
+    """Fault 5: padding and tool tokens leak into GAE."""
     rewards, values, mask = inputs()
     dirty_rewards, dirty_values = (
         jnp.where(mask, x, garbage) for x in (rewards, values)

@@ -75,6 +75,7 @@ def on_mesh(task, sizes):
 @pytest.mark.parametrize("task", ["sft", "dpo"])
 @pytest.mark.parametrize("sizes", MESHES, ids=str)
 def test_every_mesh_makes_the_single_device_update(task, sizes):
+    """Fault 2, with a real model: devices that share the rows change the update."""
     compiled, state, batch = on_mesh(task, sizes)
     assert_same_update(task, *compiled(state, batch))
     if sizes == {"data": 8}:

@@ -44,6 +44,7 @@ def dpo_run(tiny_model, pairs, tmp_path_factory):
 
 
 def test_dpo_starts_at_log_2_and_learns(dpo_run):
+    """Fault 17: at step 0 the reference is not the policy."""
     _, lines = dpo_run
     train = [x for x in lines if x["split"] == "train"]
     held_out = [x for x in lines if x["split"] == "eval"]
@@ -54,6 +55,7 @@ def test_dpo_starts_at_log_2_and_learns(dpo_run):
 
 
 def test_dpo_logs_the_names_that_users_know(dpo_run):
+    """Fault 26: of each quantity both sides."""
     train = next(x for x in dpo_run[1] if x["split"] == "train")
     sides = ("rewards", "logps", "logits")
     names = {f"{x}/{side}" for x in sides for side in ("chosen", "rejected")}

@@ -25,7 +25,7 @@ from jaxalign.recipes.rl.sampling import Sampler
 from jaxalign.recipes.rl.scoring import make_scoring
 from jaxalign.recipes.rl.settle import Known, Rules, make_settle
 from jaxalign.recipes.rl.state import Control
-from jaxalign.rewards import score
+from jaxalign.rewards import Completion, score
 from jaxalign.training import Clock
 from tests.rollout.models_under_test import DECODER, params
 
@@ -58,7 +58,7 @@ def settle(assign, inputs: Known):
 
 
 def test_the_score_stands_at_the_stop_token_and_not_on_the_padding_after_it():
-    """With λ = 0, a token's advantage is its own reward where values are 0."""
+    """Fault 4. With λ = 0 and values of 0 an advantage is the token's own reward."""
     assign = gae_credit(lam=0.0, whiten=False)
     columns, _ = settle(assign, known([3, 5, 1], [2.0, -1.0, 4.0]))
     expected = np.zeros((1, 3, N))
@@ -67,6 +67,7 @@ def test_the_score_stands_at_the_stop_token_and_not_on_the_padding_after_it():
 
 
 def test_values_and_kl_do_not_leak_over_padding():
+    """Fault 5."""
     inputs = known([3, 5, 1], [2.0, -1.0, 4.0])
     clean, metrics = settle(gae_credit(), inputs)
     changes = {}
@@ -82,6 +83,7 @@ def test_values_and_kl_do_not_leak_over_padding():
 
 
 def test_metrics_do_not_depend_on_the_width_of_padding():
+    """Fault 7."""
     inputs = known([3, 2, 1], [2.0, -1.0, 4.0])
     _, wide = settle(plain_credit, inputs)
     narrow: Any = {
@@ -149,7 +151,7 @@ def test_noise_differs_between_iterations_prompts_and_samples():
 
 
 def test_every_stop_id_ends_an_answer_and_none_is_called_truncated():
-    """Enough answers that both stop tokens occur."""
+    """Fault 9. There are enough answers for both stop tokens to occur."""
     answers = sample(0)
     last = [ids[-1] for ids in answers.completions.ids()]
     stopped = answers.completions.stopped
@@ -163,7 +165,7 @@ def test_every_stop_id_ends_an_answer_and_none_is_called_truncated():
 
 @pytest.mark.parametrize("name", ["missing_eos_penalty", "missing_eos_score"])
 def test_no_stop_token_of_the_set_is_punished_as_a_missing_end(name):
-    """Other libraries looked for the tokenizer's EOS, whatever had ended the answer."""
+    """Fault 4: the tokenizer's EOS is looked for, whatever had ended the answer."""
     paths: Any = {"model": "m", "data": "d", "output_dir": "o", "reward": ("stopped",)}
     config = ppo.Config(**paths | {name: 0.25})
     tokenizer: Any = Letters()
@@ -175,8 +177,22 @@ def test_no_stop_token_of_the_set_is_punished_as_a_missing_end(name):
     assert {3, 11} < set(last.tolist())
 
 
+@pytest.mark.parametrize("name", ["missing_eos_penalty", "missing_eos_score"])
+def test_a_missing_end_makes_no_score_where_no_reward_applies(name, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def rare(xs):\n    return [2.0, None] * (len(xs) // 2)\n")
+    paths: Any = {"model": "m", "data": "d", "output_dir": "o"}
+    config = ppo.Config(**paths, reward=(f"{file}:rare",), **{name: 0.5})
+    tokenizer: Any = Letters()
+    answers = [Completion("?", "!", stopped=b < 2) for b in range(4)]
+    scores = make_scoring(config, tokenizer)(answers)
+    cut = 0.5 if name == "missing_eos_score" else 1.5
+    np.testing.assert_array_equal(scores.total, [2, np.nan, cut, np.nan])
+    assert scores.applies.tolist() == [True, False, True, False]
+
+
 def test_the_stop_token_is_trained():
-    """It is the last target of every answer that has one, and it counts."""
+    """Fault 8: it is the last target of every answer that has one, and it counts."""
     answers = sample(0)
     done = answers.completions
     rows = AnswerRows.plan(longest_prompt=3, longest_answer=6, per_prompt=8, answers=32)

@@ -101,6 +101,7 @@ def test_killed_in_an_update(tmp_path, tiny_model, prompts, reward_file):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["ppo", "grpo"])
 def test_killed_in_every_phase(method, tmp_path, tiny_model, prompts, reward_file):
+    """Fault 23: a run that goes on has lost rollouts, their order or their keys."""
     run = runs_of(method, tmp_path, tiny_model, prompts, reward_file)
     straight = digest(run("straight"))
     for phase, visit in PHASES.items():

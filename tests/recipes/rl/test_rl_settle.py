@@ -56,6 +56,28 @@ def test_tokens_that_the_sampler_found_less_likely_weigh_more_up_to_the_cap():
     np.testing.assert_allclose(weights[1, :2], np.exp(gap[:2]), rtol=1e-6)
 
 
+def test_the_controller_is_told_the_kl_of_answers_that_the_policy_wrote():
+    """In nats per answer, not per token, and none of a rival's or of an unused one."""
+    rng = np.random.default_rng(1)
+    lengths = [3, 5, 1, 2]
+    logps, ref = rng.normal(size=(2, 1, 4, N)).astype(np.float32)
+    inputs = known(lengths, [1.0, 2.0, 3.0, 4.0])._replace(
+        logps=jnp.asarray(logps),
+        ref_logps=jnp.asarray(ref),
+        used=jnp.asarray([[True, True, True, False]]),
+        own=jnp.asarray([[True, True, False, True]]),
+    )
+    rules = Rules(plain_credit, kl_in_reward=True, update_kl=lambda coef, kl: kl)
+    _, new, metrics = make_settle(rules)(inputs, CONTROL)
+    sums = [
+        np.float64(logps[0, k, :n]).sum() - np.float64(ref[0, k, :n]).sum()
+        for k, n in enumerate(lengths[:2])
+    ]
+    np.testing.assert_allclose(new.kl_coef, np.mean(sums), rtol=1e-5)
+    # What the iteration itself has used is the coefficient from before.
+    np.testing.assert_allclose(metrics["objective/kl_coef"].value, 0.1)
+
+
 def test_every_pass_sees_every_example_once_and_in_an_order_of_its_own():
     nothing: Any = None
     updates = Updates(nothing, nothing, nothing, nothing, passes=3, minibatches=4)

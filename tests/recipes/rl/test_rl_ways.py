@@ -20,6 +20,7 @@ METHODS = {
 WAYS = {
     "pmap": ["--parallel", "pmap"],
     "data": ["--mesh.data", "8", "--mesh.fsdp", "1"],
+    "data and fsdp": ["--mesh.data", "2", "--mesh.fsdp", "4"],
     "fsdp and tensor": ["--mesh.fsdp", "4", "--mesh.tensor", "2"],
 }
 # What differs by rounding alone.

@@ -1,0 +1,52 @@
+"""Dynamic sampling: which prompts come again, with which noise, and what is left."""
+
+import jax
+import numpy as np
+
+from jaxalign.recipes.rl.prompts import refills
+from jaxalign.rewards import score
+from jaxalign.training import Clock
+from tests.recipes.rl.test_rl_faults import PROMPTS, sampler
+from tests.rollout.models_under_test import params
+
+
+def worth_to(wanted):
+    """Settings of a sampler: only answers to one prompt differ in what they get."""
+
+    def worth(completions):
+        return [float(x.prompt == wanted) * float(x.ids[0]) for x in completions]
+
+    return {
+        "score": lambda completions: score([worth], completions),
+        "informative": lambda totals, applies: totals.max(-1) != totals.min(-1),
+    }
+
+
+def test_what_refills_did_not_find_is_marked_and_not_learnt_from():
+    sample = sampler(**worth_to("p1"), max_refills=1)
+    answers, rounds = sample(params(), 0, [0, 1, 2, 3], jax.random.key(0), Clock())
+    assert len(rounds) == 2
+    assert answers.kept.tolist() == [True, True, False, False]
+    assert [x.text == "p1" for x in answers.prompts] == answers.kept.tolist()
+    spread = np.ptp(answers.scores.total.reshape(4, -1), axis=1)
+    assert (spread > 0).tolist() == answers.kept.tolist()
+
+
+def test_a_prompt_that_comes_again_in_a_refill_gets_other_noise():
+    sample = sampler(
+        **worth_to("nobody"),
+        prompts=PROMPTS[:1],
+        max_refills=2,
+        num_generations=2,
+    )
+    _, rounds = sample(params(), 0, [0], jax.random.key(0), Clock())
+    texts = {tuple(map(tuple, x.completions.ids())) for x in rounds}
+    assert len(rounds) == len(texts) == 3
+
+
+def test_refills_take_prompts_that_are_not_in_the_iteration_yet():
+    orders = [refills(i, [1, 3], size=6, seed=0) for i in range(8)]
+    for order in orders:
+        assert sorted(order[:4]) == [0, 2, 4, 5]
+        assert sorted(order[4:]) == [1, 3]
+    assert len(set(map(tuple, orders))) > 4
