@@ -21,7 +21,8 @@ def make_reward_evaluation(
 ) -> Evaluate | None:
     """Mean rewards and lengths of answers to the sampler's prompts; None without any.
 
-    The same noise serves every evaluation, so that what differs is the policy.
+    The same noise serves every evaluation, so that what differs is the policy. A reward
+    that applies to none of the answers is left out.
 
     Args:
       sampler: With the held-out prompts.
@@ -49,25 +50,17 @@ def make_reward_evaluation(
 
         def column(get) -> np.ndarray:
             pairs = zip(parts, counts, strict=True)
-            return np.concatenate([get(x)[:n] for x, n in pairs])
+            return np.concatenate([get(x)[:n] for x, n in pairs]).astype(float)
 
-        applies = column(lambda x: x.scores.applies)
-        totals = column(lambda x: x.scores.total)[applies]
-
-        def mean_of(name: str) -> float:
-            values = column(lambda x: x.scores.values[name])
-            values = values[~np.isnan(values)]
-            return float(values.mean()) if len(values) else 0.0
-
-        return {
-            "reward": float(totals.mean()) if len(totals) else 0.0,
-            "completions/mean_length": float(
-                column(lambda x: x.completions.lengths).mean()
-            ),
-            "completions/clipped_ratio": float(
-                column(lambda x: ~x.completions.stopped).mean()
-            ),
-            **{f"rewards/{k}/mean": mean_of(k) for k in parts[0].scores.values},
+        columns = {
+            "reward": column(lambda x: x.scores.total),
+            "completions/mean_length": column(lambda x: x.completions.lengths),
+            "completions/clipped_ratio": column(lambda x: ~x.completions.stopped),
         }
+        for name in parts[0].scores.values:
+            values = column(lambda x, name=name: x.scores.values[name])
+            columns[f"rewards/{name}/mean"] = values
+        there = {name: x[~np.isnan(x)] for name, x in columns.items()}
+        return {name: float(x.mean()) for name, x in there.items() if len(x)}
 
     return evaluate

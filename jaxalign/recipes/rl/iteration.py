@@ -95,9 +95,9 @@ class Iteration:
         if silent and silent % self.patience == 0:
             text = (
                 f"in {silent} iterations in a row all answers to each prompt had the "
-                "same reward: there is nothing to learn. Look at completions/ and at "
-                "the reward function; raise --temperature or --num-generations, or "
-                "--max-new-tokens if answers are cut off."
+                "same reward, or none: there is nothing to learn. Look at completions/ "
+                "and at the reward function; raise --temperature or --num-generations, "
+                "or --max-new-tokens if answers are cut off."
             )
             if self.stop_if_dead:
                 raise UserError(text)
@@ -158,12 +158,17 @@ def _known(answers: Answers, scored, mask, used, groups) -> Known:
         scores=grouped(totals.astype(np.float32)),
         sampler_logps=grouped(answers.completions.logps),
         logps=grouped(scored.logps),
-        silent=groups["frac_reward_zero_std"].value >= 1,
+        silent=_silent(groups["frac_reward_zero_std"]),
         ref_logps=grouped(scored.ref_logps),
         values=grouped(scored.values),
         greedy=None if greedy is None else jnp.asarray(greedy, jnp.float32),
         own=grouped(answers.own),
     )
+
+
+def _silent(equal: Mean) -> jax.Array:
+    """Whether there is no group whose rewards differ; or no reward at all."""
+    return equal.total >= equal.weight
 
 
 def _key(state: RLState) -> jax.Array:

@@ -143,6 +143,9 @@ class Sampler:
             shape = len(numbers), self.num_generations
             total, applies = (x.reshape(shape) for x in (scores.total, scores.applies))
             kept = np.asarray(self.informative(total, applies))
+        if greedy is not None:
+            # Where no reward applies to the greedy answer there is no baseline.
+            kept = kept & ~np.isnan(greedy)
         own = None
         if self.rival is not None:
             own = np.arange(len(texts)) % self.num_generations == 0

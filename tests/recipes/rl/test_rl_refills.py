@@ -50,3 +50,19 @@ def test_refills_take_prompts_that_are_not_in_the_iteration_yet():
         assert sorted(order[:4]) == [0, 2, 4, 5]
         assert sorted(order[4:]) == [1, 3]
     assert len(set(map(tuple, orders))) > 4
+
+
+def test_a_prompt_whose_greedy_answer_has_no_reward_is_left_out():
+    """Where a judge gives no verdict on it there is no baseline."""
+    asked = []
+
+    def worth(completions):
+        asked.append(len(completions))
+        greedy = len(completions) == 4
+        return [None if greedy and x.prompt == "p1" else 1.0 for x in completions]
+
+    sample = sampler(score=lambda completions: score([worth], completions), greedy=True)
+    answers, _ = sample(params(), 0, [0, 1, 2, 3], jax.random.key(0), Clock())
+    assert asked == [32, 4]
+    assert answers.scores.applies.all()
+    assert answers.kept.tolist() == [True, False, True, True]

@@ -25,7 +25,7 @@ from jaxalign.recipes.rl.settle import Rules, make_settle
 from jaxalign.recipes.rl.setup import Setup
 from jaxalign.recipes.rl.state import RLState
 from jaxalign.recipes.rl.updates import Mix, Updates
-from jaxalign.rewards import Completion, score
+from jaxalign.rewards import Completion, Reward, score
 from jaxalign.rollout import Completions
 from jaxalign.training import Clock
 from tests.recipes.rl.test_rl_faults import CONTROL, PROMPTS
@@ -233,8 +233,9 @@ def iterate(noted: Noted, step: int):
         max_clipped=1.0,
     )
     inner: Any = types.SimpleNamespace(params=None, key=jax.random.key(7))
+    control = CONTROL._replace(silent=jnp.int32(4))
     batch = {"example_ids": np.arange(G)}
-    return iteration(RLState(jnp.int32(step), inner, CONTROL), batch)
+    return iteration(RLState(jnp.int32(step), inner, control), batch)
 
 
 def test_every_iteration_has_noise_of_its_own_and_the_same_when_it_is_repeated():
@@ -245,6 +246,13 @@ def test_every_iteration_has_noise_of_its_own_and_the_same_when_it_is_repeated()
     first, second, third, again = noted.keys
     assert second == again
     assert first != second != third != first
+
+
+@pytest.mark.parametrize(("value", "silent"), [(None, 5), (1.0, 5), ("each", 0)])
+def test_rewards_that_are_equal_or_not_there_are_nothing_to_learn_from(value, silent):
+    rewards = np.arange(G * K) if value == "each" else [value] * (G * K)
+    state, _ = iterate(Noted(make_answers(rewards=rewards)), 3)
+    assert int(state.control.silent) == silent
 
 
 def test_whitening_does_not_see_groups_that_are_left_out():
@@ -269,7 +277,11 @@ class Lengths:
     def __call__(self, policy, iteration, numbers, key, clock):
         lengths = np.array(numbers) + 1
         texts = [Completion("?", "!", index=i) for i in numbers]
-        scores = score([lambda c: [x.index + 1.0 for x in c]], texts)
+        rewards = [
+            Reward("length", lambda xs: [x.index + 1.0 for x in xs]),
+            Reward("never", lambda xs: [None] * len(xs)),
+        ]
+        scores = score(rewards, texts)
         done = Completions(np.zeros((4, 5)), lengths, np.zeros((4, 5)), lengths > 1)
         return Answers([], numbers, done, texts, scores, np.ones(4, bool)), []
 
@@ -283,3 +295,6 @@ def test_prompts_that_fill_up_the_last_batch_of_an_evaluation_do_not_count():
     got: Any = evaluate(None)
     assert got["reward"] == got["completions/mean_length"] == 3
     assert got["completions/clipped_ratio"] == pytest.approx(1 / 5)
+    # A mean over nothing is no 0.
+    assert "rewards/length/mean" in got
+    assert "rewards/never/mean" not in got
