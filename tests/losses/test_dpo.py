@@ -100,9 +100,9 @@ def test_smoothing_is_the_probability_of_a_swapped_pair():
 
 def test_fault_26_chosen_answers_may_become_unlikely_while_the_loss_falls():
     """Taken for a bug by users: both sides are logged, and the docstring says so."""
-    mask = Pair(*np.ones((2, 1, 3), bool))
-    ref = Pair(*np.full((2, 1, 3), -1.0, np.float32))
-    policy = Pair(np.full((1, 3), -1.5, np.float32), np.full((1, 3), -4.0, np.float32))
+    mask = Pair(*jnp.ones((2, 1, 3), bool))
+    ref = Pair(*jnp.full((2, 1, 3), -1.0))
+    policy = Pair(jnp.full((1, 3), -1.5), jnp.full((1, 3), -4.0))
     out = dpo_loss(policy, ref, mask)
     assert out.loss.value < np.log(2)
     assert out.metrics["logps/chosen"].value == -4.5

@@ -181,8 +181,8 @@ def test_no_stop_token_of_the_set_is_punished_as_a_missing_end(name):
 def test_a_missing_end_makes_no_score_where_no_reward_applies(name, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("def rare(xs):\n    return [2.0, None] * (len(xs) // 2)\n")
-    paths: Any = {"model": "m", "data": "d", "output_dir": "o"}
-    config = ppo.Config(**paths, reward=(f"{file}:rare",), **{name: 0.5})
+    given: Any = {"model": "m", "data": "d", "output_dir": "o", name: 0.5}
+    config = ppo.Config(**given, reward=(f"{file}:rare",))
     tokenizer: Any = Letters()
     answers = [Completion("?", "!", stopped=b < 2) for b in range(4)]
     scores = make_scoring(config, tokenizer)(answers)

@@ -159,7 +159,7 @@ def test_settings_of_grpo():
         clips = {"clip": 0.1, "clip_high": 0.3, "entropy_coef": 0.07}
         batch = answers.packed(np.random.default_rng(0))
         for place, options in (("loss", {"kl_coef": 0.2}), ("reward", {})):
-            method = grpo.method_of(grpo.Config(**given, kl=place))
+            method = grpo.method_of(grpo.Config(**given | {"kl": place}))
             assert method.rules.kl_in_reward == (place == "reward")
             assert method.kl
             objective = method.objective(models(toy.BACKBONE))

@@ -180,7 +180,7 @@ def test_a_warm_up_moves_the_critic_and_nothing_else_not_even_by_decay():
         "critic": {"w": jnp.array([3.0])},
     }
     gradient = {"policy": {"w": jnp.zeros(2)}, "critic": {"w": jnp.array([0.5])}}
-    optimizer = optax.adamw(0.1, weight_decay=0.5)
+    optimizer = optax.chain(optax.add_decayed_weights(0.5), optax.sgd(0.1, 0.9))
     updates, _ = optimizer.update(gradient, optimizer.init(start), start)
     plain: Any = updates
     assert np.all(plain["policy"]["w"] != 0)
