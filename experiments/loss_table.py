@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxalign import losses
 from jaxalign.losses import Pair, is_batch_coupled
+from jaxalign.objectives import RUNNING
 from jaxalign.recipes.loss_flags import find_loss, pairwise_losses
 
 FOLDER = Path(losses.__file__).parent
@@ -36,7 +37,9 @@ devices unless it is *batch-coupled*. Those of the first table are also
 ![Pairwise losses and their gradient weights]({PLOT})
 
 Each loss over the margin D = h(y_w) − h(y_l) at its defaults, and the weight with which
-its gradient raises the margin; h(y_w) = D/2 = −h(y_l), one token a response.
+its gradient raises the margin; h(y_w) = D/2 = −h(y_l), one token a response. What else
+a loss reads is neutral there: divergences, shift and usual margin 0, a weight of 1 for
+each pair, and a chosen response that is better by 1 and always wins.
 """
 
 
@@ -131,12 +134,20 @@ def curves(name: str, margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     loss = find_loss(name)
     start, mask = jnp.full((1, 1), -5.0), jnp.ones((1, 1), bool)
-    takes_ref = "ref" in inspect.signature(loss).parameters
+    arrays: dict[str, Any] = {
+        "ref": Pair(start, start),
+        "mask": Pair(mask, mask),
+        "kl": Pair(0 * start, 0 * start),
+        "log_sum_squares": Pair(start, start),
+        "reward_gap": jnp.ones(1),
+        "win_rate": Pair(jnp.ones(1), jnp.zeros(1)),
+        **dict.fromkeys(RUNNING, jnp.zeros(())),
+    }
+    others = {x: arrays[x] for x in about(loss).arrays if x != "policy"}
 
     def value(margin):
         policy = Pair(start + margin / 2, start - margin / 2)
-        arrays: list[Any] = [policy, Pair(start, start), Pair(mask, mask)]
-        return loss(*(arrays if takes_ref else arrays[::2])).loss.value
+        return loss(policy, **others).loss.value
 
     both = jax.jit(jax.vmap(jax.value_and_grad(value)))
     values, slopes = both(jnp.asarray(margins, jnp.float32))

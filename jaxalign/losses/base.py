@@ -37,15 +37,21 @@ class TwoPass(NamedTuple):
     """An objective that must know something of the whole batch, such as KTO's z₀.
 
     A step measures first: over all parts of a batch and all devices, without gradient.
-    The loss then splits like any other.
+    The loss then splits like any other. What it must know of the batches before, such
+    as BCO's shift, is its memory, which the training state holds: a step lets it take
+    in what was measured before the loss reads it, and an evaluation reads it as it is.
 
     Attributes:
       measure: `(params, batch, key) -> ` a tree of `Mean`, which adds up over parts.
-      loss: `(params, batch, key, measured) -> LossOutput`, given those sums.
+      loss: `(params, batch, key, measured, memory) -> LossOutput`, given those sums.
+      memory: That of a new run, a tree of arrays.
+      remember: `(memory, measured) -> memory`, of the same shapes.
     """
 
     measure: Callable[[Any, Any, jax.Array], Any]
-    loss: Callable[[Any, Any, jax.Array, Any], LossOutput]
+    loss: Callable[[Any, Any, jax.Array, Any, Any], LossOutput]
+    memory: Any = ()
+    remember: Callable[[Any, Any], Any] = lambda memory, measured: memory
 
 
 def check_range(

@@ -27,11 +27,13 @@ def bco_loss(
 
         −log σ(β h(y_w) − δ) − log σ(−(β h(y_l) − δ))
 
-    Jung et al., https://arxiv.org/abs/2404.04656. The shift δ is the running
-    mean of the rewards β h of both sides over the batches so far; it comes from the
-    caller, `ops.moving_baseline` keeps it, so that this loss may be split.
+    Jung et al., https://arxiv.org/abs/2404.04656. The shift δ is the mean of the
+    rewards β h of both sides over all batches so far, this one included; it comes from
+    the caller, so that this loss may be split. `packed_preference_objective` keeps it
+    in the training state.
 
-    In TRL: `bco_pair`, which has no δ.
+    In TRL: `bco_pair`, which has no δ; that of `BCOTrainer` moves within a batch, at
+    each accumulation step.
 
     Args:
       policy: Token log-probabilities under the policy, each `[..., T]`, float.
@@ -41,7 +43,7 @@ def bco_loss(
       beta: Strength of the pull towards the reference, > 0.
 
     Returns:
-      The mean over pairs, and the metrics of `dpo_loss`.
+      The mean over pairs, the metrics of `dpo_loss`, and `delta`.
 
     Raises:
       ValueError: If a Python number is out of its range.
@@ -56,7 +58,8 @@ def bco_loss(
     delta = _shift(delta, pairs.margins)
     chosen, rejected = rewards = pairs.rewards(beta)
     losses = pairwise_logistic(chosen - delta) + pairwise_logistic(delta - rejected)
-    return pair_output(losses, pairs, rewards)
+    shown = jnp.broadcast_to(delta, losses.shape)
+    return pair_output(losses, pairs, rewards, delta=shown)
 
 
 def bco_unpaired_loss(

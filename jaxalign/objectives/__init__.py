@@ -60,6 +60,7 @@ from jaxalign.objectives.rollouts import (
     Scores,
     rollout_scorer,
 )
+from jaxalign.objectives.running import RUNNING, running_of
 from jaxalign.objectives.sft import packed_sft_objective, sft_objective
 from jaxalign.objectives.stats import Backbone, Head, logits_stats, packed_stats
 from jaxalign.objectives.unpaired import packed_kto_objective
@@ -68,6 +69,7 @@ Objective = Callable[[Any, Any, jax.Array], LossOutput] | TwoPass
 
 __all__ = [
     "EXTRAS",
+    "RUNNING",
     "Assign",
     "Backbone",
     "Credit",
@@ -115,6 +117,7 @@ __all__ = [
     "remax_credit",
     "rloo_credit",
     "rollout_scorer",
+    "running_of",
     "score_extremes",
     "scored",
     "sft_objective",

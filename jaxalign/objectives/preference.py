@@ -1,26 +1,32 @@
 """Pairwise preference losses as objectives."""
 
-import inspect
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
 from jaxalign.losses import LossOutput, Pair, dpo_loss
 from jaxalign.objectives.batches import PairBatch, PreferenceBatch, Tokens
+from jaxalign.objectives.running import RUNNING, array_names, as_objective
 from jaxalign.objectives.stats import Backbone, Head, states_at_targets, stats_at
 from jaxalign.ops import Mean, TokenStats, chunked_kl
 
-EXTRAS = ("kl", "log_sum_squares", "reward_gap", "win_rate")
+EXTRAS = ("kl", "log_sum_squares", "reward_gap", "win_rate", *RUNNING)
 """What a loss may read beside log-probabilities, by the names of its arguments."""
+Running = Mapping[str, jax.Array]
+"""Arguments of a loss that tell of the batches before."""
 
 
 def preference_objective(
     loss_fn: Callable[..., LossOutput],
     stats_fn: Callable[[Any, Tokens], TokenStats],
     **hyperparameters,
-):
+) -> Any:
     """Any pairwise preference loss for any model, on `PreferenceBatch`.
+
+    A loss is also given those of `RUNNING` that are among its arguments, unless they
+    are among the keywords.
 
     Args:
       loss_fn: `(policy, ref, mask, **hyperparameters) -> LossOutput`, as `dpo_loss`; or
@@ -30,17 +36,17 @@ def preference_objective(
 
     Returns:
       An objective with the metrics of `loss_fn`, `logits/chosen` and
-      `logits/rejected`.
+      `logits/rejected`; a `TwoPass` if the loss reads the batches before.
     """
+    loss_fn = functools.partial(loss_fn, **hyperparameters)
 
-    def objective(params, batch: PreferenceBatch, key) -> LossOutput:
-        del key
+    def given(params, batch: PreferenceBatch, running: Running) -> LossOutput:
         stats = [stats_fn(params, tokens) for tokens in batch.tokens]
         logps = Pair(*(x.logps for x in stats))
         mean_logits = Pair(*(x.mean_logps + x.logz for x in stats))
-        return _preference(loss_fn, batch, logps, mean_logits, hyperparameters)
+        return _preference(loss_fn, batch, logps, mean_logits, running)
 
-    return objective
+    return as_objective(loss_fn, given)
 
 
 def packed_preference_objective(
@@ -49,13 +55,13 @@ def packed_preference_objective(
     *,
     chunk_size: int = 512,
     **hyperparameters,
-):
+) -> Any:
     """Any pairwise preference loss, on `PairBatch`.
 
     A loss is also given those of `EXTRAS` that are among its arguments: `kl`, the
     divergence of the reference's distribution from the policy's at each token,
-    `log_sum_squares`, log Σ π², and the records' labels, `margin` for `reward_gap` and
-    `win_rate`.
+    `log_sum_squares`, log Σ π², the records' labels, `margin` for `reward_gap` and
+    `win_rate`, and those of `RUNNING`.
 
     Args:
       loss_fn: As for `preference_objective`.
@@ -64,14 +70,14 @@ def packed_preference_objective(
       **hyperparameters: Those of `loss_fn`.
 
     Returns:
-      An objective with the metrics of `preference_objective`. If `loss_fn` reads `kl`,
-      its parameters are the pair of the policy's and the reference's.
+      An objective as from `preference_objective`. If `loss_fn` reads `kl`, its
+      parameters are the pair of the policy's and the reference's.
     """
-    reads = [name for name in EXTRAS if name in inspect.signature(loss_fn).parameters]
+    loss_fn = functools.partial(loss_fn, **hyperparameters)
+    reads = [name for name in EXTRAS if name in array_names(loss_fn)]
     options = {"chunk_size": chunk_size}
 
-    def objective(params, batch: PairBatch, key) -> LossOutput:
-        del key
+    def given(params, batch: PairBatch, running: Running) -> LossOutput:
         rows, ref = batch.rows, None
         if "kl" in reads:
             params, ref = params
@@ -95,10 +101,10 @@ def packed_preference_objective(
             extras["reward_gap"] = batch.labels["margin"].chosen
         if "win_rate" in reads:
             extras["win_rate"] = batch.labels["win_rate"]
-        values = {**hyperparameters, **extras}
-        return _preference(loss_fn, batch, logps, mean_logits, values)
+        more = {**extras, **running}
+        return _preference(loss_fn, batch, logps, mean_logits, more)
 
-    return objective
+    return as_objective(loss_fn, given)
 
 
 def dpo_objective(stats_fn: Callable[[Any, Tokens], TokenStats], **hyperparameters):
@@ -112,12 +118,12 @@ def takes_ref(loss_fn: Callable[..., LossOutput]) -> bool:
     >>> takes_ref(dpo_loss)
     True
     """
-    return "ref" in inspect.signature(loss_fn).parameters
+    return "ref" in array_names(loss_fn)
 
 
-def _preference(loss_fn, batch, logps: Pair, mean_logits: Pair, hyperparameters):
+def _preference(loss_fn, batch, logps: Pair, mean_logits: Pair, more):
     ref = (batch.ref_logps,) if takes_ref(loss_fn) else ()
-    out = loss_fn(logps, *ref, batch.mask, **hyperparameters)
+    out = loss_fn(logps, *ref, batch.mask, **more)
     metrics = {
         f"logits/{side}": Mean.of(x, where=mask)
         for side, x, mask in zip(Pair._fields, mean_logits, batch.mask, strict=True)

@@ -32,8 +32,8 @@ def packed_kto_objective(
         other = logps.rejected, pairs.ref_logps.rejected, pairs.mask.rejected
         return kto_reference_point(*other)
 
-    def loss(params, batch: UnpairedBatch, key, z0: Mean) -> LossOutput:
-        del key
+    def loss(params, batch: UnpairedBatch, key, z0: Mean, memory) -> LossOutput:
+        del key, memory
         pairs, packed = batch.pairs, stats_fn(params, batch.rows)
         logps, mean_logits = (
             pairs.by_response(x).chosen

@@ -32,6 +32,7 @@ def main(config: Config) -> int:
     import jax
 
     from jaxalign.models import export_model
+    from jaxalign.recipes.loss_flags import memory_of
     from jaxalign.recipes.policy import open_policy
     from jaxalign.training import Checkpoints, OptimizerConfig, make_optimizer
 
@@ -47,7 +48,8 @@ def main(config: Config) -> int:
         head=config.head,
     )
     optimizer, _ = make_optimizer(OptimizerConfig(**settings["optimizer"]), 1)
-    target = policy.shapes(optimizer, jax.random.key(0))
+    memory = memory_of(settings.get("loss"))
+    target = policy.shapes(optimizer, jax.random.key(0), memory)
     restored = Checkpoints(folder / "checkpoints").restore(target, step=config.step)
     if restored is None:
         raise UserError(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxalign import losses
 from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput, Pair
-from jaxalign.objectives import EXTRAS
+from jaxalign.objectives import EXTRAS, RUNNING, running_of
 
 Loss = Callable[..., LossOutput]
 
@@ -102,11 +102,13 @@ def checked(loss: Loss, values: dict[str, float]) -> None:
       UserError: With the loss's own words.
     """
     ranked = _arrays(loss) in RANKED
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
     number = jax.ShapeDtypeStruct((1, 1) if ranked else (1,), jnp.float32)
     token = jax.ShapeDtypeStruct((*number.shape, 1), jnp.float32)
     mask = jax.ShapeDtypeStruct(token.shape, jnp.bool_)
     unlike = {"mask": mask, "reward_gap": number, "win_rate": number, "rewards": number}
-    single = ("reward_gap",)
+    unlike |= dict.fromkeys(RUNNING, scalar)
+    single = ("reward_gap", *RUNNING)
     arrays = {
         name: x if ranked or name in single else Pair(x, x)
         for name, _ in _arrays(loss)
@@ -138,6 +140,16 @@ def reads(loss: Loss, name: str) -> bool:
     True
     """
     return any(name == x for x, _ in _arrays(loss))
+
+
+def memory_of(name: str | None) -> Any:
+    """What the state of a new run with such a `--loss` remembers; mostly nothing.
+
+    >>> memory_of("dpo_loss")
+    ()
+    """
+    rule = running_of(find_loss(name)) if name in pairwise_losses() else None
+    return () if rule is None else rule.memory
 
 
 def _plain(loss: Loss) -> tuple[tuple[str, Any], ...]:

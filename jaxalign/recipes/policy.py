@@ -61,18 +61,25 @@ class Policy(NamedTuple):
         return load_with_new_score(self.folder, self.config, key, places)
 
     def start(
-        self, params: Any, optimizer: optax.GradientTransformation, key: jax.Array
+        self,
+        params: Any,
+        optimizer: optax.GradientTransformation,
+        key: jax.Array,
+        memory: Any = (),
     ) -> TrainState:
         """A training state at step 0, born in its sharding; `params` are consumed."""
-        create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
-        places = jax.tree.map(lambda x: x.sharding, self.shapes(optimizer, key))
+        new = {"optimizer": optimizer, "key": key, "memory": memory}
+        create = functools.partial(TrainState.create, **new)
+        places = jax.tree.map(lambda x: x.sharding, self.shapes(**new))
         return jax.jit(create, out_shardings=places, donate_argnums=0)(params)
 
     def shapes(
-        self, optimizer: optax.GradientTransformation, key: jax.Array
+        self, optimizer: optax.GradientTransformation, key: jax.Array, memory: Any = ()
     ) -> TrainState:
         """What `start` gives, as shapes with shardings: a target for a restore."""
-        create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
+        create = functools.partial(
+            TrainState.create, optimizer=optimizer, key=key, memory=memory
+        )
         state = jax.eval_shape(create, param_shapes(self.config))
         places = shardings(PARTITION_RULES, self.mesh, state)
         return jax.tree.map(

@@ -30,9 +30,9 @@ class Program(NamedTuple):
       rows: From an output with rows first to a host array `[R, ...]`.
       map: Compiles a function `(params, batch) -> output with rows first`.
       train: From objective and optimizer to a compiled step that consumes its state.
-      evaluate: From objective to a compiled `(params, batch, key) -> {name: Mean}`.
-        Both may be given arrays that stay as they are, spread like parameters: the
-        objective then takes the pair of its parameters and these.
+      evaluate: From objective to a compiled `(params, batch, key, memory) ->
+        {name: Mean}`. Both may be given arrays that stay as they are, spread like
+        parameters: the objective then takes the pair of its parameters and these.
     """
 
     row_devices: int
@@ -84,11 +84,12 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         return run
 
     def evaluate(objective: Objective, frozen: Any = None):
-        def step(params, batch, key, frozen):
-            return make_eval_step(_beside(objective, frozen))(params, batch, key)
+        def step(params, batch, key, memory, frozen):
+            bound = _beside(objective, frozen)
+            return make_eval_step(bound)(params, batch, key, memory)
 
         compiled = jax.jit(step)
-        return lambda params, batch, key: compiled(params, batch, key, frozen)
+        return lambda *arrays: compiled(*arrays, frozen)
 
     return Program(
         row_devices=devices,
@@ -139,12 +140,12 @@ def pmap_program() -> Program:
         return run
 
     def evaluate(objective: Objective, frozen: Any = None):
-        def step(params, batch, key, frozen):
+        def step(params, batch, key, memory, frozen):
             bound = _beside(objective, frozen)
-            return make_eval_step(bound, axis_name=AXIS)(params, batch, key)
+            return make_eval_step(bound, axis_name=AXIS)(params, batch, key, memory)
 
-        compiled = jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None, 0))
-        return lambda params, batch, key: _first(compiled(params, batch, key, frozen))
+        compiled = jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None, 0, 0))
+        return lambda *arrays: _first(compiled(*arrays, frozen))
 
     return Program(
         row_devices=len(devices),

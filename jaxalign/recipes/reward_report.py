@@ -43,12 +43,12 @@ def held_out_scores(
     scorer = scorer_of(run)
     sequences = ends(examples)
 
-    def evaluate(params):
+    def evaluate(state):
         parts = []
         for start in range(0, len(sequences), AT_A_TIME):
             if stop.requested:
                 return None
-            parts.append(scorer(params, sequences[start : start + AT_A_TIME]))
+            parts.append(scorer(state.params, sequences[start : start + AT_A_TIME]))
         metrics, bins = measure(loss_fn, judged(examples, np.concatenate(parts)))
         if bins is not None:
             _draw(bins, folder / "plots" / "calibration.png")

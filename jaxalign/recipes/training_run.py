@@ -6,6 +6,7 @@ import jax
 
 from jaxalign.data.batches import BatchIterator
 from jaxalign.data.pack import pad_fraction
+from jaxalign.losses import TwoPass
 from jaxalign.models import export_model
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.method import Method, Plan, Run, Shown, open_run, plan_batches
@@ -57,20 +58,21 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
     num_steps = len(plan.batches)
     optimizer, schedule = make_optimizer(c.optimizer, num_steps)
     key = jax.random.key(c.seed)
+    objective = method.objective(policy)
+    memory = objective.memory if isinstance(objective, TwoPass) else ()
     with clock.phase("init"):
         params = policy.load(key)
         plan = method.prepare(run, params, folder.path, plan)
     metrics, checkpoints, draw = open_files(folder.path, c, run.fingerprints)
     with clock.phase("restore"):
-        target = policy.shapes(optimizer, key)
+        target = policy.shapes(optimizer, key, memory)
         state, host = restore_or_start(folder, checkpoints, metrics, target)
     if host is None:
-        state = policy.start(params, optimizer, key)
+        state = policy.start(params, optimizer, key, memory)
     del params
     samples = method.samples(run, folder.path)
     if host is None:
         samples.show(state.params, 0)
-    objective = method.objective(policy)
 
     def place(batch):
         return plan.complete(program.place(method.to_batch(batch)))

@@ -10,18 +10,18 @@ from jaxalign.training import chaos
 from jaxalign.training.preemption import StopRequest
 
 Evaluate = Callable[[Any], dict[str, float] | None]
-"""`params -> metrics`, or None if it was interrupted by a request to stop."""
+"""`state -> metrics`, or None if it was interrupted by a request to stop."""
 
 
 def make_evaluate(
-    eval_step: Callable[[Any, Any, jax.Array], Mapping[str, Mean]],
+    eval_step: Callable[..., Mapping[str, Mean]],
     batches: Callable[[], Iterable[Any]],
     *,
     place: Callable[[Any], Any],
     key: jax.Array,
     stop: StopRequest,
 ) -> Evaluate:
-    """Builds `params -> metrics` from an evaluation step, jitted by the caller.
+    """Builds `state -> metrics` from an evaluation step, jitted by the caller.
 
     The means are over all batches at once, and nothing is read back before the last
     batch was dispatched.
@@ -34,16 +34,17 @@ def make_evaluate(
       stop: Looked at between batches.
 
     Returns:
-      `params -> metrics`; None in place of metrics when it was stopped.
+      `TrainState -> metrics`; None in place of metrics when it was stopped.
     """
 
-    def evaluate(params):
+    def evaluate(state):
         sums: dict[str, Mean] = {}
         for n, batch in enumerate(batches()):
             chaos.at("eval")
             if stop.requested:
                 return None
-            means = eval_step(params, place(batch), jax.random.fold_in(key, n))
+            noise = jax.random.fold_in(key, n)
+            means = eval_step(state.params, place(batch), noise, state.memory)
             sums = {name: sums[name] + m if sums else m for name, m in means.items()}
         return {name: float(mean.value) for name, mean in sums.items()}
 

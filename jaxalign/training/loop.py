@@ -91,7 +91,7 @@ def train(
       stop: Entered by the caller, before anything was loaded or compiled.
       checkpoints: Where to save; None saves nothing.
       host: What the checkpoint that `state` came from held for the host.
-      evaluate: `params -> metrics`, called before the first step, every `eval_steps`
+      evaluate: `state -> metrics`, called before the first step, every `eval_steps`
         and after the last; None from it means that it was interrupted.
       after_evaluation: Called with the step, after the lines were written: for plots.
       learning_rate: Schedule that the optimizer follows, to log the rate used.
@@ -203,7 +203,7 @@ class _Run:
             return
         self._record.catch_up()
         with self._clock.phase("eval"):
-            values = self.evaluate(self.state.params)
+            values = self.evaluate(self.state)
             if values is None:
                 return
             self.eval_due = False

@@ -21,14 +21,27 @@ class TrainState:
       params: The model's parameters, any pytree of arrays.
       opt_state: The optimizer's state for them.
       key: A typed random key; step n uses `fold_in(key, n)`, so it never changes.
+      memory: What the objective remembers of the batches so far, any pytree of arrays;
+        for most objectives nothing.
     """
 
     step: jax.Array
     params: Any
     opt_state: optax.OptState
     key: jax.Array
+    memory: Any = ()
 
     @classmethod
-    def create(cls, params, optimizer, key) -> "TrainState":
-        """A state at step 0, with the optimizer's initial state for `params`."""
-        return cls(jnp.zeros((), jnp.int32), params, optimizer.init(params), key)
+    def create(cls, params, optimizer, key, memory=()) -> "TrainState":
+        """A state at step 0, with the optimizer's initial state for `params`.
+
+        Args:
+          params: Any pytree of arrays.
+          optimizer: What the step will use.
+          key: A typed random key.
+          memory: That of the objective, if it is a `TwoPass` that has one; copied,
+            because a step may consume the state.
+        """
+        memory = jax.tree.map(jnp.array, memory)
+        start = jnp.zeros((), jnp.int32)
+        return cls(start, params, optimizer.init(params), key, memory)

@@ -30,12 +30,13 @@ def make_train_step(
     number of microbatches and the number of devices: sums are differentiated and
     added up in float32, and divided once, at the end.
 
-    A step whose loss or gradient is not finite changes neither parameters nor
-    optimizer state, bit for bit; it only counts as a step, and as `skipped_steps`.
+    A step whose loss, gradient or memory is not finite changes neither parameters nor
+    optimizer state nor memory, bit for bit; it only counts as a step, and as
+    `skipped_steps`.
 
     Args:
       objective: `(params, batch, key) -> LossOutput`; or a `TwoPass`, whose sums are
-        those of the global batch too.
+        those of the global batch too, and whose memory the state must hold.
       optimizer: Any Optax transformation.
       num_microbatches: Parts that each batch is split into, to save memory; must
         divide its rows.
@@ -60,7 +61,9 @@ def make_train_step(
             params = _as_varying(params, axis_name)
         parts = _num_parts(batch, num_microbatches, microbatch_size)
 
-        loss = _bound(objective, params, batch, key, parts, axis_name)
+        measured = _measured(objective, params, batch, key, parts, axis_name)
+        memory = _remembered(objective, state.memory, measured)
+        loss = _bound(objective, measured, memory)
         grads, out = _add_up(_grads_of_sum(loss), parts, axis_name)(params, batch, key)
         if axis_name is not None:
             grads, out = jax.lax.psum((grads, out), axis_name)
@@ -69,17 +72,20 @@ def make_train_step(
         norm = optax.tree.norm(grads)
         grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
 
-        def update(params, opt_state):
+        def update(params, opt_state, _):
             updates, opt_state = optimizer.update(grads, opt_state, params)
-            return optax.apply_updates(params, updates), opt_state
+            return optax.apply_updates(params, updates), opt_state, memory
 
-        finite = jnp.isfinite(out.loss.total) & jnp.isfinite(norm)
+        finite = _all_finite((out.loss.total, norm, memory))
         # Branches, not a select over all leaves, for which XLA copies the old state.
-        params, opt_state = jax.lax.cond(
-            finite, update, lambda *old: old, state.params, state.opt_state
-        )
+        old = state.params, state.opt_state, state.memory
+        params, opt_state, memory = jax.lax.cond(finite, update, lambda *x: x, *old)
         state = dataclasses.replace(
-            state, step=state.step + 1, params=params, opt_state=opt_state
+            state,
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            memory=memory,
         )
         once = jnp.ones_like(norm)
         skipped = Mean(1.0 - finite.astype(norm.dtype), once)
@@ -91,7 +97,7 @@ def make_train_step(
 
 def make_eval_step(
     objective: Objective | TwoPass, *, axis_name: str | None = None
-) -> Callable[[Any, Any, jax.Array], dict[str, Mean]]:
+) -> Callable[..., dict[str, Mean]]:
     """Builds a pure evaluation step, whose results add up over batches.
 
     Args:
@@ -99,32 +105,66 @@ def make_eval_step(
       axis_name: The mapped axis to sum over inside `jax.pmap` or `jax.shard_map`.
 
     Returns:
-      `(params, batch, key) -> {name: Mean}`: the objective's metrics and `loss`. Add
-      the results of all batches with `+`, then read `value`.
+      `(params, batch, key, memory=()) -> {name: Mean}`: the objective's metrics and
+      `loss`, with the memory of the state that `params` are from. Add the results of
+      all batches with `+`, then read `value`.
     """
 
-    def step(params, batch, key):
-        out = _bound(objective, params, batch, key, 1, axis_name)(params, batch, key)
+    def step(params, batch, key, memory=()):
+        _check_memory(objective, memory)
+        measured = _measured(objective, params, batch, key, 1, axis_name)
+        out = _bound(objective, measured, memory)(params, batch, key)
         return _means(out if axis_name is None else jax.lax.psum(out, axis_name))
 
     return step
 
 
-def _bound(
+def _measured(
     objective: Objective | TwoPass, params, batch, key, parts: int, axis_name
-) -> Objective:
-    """The objective, with what it must know of the global batch."""
+):
+    """What the objective must know of the global batch."""
     if not isinstance(objective, TwoPass):
-        return objective
+        return ()
     measured = _add_up(objective.measure, parts, axis_name)(params, batch, key)
     if axis_name is not None:
         measured = jax.lax.psum(measured, axis_name)
-    measured = jax.lax.stop_gradient(measured)
+    return jax.lax.stop_gradient(measured)
+
+
+def _remembered(objective: Objective | TwoPass, memory, measured):
+    """The memory once it has taken in a batch, in the types that it has."""
+    _check_memory(objective, memory)
+    if not isinstance(objective, TwoPass):
+        return memory
+    new = jax.lax.stop_gradient(objective.remember(memory, measured))
+    return jax.tree.map(lambda x, old: x.astype(old.dtype), new, memory)
+
+
+def _check_memory(objective: Objective | TwoPass, memory) -> None:
+    start = objective.memory if isinstance(objective, TwoPass) else ()
+    wanted, found = jax.tree.structure(start), jax.tree.structure(memory)
+    if wanted != found:
+        raise ValueError(
+            f"the objective's memory is {wanted}, that of the state is {found}. Make "
+            "the state with TrainState.create(params, optimizer, key, "
+            "objective.memory), and give an evaluation step state.memory."
+        )
+
+
+def _bound(objective: Objective | TwoPass, measured, memory) -> Objective:
+    """The objective as a function of what is split."""
+    if not isinstance(objective, TwoPass):
+        return objective
 
     def loss(params, batch, key):
-        return objective.loss(params, batch, key, measured)
+        return objective.loss(params, batch, key, measured, memory)
 
     return loss
+
+
+def _all_finite(tree) -> jax.Array:
+    leaves = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(leaves))
 
 
 def _grads_of_sum(objective: Objective):

@@ -5,6 +5,7 @@ import pytest
 
 from experiments.loss_table import FOLDER, PLOT, about, curves, page
 from jaxalign import losses
+from jaxalign.objectives import EXTRAS
 from jaxalign.recipes.loss_flags import pairwise_losses
 
 
@@ -34,6 +35,16 @@ def test_what_is_read_of_dpo():
     assert x.trl.startswith("`sigmoid`")
     assert x.arrays == ["policy", "ref", "mask"]
     assert x.defaults == {"beta": 0.1, "label_smoothing": 0.0}
+
+
+MORE = [x for x in pairwise_losses() if {*about(getattr(losses, x)).arrays} & {*EXTRAS}]
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_a_loss_that_reads_more_has_a_curve(name):
+    values, weights = curves(name, np.array([1.0]))
+    assert np.isfinite(values).all()
+    assert (weights > 0).all()
 
 
 def test_curves_of_dpo():

@@ -34,6 +34,7 @@ def parsed(*argv) -> Any:
 
 
 GIVEN = {"kl", "log_sum_squares", "reward_gap", "win_rate"}
+GIVEN |= {"delta", "mean_margin", "usual_margin"}
 
 
 def test_every_loss_is_offered_whose_arrays_are_at_hand():
@@ -99,7 +100,7 @@ def test_help_shows_the_keywords_of_the_loss(capsys):
     ("argv", "message"),
     [
         (["--loss", "ipo_los"], "Did you mean `ipo_loss`"),
-        (["--loss", "bco_loss"], "reads .policy, ref, mask, delta."),
+        (["--loss", "rebel_loss"], "reads .policy, ref, mask, rewards."),
         (["--loss", "kto_loss"], "desirable"),
     ],
 )

@@ -7,7 +7,8 @@ import optax
 from jaxalign.training import StopRequest, make_eval_step, make_evaluate
 from tests.training import driver
 
-PARAMS = driver.initial_state(optax.sgd(1.0)).params
+STATE = driver.initial_state(optax.sgd(1.0))
+PARAMS = STATE.params
 KEY = jax.random.key(3)
 
 
@@ -41,15 +42,15 @@ def test_every_token_weighs_the_same():
             row = table[batch["inputs"][r, t]]
             total -= row[batch["targets"][r, t]] - np.log(np.sum(np.exp(row)))
             count += 1
-    values = evaluate_with(StopRequest())(PARAMS)
+    values = evaluate_with(StopRequest())(STATE)
     assert values is not None
     np.testing.assert_allclose(values["loss"], total / count, rtol=1e-5)
-    assert values == evaluate_with(StopRequest())(PARAMS)
+    assert values == evaluate_with(StopRequest())(STATE)
 
 
 def test_a_request_to_stop_ends_it_between_batches():
     stop, seen = StopRequest(), []
     evaluate = evaluate_with(stop, seen)
     stop.request()
-    assert evaluate(PARAMS) is None
+    assert evaluate(STATE) is None
     assert seen == []

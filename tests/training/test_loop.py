@@ -72,8 +72,8 @@ def test_metrics_are_read_one_step_late(tmp_path):
 def test_evaluation_comes_first_regularly_and_last(tmp_path):
     seen = []
 
-    def evaluate(params):
-        return {"loss": float(params["table"].sum()), "rewards/accuracies": 0.5}
+    def evaluate(state):
+        return {"loss": float(state.params["table"].sum()), "rewards/accuracies": 0.5}
 
     go(tmp_path, evaluate=evaluate, eval_steps=4, after_evaluation=seen.append)
     found = lines(tmp_path, "eval")
@@ -90,11 +90,11 @@ def test_an_interrupted_evaluation_is_made_up_for(tmp_path):
     def run(folder, stops=(), start=None, host=None):
         stop, checkpoints = StopRequest(), Checkpoints(folder / "checkpoints")
 
-        def evaluate(params):
+        def evaluate(state):
             if step() in stops:
                 stop.request()
                 return None
-            return {"loss": float(params["table"].sum())}
+            return {"loss": float(state.params["table"].sum())}
 
         def step():
             done = lines(folder)
@@ -118,7 +118,7 @@ def test_the_times_add_up(tmp_path):
     begin, own = time.monotonic(), Clock()
     time.sleep(0.1)
 
-    def evaluate(params):
+    def evaluate(state):
         time.sleep(0.1)
         return {}
 

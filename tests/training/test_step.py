@@ -4,6 +4,7 @@ The optimizer is SGD, never Adam, which would hide a gradient of the wrong scale
 """
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -74,6 +75,7 @@ def by_unchecked_shard_map(make_step, state, batch):
 
 def by_pmap(make_step, state, batch):
     state = jax.tree.map(lambda x: jnp.stack([x] * 8), state)
+    state = jax.device_put(state, NamedSharding(MESH, P("data")))
     batch = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), batch)
     out = jax.pmap(make_step("data"), axis_name="data")(state, batch)
     return jax.tree.map(lambda x: x[0], out)
@@ -102,7 +104,7 @@ def test_same_update(way, parts):
     assert int(new.step) == 1
 
 
-def surprise(params, batch, key, usual):
+def surprise(params, batch, key, usual, memory):
     """How far tokens are from the usual log-probability, squared."""
     logps = jax.nn.log_softmax(params["table"])[batch.inputs, batch.targets]
     return LossOutput(Mean.of(jnp.square(logps - usual.value), batch.mask), {})
@@ -137,6 +139,146 @@ def test_what_is_measured_first_is_that_of_the_global_batch(way):
     evaluated = jax.jit(make_eval_step(TwoPass(usual, surprise)))
     found = evaluated(state.params, batch, jax.random.key(0))["loss"].value
     np.testing.assert_allclose(found, expected_loss, rtol=1e-5)
+
+
+def past(memory, measured):
+    """Sums over all batches so far, and how many batches that was."""
+    return {"sums": memory["sums"] + measured, "batches": memory["batches"] + 1}
+
+
+def surprise_by_now(params, batch, key, measured, memory):
+    """As `surprise`, with the usual of all batches; and the mean over batches."""
+    out = surprise(params, batch, key, memory["sums"], ())
+    once = jnp.ones(())
+    seen = {"usual": Mean(memory["sums"].value * once, once)}
+    return LossOutput(out.loss, {**seen, "batches": Mean(memory["batches"], once)})
+
+
+NOTHING = {"sums": Mean(jnp.zeros(()), jnp.zeros(())), "batches": jnp.zeros(())}
+REMEMBERS = TwoPass(usual, surprise_by_now, NOTHING, past)
+
+
+def by_hand(table, batches):
+    """Steps of SGD with rate 1 in float64: a mean over tokens of all batches so far."""
+    table, total, count, seen = np.asarray(table, np.float64), 0.0, 0, []
+    for batch in batches:
+        p = np.exp(table) / np.exp(table).sum(1, keepdims=True)
+        inputs, targets, mask = map(np.asarray, batch)
+        tokens = [*zip(inputs[mask], targets[mask], strict=True)]
+        logps = [np.log(p[a, b]) for a, b in tokens]
+        total, count = total + sum(logps), count + len(logps)
+        mean, grad = total / count, np.zeros_like(table)
+        for (a, b), logp in zip(tokens, logps, strict=True):
+            slope = -p[a]
+            slope[b] += 1
+            grad[a] += 2 * (logp - mean) * slope / len(tokens)
+        loss = np.mean([(x - mean) ** 2 for x in logps])
+        seen.append((loss, mean, total, count))
+        table = table - grad
+    return table, seen
+
+
+def some_batches(batch, n=3):
+    """The batch, and others with less to learn from in the same rows."""
+    return [
+        batch._replace(mask=batch.mask & (jnp.arange(7) < 7 - 3 * i)[None])
+        for i in range(n)
+    ]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("parts", PARTS, ids=str)
+def test_what_is_remembered_is_of_all_global_batches(way, parts):
+    state, batch = setup()
+    state = TrainState.create(state.params, OPTIMIZER, state.key, REMEMBERS.memory)
+    batches = some_batches(batch)
+    expected, seen = by_hand(state.params["table"], batches)
+
+    @functools.cache  # so that it compiles once
+    def make_step(axis_name):
+        return make_train_step(REMEMBERS, OPTIMIZER, axis_name=axis_name, **parts)
+
+    for batch, (loss, mean, total, count) in zip(batches, seen, strict=True):
+        state, metrics = way(make_step, state, batch)
+        np.testing.assert_allclose(metrics["loss"].value, loss, rtol=1e-4)
+        np.testing.assert_allclose(metrics["usual"].value, mean, rtol=1e-5)
+        np.testing.assert_allclose(state.memory["sums"].total, total, rtol=1e-5)
+        assert state.memory["sums"].weight == count
+    np.testing.assert_allclose(state.params["table"], expected, rtol=1e-4, atol=1e-5)
+    assert state.memory["batches"] == len(batches)
+
+
+def test_an_evaluation_reads_what_is_remembered_and_adds_nothing():
+    state, batch = setup()
+    state = TrainState.create(state.params, OPTIMIZER, state.key, REMEMBERS.memory)
+    first, second = some_batches(batch, 2)
+    state, _ = jax.jit(make_train_step(REMEMBERS, OPTIMIZER))(state, first)
+    evaluate = jax.jit(make_eval_step(REMEMBERS))
+    for held_out in (first, second):
+        found = evaluate(state.params, held_out, state.key, state.memory)
+        logps = jax.nn.log_softmax(state.params["table"])
+        logps = np.asarray(logps, np.float64)[held_out.inputs, held_out.targets]
+        mean = float(state.memory["sums"].value)
+        expected = np.mean(np.square(logps - mean)[np.asarray(held_out.mask)])
+        np.testing.assert_allclose(found["loss"].value, expected, rtol=1e-5)
+        assert found["batches"].value == 1
+
+
+@pytest.mark.parametrize("where", ["loss", "memory"])
+def test_a_non_finite_step_is_forgotten(where):
+    """Also one of which the loss is finite, and the memory would not be."""
+
+    def bad(x, poison):
+        return jnp.where(poison[0], jnp.inf, 0.0) + x
+
+    def measure(params, batch, key):
+        sums = usual(params, batch[0], key)
+        if where == "loss":
+            return sums
+        return dataclasses.replace(sums, weight=bad(sums.weight, batch[1]))
+
+    def loss(params, batch, key, measured, memory):
+        if where == "memory":
+            return OBJECTIVE(params, batch[0], key)
+        out = surprise_by_now(params, batch[0], key, measured, memory)
+        total = bad(out.loss.total, batch[1])
+        return LossOutput(dataclasses.replace(out.loss, total=total), {})
+
+    state, batch = setup(optimizer=MOMENTUM)
+    state = TrainState.create(state.params, MOMENTUM, state.key, NOTHING)
+    step = jax.jit(make_train_step(TwoPass(measure, loss, NOTHING, past), MOMENTUM))
+    state, metrics = step(state, (batch, np.zeros(16, bool)))
+    assert metrics["skipped_steps"].value == 0
+    assert state.memory["batches"] == 1
+    skipped, metrics = step(state, (batch, np.ones(16, bool)))
+    assert metrics["skipped_steps"].value == 1
+    kept = (state.params, state.opt_state, state.memory)
+    chex.assert_trees_all_equal(
+        kept, (skipped.params, skipped.opt_state, skipped.memory)
+    )
+
+
+def test_a_state_without_the_memory_is_refused():
+    state, batch = setup()
+    with pytest.raises(ValueError, match="objective's memory is .*objective.memory"):
+        make_train_step(REMEMBERS, OPTIMIZER)(state, batch)
+    with pytest.raises(ValueError, match="objective's memory"):
+        make_eval_step(REMEMBERS)(state.params, batch, state.key)
+
+
+def test_the_memory_is_copied_and_keeps_its_types():
+    """A consumed state leaves the objective whole, and no step compiles anew."""
+    state, batch = setup()
+    step = chex.assert_max_traces(make_train_step(REMEMBERS, OPTIMIZER), 1)
+    step = jax.jit(step, donate_argnums=0)
+    for _ in range(2):
+        params = jax.tree.map(jnp.copy, state.params)
+        own = TrainState.create(params, OPTIMIZER, jax.random.key(0), NOTHING)
+        types = jax.tree.map(lambda x: x.dtype, own)
+        for _ in range(2):
+            own, _ = step(own, batch)
+        assert jax.tree.map(lambda x: x.dtype, own) == types
+    assert NOTHING["batches"] == 0
 
 
 def test_parts_are_seen_one_at_a_time_and_with_keys_of_their_own():

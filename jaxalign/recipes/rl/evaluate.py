@@ -35,8 +35,8 @@ def make_reward_evaluation(
     if not size:
         return None
 
-    def evaluate(params) -> dict[str, float] | None:
-        own = policy(params)
+    def evaluate(state) -> dict[str, float] | None:
+        own = policy(state.params)
         parts, counts = [], []
         for start in range(0, size, batch_size):
             chaos.at("eval")

@@ -1,0 +1,260 @@
+"""Losses that remember, step by step, against loops over pairs and tokens in float64.
+
+One set of batches is run in one piece, in parts and on devices: what is remembered is
+always that of the global batches.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxalign.losses import (
+    bco_loss,
+    beta_dpo_loss,
+    dpo_loss,
+    mixed_preference_loss,
+    slic_loss,
+)
+from jaxalign.objectives import (
+    Backbone,
+    Head,
+    logits_stats,
+    packed_preference_objective,
+    preference_objective,
+)
+from jaxalign.training import TrainState, make_eval_step, make_train_step
+from tests.rows import pair_batch, plain_pairs, random_examples
+from tests.training.test_step import (
+    by_jit,
+    by_pmap,
+    by_shard_map,
+    by_sharded_jit,
+)
+
+VOCAB = 9
+BETA = 0.5
+LAYOUT = [[0, 1], [2], [], [3, 4], [], [5], [], []]
+BACKBONE = Backbone(
+    lambda params, rows: params[rows.inputs],
+    # Of the parameters, so that under shard_map it differs by device as they do.
+    lambda params: Head(jnp.eye(VOCAB) + 0 * params, None, VOCAB),
+)
+SGD = optax.sgd(1.0)
+
+
+def setup(steps=3):
+    """Batches of 6, 5 and 2 pairs in 8 rows, a table of logits and a reference."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(VOCAB, VOCAB)).astype(np.float32)
+    ref = np.log(rng.dirichlet(np.ones(VOCAB))).astype(np.float32)
+    pairs, batches = [], []
+    for n in range(steps):
+        own = random_examples(rng, 6, VOCAB, responses=2)
+        rows = [[i for i in row if i < (6, 5, 2)[n]] for row in LAYOUT]
+        pairs.append([own[i] for row in rows for i in row])
+        # Left out by their lengths, so that all batches have one shape.
+        batch = pair_batch([[own[i] for i in row] for row in LAYOUT], 40, 30, ref)
+        kept = np.zeros(batch.length.chosen.shape, np.int32)
+        for r, row in enumerate(LAYOUT):
+            kept[r, : len(row)] = [i < (6, 5, 2)[n] for i in row]
+        length = jax.tree.map(lambda x, kept=kept: x * kept, batch.length)
+        batches.append(batch._replace(length=length))
+    return table, ref, pairs, batches
+
+
+def log_ratio(table, ref, prompt, answer):
+    """h(y) and its derivative by the table."""
+    h, slope, last = 0.0, np.zeros_like(table), prompt[-1]
+    for token in answer:
+        p = np.exp(table[last]) / np.exp(table[last]).sum()
+        h += np.log(p[token]) - ref[token]
+        slope[last] -= p
+        slope[last, token] += 1
+        last = token
+    return h, slope
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+class Bco:
+    """delta is the mean of all rewards so far, this batch's included."""
+
+    loss = staticmethod(bco_loss)
+
+    def __init__(self):
+        self.rewards = []
+
+    def remember(self, rewards):
+        self.rewards += [x for pair in rewards for x in pair]
+
+    def cost(self, w, loser, rewards):
+        """Loss of a pair, and its slopes by both rewards."""
+        delta = sum(self.rewards) / len(self.rewards) if self.rewards else 0.0
+        a, b = w - delta, loser - delta
+        value = np.log1p(np.exp(-a)) + np.log1p(np.exp(b))
+        return value, (-sigmoid(-a), sigmoid(b)), {"delta": delta}
+
+
+class BetaDpo:
+    """beta follows how far the mean margin is from its moving average."""
+
+    loss = staticmethod(beta_dpo_loss)
+
+    def __init__(self):
+        self.usual = 0.0
+
+    def remember(self, rewards):
+        self.usual = 0.9 * self.usual + 0.1 * np.mean([w - x for w, x in rewards])
+
+    def cost(self, w, loser, rewards):
+        mean = np.mean([a - b for a, b in rewards])
+        factor = max(1 + 0.6 * (mean - self.usual), 1e-3 / BETA)
+        z = factor * (w - loser)
+        slope = factor * -sigmoid(-z)
+        return np.log1p(np.exp(-z)), (slope, -slope), {"beta": factor * BETA}
+
+
+def in_numpy(method, table, ref, pairs):
+    """The loss of a batch, its gradient, and the metrics that the loss adds."""
+    sides = [
+        [log_ratio(table, ref, x.prompt, answer) for answer in x.responses]
+        for x in pairs
+    ]
+    rewards = [(BETA * w[0], BETA * x[0]) for w, x in sides]
+    return rewards, lambda: _mean_cost(method, sides, rewards)
+
+
+def _mean_cost(method, sides, rewards):
+    loss, grad, more = 0.0, 0.0, {}
+    for (w, x), (a, b) in zip(sides, rewards, strict=True):
+        value, (up, down), more = method.cost(a, b, rewards)
+        loss += value / len(rewards)
+        grad = grad + BETA * (up * w[1] + down * x[1]) / len(rewards)
+    return loss, grad, more
+
+
+def start(loss, table):
+    objective = packed_preference_objective(loss, BACKBONE, chunk_size=8, beta=BETA)
+    key = jax.random.key(0)
+    return objective, TrainState.create(jnp.asarray(table), SGD, key, objective.memory)
+
+
+@pytest.mark.parametrize(
+    ("way", "size"),
+    [
+        (by_jit, None),
+        (by_jit, 2),
+        (by_sharded_jit, None),
+        (by_shard_map, None),
+        (by_pmap, 1),
+    ],
+)
+@pytest.mark.parametrize("method", [Bco, BetaDpo])
+def test_every_step_reads_the_batches_before(method, size, way):
+    table, ref, pairs, batches = setup()
+    oracle, expected = method(), np.asarray(table, np.float64)
+    objective, state = start(method.loss, table)
+
+    @functools.cache  # so that it compiles once
+    def make_step(axis_name):
+        options = {"microbatch_size": size, "axis_name": axis_name}
+        return make_train_step(objective, SGD, **options)
+
+    for own, batch in zip(pairs, batches, strict=True):
+        rewards, cost = in_numpy(oracle, expected, ref, own)
+        oracle.remember(rewards)
+        loss, grad, more = cost()
+        state, metrics = way(make_step, state, batch)
+        np.testing.assert_allclose(metrics["loss"].value, loss, rtol=1e-4)
+        assert metrics["loss"].weight == len(own)
+        for name, value in more.items():
+            np.testing.assert_allclose(metrics[name].value, value, rtol=1e-4)
+        expected = expected - grad
+        np.testing.assert_allclose(state.params, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", [Bco, BetaDpo])
+def test_an_evaluation_reads_the_batches_of_training_alone(method):
+    table, ref, pairs, batches = setup()
+    oracle, (objective, state) = method(), start(method.loss, table)
+    evaluate = jax.jit(make_eval_step(objective))
+    step = jax.jit(make_train_step(objective, SGD))
+    for n in range(2):
+        now = np.asarray(state.params, np.float64)
+        for own, batch in zip(pairs[1:], batches[1:], strict=True):
+            loss, _, more = in_numpy(oracle, now, ref, own)[1]()
+            found = evaluate(state.params, batch, state.key, state.memory)
+            np.testing.assert_allclose(found["loss"].value, loss, rtol=1e-4)
+            for name, value in more.items():
+                np.testing.assert_allclose(
+                    found[name].value, value, rtol=1e-4, atol=1e-6
+                )
+        oracle.remember(in_numpy(oracle, now, ref, pairs[n])[0])
+        state, _ = step(state, batches[n])
+
+
+def test_a_batch_without_pairs_is_not_remembered():
+    table, *_, batches = setup()
+    nothing = jax.tree.map(jnp.zeros_like, batches[0])
+    for method in (Bco, BetaDpo):
+        objective, state = start(method.loss, table)
+        step = jax.jit(make_train_step(objective, SGD))
+        once, _ = step(state, batches[0])
+        twice, metrics = step(once, nothing)
+        assert metrics["skipped_steps"].value == 0
+        assert any(np.any(x) for x in jax.tree.leaves(once.memory))
+        for a, b in zip(*map(jax.tree.leaves, (once, twice)), strict=True):
+            if a.dtype == jnp.float32:
+                np.testing.assert_array_equal(a, b)
+
+
+def test_the_mixture_reads_the_shift_of_bco():
+    table, *_, batches = setup()
+    found = {}
+    for loss in (bco_loss, mixed_preference_loss):
+        objective, state = start(loss, table)
+        _, metrics = jax.jit(make_train_step(objective, SGD))(state, batches[0])
+        found[loss] = metrics
+    mixed = found[mixed_preference_loss]["loss/bco"].value
+    np.testing.assert_allclose(mixed, found[bco_loss]["loss"].value, rtol=1e-6)
+    assert found[bco_loss]["delta"].value != 0
+
+
+def test_rows_without_packing_remember_the_same():
+    examples = random_examples(np.random.default_rng(1), 8, VOCAB, responses=2)
+    ref = np.log(np.full(VOCAB, 1 / VOCAB)).astype(np.float32)
+    stats = logits_stats(lambda params, ids: params[ids])
+    found = []
+    for objective, batch in (
+        (preference_objective(bco_loss, stats), plain_pairs(examples, 12, ref)),
+        (
+            packed_preference_objective(bco_loss, BACKBONE),
+            pair_batch([examples], 200, 100, ref),
+        ),
+    ):
+        table = jnp.asarray(setup(0)[0])
+        state = TrainState.create(table, SGD, jax.random.key(0), objective.memory)
+        new, _ = jax.jit(make_train_step(objective, SGD))(state, batch)
+        assert new.memory.weight == 2 * len(examples)
+        found.append(float(new.memory.value))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "given"),
+    [(dpo_loss, {}), (slic_loss, {}), (bco_loss, {"delta": jnp.float32(0)})],
+)
+def test_other_losses_have_no_memory(loss, given):
+    """SLiC has a hyperparameter that is called delta; BCO's may be given as one."""
+    table, *_, batches = setup()
+    objective = packed_preference_objective(loss, BACKBONE, **given)
+    state = TrainState.create(jnp.asarray(table), SGD, jax.random.key(0))
+    new, metrics = jax.jit(make_train_step(objective, SGD))(state, batches[0])
+    assert jax.tree.structure(new) == jax.tree.structure(state)
+    assert metrics["loss"].weight == 6
