@@ -19,7 +19,7 @@ import numpy as np
 from jaxalign import losses
 from jaxalign.losses import Pair, is_batch_coupled
 from jaxalign.objectives import RUNNING
-from jaxalign.recipes.loss_flags import find_loss, pairwise_losses
+from jaxalign.recipes.loss_flags import find_loss, losses_on, pairwise_losses
 
 FOLDER = Path(losses.__file__).parent
 PLOT = "pairwise_losses.png"
@@ -31,8 +31,8 @@ folder: change those, and run it again.
 {{notation}}
 
 Every loss returns sums (`LossOutput`), exact over any split into microbatches and
-devices unless it is *batch-coupled*. Those of the first table are also
-`jaxalign dpo --loss NAME`, with their hyperparameters as flags.
+devices unless it is *batch-coupled*. Those of the first two tables are
+also `jaxalign dpo --loss NAME`, with their hyperparameters as flags.
 
 ![Pairwise losses and their gradient weights]({PLOT})
 
@@ -78,12 +78,16 @@ def page() -> str:
     names = [n for n in losses.__all__ if n.endswith("_loss")]
     notation = (inspect.getdoc(losses) or "").partition("\n\n")[2]
     offered = pairwise_losses()
-    rest = [n for n in names if n not in offered]
+    others = [*losses_on("rankings"), *losses_on("answers")]
+    rest = [n for n in names if n not in offered and n not in others]
     return "\n".join(
         [
             HEAD.format(notation=notation),
             "## On pairs of responses, `jaxalign dpo --loss NAME`\n",
             *table(offered),
+            "",
+            "## On rankings and on single answers, `jaxalign dpo --loss NAME`\n",
+            *table(others),
             "",
             "## On other inputs\n",
             *table(rest),

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 
 from jaxalign.losses import LossOutput, TwoPass
+from jaxalign.objectives.answers import packed_answers_objective
 from jaxalign.objectives.batches import (
+    AnswerBatch,
     PairBatch,
     PreferenceBatch,
-    RankedBatch,
     TokenBatch,
     Tokens,
     UnpairedBatch,
@@ -45,7 +46,6 @@ from jaxalign.objectives.preference import (
     preference_objective,
     takes_ref,
 )
-from jaxalign.objectives.ranked import packed_ranked_objective
 from jaxalign.objectives.reward import (
     RewardBatch,
     ScoreLoss,
@@ -68,6 +68,7 @@ from jaxalign.objectives.unpaired import packed_kto_objective
 Objective = Callable[[Any, Any, jax.Array], LossOutput] | TwoPass
 
 __all__ = [
+    "AnswerBatch",
     "EXTRAS",
     "RUNNING",
     "Assign",
@@ -80,7 +81,6 @@ __all__ = [
     "Objective",
     "PairBatch",
     "PreferenceBatch",
-    "RankedBatch",
     "Regulariser",
     "RewardBatch",
     "Rivals",
@@ -103,10 +103,10 @@ __all__ = [
     "mix_scale",
     "mixed_objective",
     "online_objective",
+    "packed_answers_objective",
     "packed_distillation_objective",
     "packed_kto_objective",
     "packed_preference_objective",
-    "packed_ranked_objective",
     "packed_reward_objective",
     "packed_sft_objective",
     "packed_stats",

@@ -102,7 +102,7 @@ class PairBatch(NamedTuple):
         return Pair(*(_taken(per_target, start) for start in self.start))
 
 
-class RankedBatch(NamedTuple):
+class AnswerBatch(NamedTuple):
     """Packed rows of K answers to a prompt, which stands once with all behind it.
 
     Attributes:
@@ -110,14 +110,14 @@ class RankedBatch(NamedTuple):
       start: Where each answer's targets begin among the M slots, the best first,
         `[R, P, K]`.
       length: How many they are, `[R, P, K]`; 0 where there is no such answer.
-      rewards: What each answer was given, `[R, P, K]`.
+      label: What the records say of each answer, `[R, P, K]`.
       target_ref_logps: `[R, M]`, each target's log-probability under the reference.
     """
 
     rows: TokenBatch
     start: jax.Array
     length: jax.Array
-    rewards: jax.Array
+    label: jax.Array
     target_ref_logps: jax.Array
 
     @property

@@ -1,8 +1,10 @@
 """`jaxalign dpo`: alignment with preference pairs, without a reward model."""
 
 import dataclasses
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,25 +12,27 @@ import jax.numpy as jnp
 from jaxalign.errors import UserError
 from jaxalign.losses import is_batch_coupled
 from jaxalign.objectives import (
+    packed_answers_objective,
     packed_preference_objective,
-    packed_ranked_objective,
     takes_ref,
 )
 from jaxalign.recipes.command_line import peek
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.labels import check_label, check_order, with_label
 from jaxalign.recipes.loss_flags import (
+    Rows,
     checked,
     config_for,
     find_loss,
     hyperparameters,
-    ranked_losses,
     reads,
+    rows_of,
 )
 from jaxalign.recipes.method import Method, Plan, Run
-from jaxalign.recipes.placing import pair_batch, ranked_batch
+from jaxalign.recipes.placing import answer_batch, pair_batch
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.ref_logps import score_reference
+from jaxalign.recipes.rows import Task
 from jaxalign.recipes.training_run import run_training
 
 LABELLED = (
@@ -38,12 +42,45 @@ LABELLED = (
 """Arguments of losses, the labels that they are, and where rows have those."""
 
 
+class Kind(NamedTuple):
+    """How a kind of rows is trained on.
+
+    Attributes:
+      task: As data is read.
+      objective: From a loss to what is minimised.
+      to_batch: From a host batch to the objective's argument.
+      main_metric: Of the progress line.
+      label: Of each answer, which the batch needs.
+    """
+
+    task: Task
+    objective: Callable[..., Any]
+    to_batch: Callable[[Any], Any]
+    main_metric: str
+    label: str | None = None
+
+
+def _answers(task: Task, label: str, main_metric: str) -> Kind:
+    to_batch = functools.partial(answer_batch, label=label)
+    return Kind(task, packed_answers_objective, to_batch, main_metric, label)
+
+
+KINDS: Mapping[Rows, Kind] = {
+    "pairs": Kind(
+        "preference", packed_preference_objective, pair_batch, "rewards/accuracies"
+    ),
+    "rankings": _answers("rankings", "score", "rewards/accuracies"),
+    "answers": _answers("unpaired", "desirable", "rewards/chosen"),
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PreferenceConfig(TrainingConfig):
     """Alignment with preferences by `--loss`, whose keywords are flags too.
 
-    Rows are pairs; those of `plackett_luce_dpo_loss` and `infonca_loss` are rankings of
-    several answers, by `ranks` or `scores`.
+    Rows are pairs; for `plackett_luce_dpo_loss` and `infonca_loss` they are rankings of
+    several answers, by `ranks` or `scores`, and for `bco_unpaired_loss` single answers
+    with a `label`.
     """
 
     loss: str
@@ -74,19 +111,20 @@ Config = config_class([])
 def main(config: PreferenceConfig) -> int:
     """Trains a policy; returns the exit code."""
     loss = find_loss(config.loss)
-    ranked = config.loss in ranked_losses()
+    rows = rows_of(loss)
+    assert rows is not None
+    kind = KINDS[rows]
     labels = {label: columns for name, label, columns in LABELLED if reads(loss, name)}
 
     def check(run: Run) -> None:
         for label, columns in labels.items():
             check_label(run, label, loss=config.loss, columns=columns)
-        if ranked and not reads(loss, "rewards"):
+        if rows == "rankings" and not reads(loss, "rewards"):
             examples = [*run.rows.train, *run.rows.held_out]
             check_order(examples, instead="choose --loss infonca_loss")
 
     def objective(policy: Policy):
-        make = packed_ranked_objective if ranked else packed_preference_objective
-        return make(
+        return kind.objective(
             loss,
             policy.backbone,
             chunk_size=config.chunk_size,
@@ -96,7 +134,7 @@ def main(config: PreferenceConfig) -> int:
     def prepare(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
         if is_batch_coupled(loss):
             refuse_parts(config.loss, run, plan)
-        for label in ["score"] if ranked else labels:
+        for label in (*labels, *filter(None, [kind.label])):
             plan = with_label(run, plan, label)
         if reads(loss, "kl"):
             # A copy: the step consumes the state, and the parameters with it.
@@ -108,10 +146,10 @@ def main(config: PreferenceConfig) -> int:
 
     method = Method(
         name=f"preference optimisation by `{config.loss}`",
-        task="rankings" if ranked else "preference",
-        main_metric="rewards/accuracies",
+        task=kind.task,
+        main_metric=kind.main_metric,
         objective=objective,
-        to_batch=ranked_batch if ranked else pair_batch,
+        to_batch=kind.to_batch,
         prepare=prepare,
         check=check,
     )

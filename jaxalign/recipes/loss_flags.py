@@ -5,8 +5,8 @@ import difflib
 import inspect
 import re
 import typing
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from jaxalign.losses import LossOutput, Pair
 from jaxalign.objectives import EXTRAS, RUNNING, running_of
 
 Loss = Callable[..., LossOutput]
+Rows = Literal["pairs", "rankings", "answers"]
+"""Two answers to a prompt; several; one, which is good or bad."""
 
 
 def pairwise_losses() -> list[str]:
@@ -25,34 +27,43 @@ def pairwise_losses() -> list[str]:
     >>> {"dpo_loss", "simpo_loss"} <= {*pairwise_losses()}
     True
     """
-    names = (name for name in losses.__all__ if name.endswith("_loss"))
-    return [n for n in names if _plain(getattr(losses, n)) in PAIRWISE]
+    return losses_on("pairs")
 
 
-def ranked_losses() -> list[str]:
-    """Names of the losses that read K answers to a prompt, and perhaps their rewards.
+def losses_on(rows: Rows) -> list[str]:
+    """Names of the losses that read such rows, perhaps a reference, and `EXTRAS`.
 
-    >>> ranked_losses()
+    >>> losses_on("rankings")
     ['infonca_loss', 'plackett_luce_dpo_loss']
     """
     names = (name for name in losses.__all__ if name.endswith("_loss"))
-    return [n for n in names if _arrays(getattr(losses, n)) in RANKED]
+    return [n for n in names if rows_of(getattr(losses, n)) == rows]
+
+
+def rows_of(loss: Loss) -> Rows | None:
+    """What rows a loss can be trained on, by its arguments.
+
+    >>> rows_of(losses.bco_unpaired_loss)
+    'answers'
+    """
+    plain = tuple(x for x in _arrays(loss) if x[0] not in EXTRAS)
+    return next((rows for rows, reads in READS.items() if plain in reads), None)
 
 
 def find_loss(name: str) -> Loss:
-    """The pairwise or ranked loss of that name.
+    """The loss of that name.
 
     Raises:
-      UserError: There is none, or it reads arrays that such rows do not have.
+      UserError: There is none, or it reads arrays that rows do not have.
     """
-    known = [*pairwise_losses(), *ranked_losses()]
+    known = [x for rows in READS for x in losses_on(rows)]
     if name in known:
         return getattr(losses, name)
     if name in losses.__all__ and name.endswith("_loss"):
         reads = [*inspect.signature(getattr(losses, name)).parameters.values()]
         needs = ", ".join(p.name for p in reads if p.kind is p.POSITIONAL_OR_KEYWORD)
         raise UserError(
-            f"--loss {name} reads ({needs}), and rows of pairs or rankings give "
+            f"--loss {name} reads ({needs}), and rows of preferences give "
             "policy, ref and mask. Call it from Python with make_train_step, or choose "
             f"among {', '.join(known)}."
         )
@@ -101,17 +112,16 @@ def checked(loss: Loss, values: dict[str, float]) -> None:
     Raises:
       UserError: With the loss's own words.
     """
-    ranked = _arrays(loss) in RANKED
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
-    number = jax.ShapeDtypeStruct((1, 1) if ranked else (1,), jnp.float32)
+    number = jax.ShapeDtypeStruct((1, 1), jnp.float32)
     token = jax.ShapeDtypeStruct((*number.shape, 1), jnp.float32)
     mask = jax.ShapeDtypeStruct(token.shape, jnp.bool_)
-    unlike = {"mask": mask, "reward_gap": number, "win_rate": number, "rewards": number}
-    unlike |= dict.fromkeys(RUNNING, scalar)
-    single = ("reward_gap", *RUNNING)
+    flag = jax.ShapeDtypeStruct(number.shape, jnp.bool_)
+    unlike = {"mask": mask, "desirable": flag, **dict.fromkeys(RUNNING, scalar)}
+    unlike |= dict.fromkeys(("reward_gap", "win_rate", "rewards"), number)
     arrays = {
-        name: x if ranked or name in single else Pair(x, x)
-        for name, _ in _arrays(loss)
+        name: Pair(x, x) if kind is Pair else x
+        for name, kind in _arrays(loss)
         for x in [unlike.get(name, token)]
     }
     try:
@@ -148,13 +158,9 @@ def memory_of(name: str | None) -> Any:
     >>> memory_of("dpo_loss")
     ()
     """
-    rule = running_of(find_loss(name)) if name in pairwise_losses() else None
+    loss = getattr(losses, name or "", None)
+    rule = running_of(loss) if loss is not None and rows_of(loss) else None
     return () if rule is None else rule.memory
-
-
-def _plain(loss: Loss) -> tuple[tuple[str, Any], ...]:
-    """The arrays that are not `EXTRAS`."""
-    return tuple(x for x in _arrays(loss) if x[0] not in EXTRAS)
 
 
 def _arrays(loss: Loss) -> tuple[tuple[str, Any], ...]:
@@ -167,9 +173,13 @@ def _arrays(loss: Loss) -> tuple[tuple[str, Any], ...]:
     )
 
 
-PAIRWISE = (
-    (("policy", Pair), ("ref", Pair), ("mask", Pair)),
-    (("policy", Pair), ("mask", Pair)),
-)
 _ANSWERS = (("policy", jax.Array), ("ref", jax.Array), ("mask", jax.Array))
-RANKED = (_ANSWERS, (*_ANSWERS, ("rewards", jax.Array)))
+READS: Mapping[Rows, tuple[tuple[tuple[str, Any], ...], ...]] = {
+    "pairs": (
+        (("policy", Pair), ("ref", Pair), ("mask", Pair)),
+        (("policy", Pair), ("mask", Pair)),
+    ),
+    "rankings": (_ANSWERS, (*_ANSWERS, ("rewards", jax.Array))),
+    "answers": ((*_ANSWERS, ("desirable", jax.Array)),),
+}
+"""What the losses on each kind of rows read, beside `EXTRAS`."""

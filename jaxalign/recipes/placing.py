@@ -7,9 +7,9 @@ import numpy as np
 
 from jaxalign.losses import Pair
 from jaxalign.objectives import (
+    AnswerBatch,
     DistillationBatch,
     PairBatch,
-    RankedBatch,
     RewardBatch,
     TokenBatch,
     UnpairedBatch,
@@ -31,11 +31,11 @@ def pair_batch(arrays: Mapping[str, Any]) -> PairBatch:
     return PairBatch(token_batch(arrays), start, length, _ref_logps(arrays), labels)
 
 
-def ranked_batch(arrays: Mapping[str, Any]) -> RankedBatch:
-    """Packed answers with the column `score`; the reference as in `pair_batch`."""
+def answer_batch(arrays: Mapping[str, Any], label: str) -> AnswerBatch:
+    """Packed answers with the column `label`; the reference as in `pair_batch`."""
     start, length = arrays["branch_start"], arrays["branch_length"]
-    rewards: Any = _labels(arrays, "score")
-    return RankedBatch(token_batch(arrays), start, length, rewards, _ref_logps(arrays))
+    values: Any = _labels(arrays, label)
+    return AnswerBatch(token_batch(arrays), start, length, values, _ref_logps(arrays))
 
 
 def unpaired_batch(arrays: Mapping[str, Any]) -> UnpairedBatch:

@@ -15,14 +15,15 @@ from jaxalign.objectives import takes_ref
 from jaxalign.recipes import dpo, ref_logps
 from jaxalign.recipes.command_line import field_names, parse
 from jaxalign.recipes.config import MeshConfig
+from jaxalign.recipes.dpo import KINDS
 from jaxalign.recipes.loss_flags import (
     arguments,
     find_loss,
     hyperparameters,
+    losses_on,
     pairwise_losses,
-    ranked_losses,
 )
-from jaxalign.recipes.placing import ranked_batch
+from jaxalign.recipes.placing import answer_batch
 from jaxalign.training import OptimizerConfig
 
 PATHS = ["--model", "m", "--data", "d", "--output-dir", "o"]
@@ -37,28 +38,30 @@ GIVEN = {"kl", "log_sum_squares", "reward_gap", "win_rate"}
 GIVEN |= {"delta", "mean_margin", "usual_margin"}
 
 
+def needs(name):
+    """Required arguments that rows do not give anyway, and whether they are pairs."""
+    parameters = inspect.signature(getattr(losses, name)).parameters.values()
+    needed = [p for p in parameters if p.default is p.empty]
+    names = [p.name for p in needed if p.name not in GIVEN]
+    return names, "Pair" in str(needed[0].annotation)
+
+
 def test_every_loss_is_offered_whose_arrays_are_at_hand():
-    """By its signature: it must be given policy, perhaps ref, mask and some others."""
+    answers = ["policy", "ref", "mask"]
     for name in losses.__all__:
         if not name.endswith("_loss"):
             continue
-        parameters = inspect.signature(getattr(losses, name)).parameters.values()
-        needed = [p for p in parameters if p.default is p.empty]
-        simple = [p.name for p in needed if p.name not in GIVEN] in (
-            ["policy", "ref", "mask"],
-            ["policy", "mask"],
-        ) and "Pair" in str(needed[0].annotation)
-        assert (name in pairwise_losses()) == simple, name
-        arrays = [p.name for p in needed]
-        ranked = arrays[:3] == ["policy", "ref", "mask"] and "Pair" not in str(
-            needed[0].annotation
-        )
-        ranked = ranked and arrays[3:] in ([], ["rewards"])
-        assert (name in ranked_losses()) == ranked, name
+        names, pairs = needs(name)
+        offered = [
+            pairs and names in (answers, ["policy", "mask"]),
+            not pairs and names in (answers, [*answers, "rewards"]),
+            not pairs and names == [*answers, "desirable"],
+        ]
+        assert [name in losses_on(kind) for kind in KINDS] == offered, name
     assert len(pairwise_losses()) > 25
 
 
-@pytest.mark.parametrize("name", [*pairwise_losses(), *ranked_losses()])
+@pytest.mark.parametrize("name", [x for kind in KINDS for x in losses_on(kind)])
 def test_keywords_are_flags_with_the_function_s_defaults(name):
     config = parsed("--loss", name)
     assert config.loss == name
@@ -219,6 +222,26 @@ def test_a_loss_of_ranked_answers(tiny_model, tmp_path, loss, first):
     assert lines[-1]["rewards/accuracies"] == 1
 
 
+def test_a_loss_of_single_answers(tiny_model, tmp_path):
+    """BCO begins at a shift of 0, where both kinds of answers cost log 2."""
+    file = tmp_path / "answers.jsonl"
+    rows = [
+        {
+            "prompt": f"{i}?",
+            "completion": " yes" if i % 2 else " no",
+            "label": i % 2 > 0,
+        }
+        for i in range(16)
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    lines = run(
+        tiny_model, file, tmp_path / "run", "bco_unpaired_loss", beta=1.0, max_steps=4
+    )
+    np.testing.assert_allclose(lines[0]["loss"], np.log(2), rtol=1e-5)
+    assert lines[-1]["loss"] < lines[0]["loss"] - 0.01
+    assert lines[-1]["rewards/chosen"] > lines[-1]["rewards/rejected"] + 0.05
+
+
 def test_every_answer_keeps_its_own_score():
     """In packed and shuffled rows, found by its tokens."""
     rng = np.random.default_rng(0)
@@ -230,11 +253,11 @@ def test_every_answer_keeps_its_own_score():
         examples.append(Example(i, sequences, {"score": scores}))
     columns = {x.index: x.per_target("score") for x in examples}
     batches = Batches(examples, batch_size=6, seed=1).with_columns(score=columns)
-    batch = ranked_batch(batches[0])
+    batch = answer_batch(batches[0], "score")
     found = 0
     for r, p, k in zip(*np.nonzero(batch.length), strict=True):
         first = batch.rows.target_ids[r, batch.start[r, p, k]]
-        assert batch.rewards[r, p, k] == first
+        assert batch.label[r, p, k] == first
         found += 1
     assert found == 12
 

@@ -5,8 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxalign.losses import infonca_loss, plackett_luce_dpo_loss
-from jaxalign.objectives import Backbone, Head, RankedBatch, packed_ranked_objective
+from jaxalign.losses import (
+    TwoPass,
+    bco_unpaired_loss,
+    infonca_loss,
+    plackett_luce_dpo_loss,
+)
+from jaxalign.objectives import AnswerBatch, Backbone, Head, packed_answers_objective
 from tests.rows import Prompted, random_examples, token_batch
 
 VOCAB, K = 9, 3
@@ -23,7 +28,7 @@ def make_examples(rng) -> list[Prompted]:
     return [Prompted(p, a[:k]) for (p, a), k in zip(whole, COUNTS, strict=True)]
 
 
-def make_batch(examples, rewards, ref) -> RankedBatch:
+def make_batch(examples, rewards, ref) -> AnswerBatch:
     most = max(map(len, LAYOUT))
     start, length = np.zeros((2, len(LAYOUT), most, K), np.int32)
     given = np.zeros((len(LAYOUT), most, K), np.float32)
@@ -37,7 +42,7 @@ def make_batch(examples, rewards, ref) -> RankedBatch:
     rows = token_batch([[examples[i] for i in row] for row in LAYOUT], 60, 50)
     ref_logps = jnp.where(rows.target_mask, ref[np.asarray(rows.target_ids)], 0)
     arrays = (jnp.asarray(x) for x in (start, length, given))
-    return RankedBatch(rows, *arrays, target_ref_logps=ref_logps)
+    return AnswerBatch(rows, *arrays, target_ref_logps=ref_logps)
 
 
 def log_ratios(example, table, ref) -> list[float]:
@@ -76,7 +81,7 @@ def test_loss_and_gradient_of_packed_answers(loss, cost):
     ref = np.log(rng.dirichlet(np.ones(VOCAB))).astype(np.float32)
     table, direction = rng.normal(size=(2, VOCAB, VOCAB))
     options = {"beta": 0.3} | ({"alpha": 1.0} if loss is infonca_loss else {})
-    objective = packed_ranked_objective(loss, BACKBONE, chunk_size=8, **options)
+    objective = packed_answers_objective(loss, BACKBONE, chunk_size=8, **options)
     batch = make_batch(examples, rewards, ref)
 
     def value(table):
@@ -97,3 +102,26 @@ def test_loss_and_gradient_of_packed_answers(loss, cost):
     np.testing.assert_allclose(
         (np.asarray(grad) * direction).sum(), slope / (2 * step), rtol=1e-3
     )
+
+
+def test_single_answers_and_a_shift_that_remembers():
+    """BCO's δ is the mean reward of all answers, of this batch and the one before."""
+    rng = np.random.default_rng(2)
+    examples = [Prompted(p, a[:1]) for p, a in make_examples(rng)]
+    good = [[1.0, 0, 0], [0.0, 0, 0], [0.0, 0, 0], [1.0, 0, 0]]
+    ref = np.log(rng.dirichlet(np.ones(VOCAB))).astype(np.float32)
+    tables = rng.normal(size=(2, VOCAB, VOCAB))
+    objective = packed_answers_objective(bco_unpaired_loss, BACKBONE, beta=0.3)
+    assert isinstance(objective, TwoPass)
+    batch, key = make_batch(examples, good, ref), jax.random.key(0)
+    memory, seen = objective.memory, []
+    for table in tables:
+        params = jnp.asarray(table, jnp.float32)
+        measured = objective.measure(params, batch, key)
+        memory = objective.remember(memory, measured)
+        got = objective.loss(params, batch, key, measured, memory).loss.value
+        rewards = [0.3 * log_ratios(x, table, ref)[0] for x in examples]
+        seen += rewards
+        signs = [1 if x[0] else -1 for x in good]
+        gains = np.array(signs) * (np.array(rewards) - np.mean(seen))
+        np.testing.assert_allclose(got, np.log1p(np.exp(-gains)).mean(), rtol=1e-5)
