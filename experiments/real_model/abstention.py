@@ -23,6 +23,8 @@ SYSTEM = "Answer in a few words."
 ABSTAIN = "I don't know."
 SFT_ROWS, HELD_OUT = 640, 320
 ANSWER_TOKENS = 12
+FREE_TOKENS = 32
+"""For answers that are evaluated: untrained, the model says it in a sentence."""
 STAGES = ("before SFT", "after SFT", "after PPO")
 
 
@@ -71,7 +73,7 @@ def main():
 
     def evaluate(stage: str, model: Path, data: Path, **flags) -> Path:
         folder = args.out / "evaluate" / stage.replace(" ", "_")
-        asked = {"max_new_tokens": ANSWER_TOKENS, "temperature": 0, "batch_size": 32}
+        asked = {"max_new_tokens": FREE_TOKENS, "temperature": 0, "batch_size": 32}
         return run("evaluate", folder, model=model, data=data, **asked, **flags)
 
     reward, marked = "abstention", rows / "held_out_known.jsonl"
