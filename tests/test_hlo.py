@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,14 @@ import numpy as np
 import optax
 import pytest
 
-from jaxalign.losses import dpo_loss, grpo_loss
+from jaxalign.losses import TwoPass, bco_loss, dpo_loss, grpo_loss, tdpo1_loss
 from jaxalign.models import init_params
 from jaxalign.objectives import (
+    DistillationBatch,
     RolloutBatch,
+    online,
+    online_objective,
+    packed_distillation_objective,
     packed_preference_objective,
     packed_sft_objective,
     policy_objective,
@@ -36,33 +41,45 @@ def as_users_compile():
 
 
 def batch_of(task, rows=ROWS):
-    if task == "grpo":
-        return rollout_of(
-            token_batch([[Prompted([1, 2], [[3, 4, 5]])]] * rows, LENGTH, TARGETS)
-        )
-    examples = [[Prompted([1, 2], [[3, 4, 5], [6, 7]][: 1 + (task == "dpo")])]] * rows
-    if task == "sft":
-        return token_batch(examples, LENGTH, TARGETS)
-    return pair_batch(examples, LENGTH, TARGETS)
+    both = task in ("dpo", "bco", "tdpo", "online")
+    examples = [[Prompted([1, 2], [[3, 4, 5], [6, 7]][: 1 + both])]] * rows
+    if task in ("dpo", "bco", "tdpo"):
+        return pair_batch(examples, LENGTH, TARGETS)
+    batch = token_batch(examples, LENGTH, TARGETS)
+    if task in ("grpo", "online"):
+        return rollout_of(batch, answers=1 + both)
+    if task == "distill":
+        return DistillationBatch(batch, jnp.zeros(batch.target_ids.shape))
+    return batch
 
 
-def rollout_of(rows):
-    """An answer in each row."""
+def rollout_of(rows, answers):
+    """Answers side by side, of three tokens and of two."""
     known = jnp.zeros(rows.target_ids.shape)
-    start, length = jnp.zeros((2, len(known), 1, 1), jnp.int32)
-    return RolloutBatch(rows, start, length + 3, known, known, known)
-
-
-def objective_of(task, model, chunk_size=64):
-    if task == "grpo":
-        return policy_objective(
-            grpo_loss, backbone_of(model), chunk_size=chunk_size, entropy=True
-        )
-    if task == "sft":
-        return packed_sft_objective(backbone_of(model), chunk_size=chunk_size)
-    return packed_preference_objective(
-        dpo_loss, backbone_of(model), chunk_size=chunk_size
+    start, length = (
+        jnp.broadcast_to(jnp.array(x[:answers], jnp.int32), (len(known), 1, answers))
+        for x in ([0, 3], [3, 2])
     )
+    return RolloutBatch(rows, start, length, known, known, known)
+
+
+def objective_of(task, model, chunk_size=64, other=None):
+    """`other` holds the parameters of a teacher or a reference."""
+    backbone, options = backbone_of(model), {"chunk_size": chunk_size}
+    if task == "grpo":
+        return policy_objective(grpo_loss, backbone, entropy=True, **options)
+    if task == "online":
+        return online_objective(online.online_dpo, backbone, **options)
+    if task == "sft":
+        return packed_sft_objective(backbone, **options)
+    if task == "distill":
+        both = packed_distillation_objective(backbone, backbone, **options)
+        return lambda params, batch, key: both((params, other), batch, key)
+    if task == "tdpo":
+        pair: Any = packed_preference_objective(tdpo1_loss, backbone, **options)
+        return lambda params, batch, key: pair((params, other), batch, key)
+    loss = {"dpo": dpo_loss, "bco": bco_loss}[task]
+    return packed_preference_objective(loss, backbone, **options)
 
 
 @functools.cache
@@ -71,12 +88,19 @@ def compile_step(task, vocab_size=VOCAB, **options):
     model = make_model(vocab_size, tie_embeddings=False)
     batch = batch_of(task)
 
+    objective = objective_of(task, model)
+    memory = objective.memory if isinstance(objective, TwoPass) else ()
+
     def start(key):
-        return TrainState.create(init_params(model, key), OPTIMIZER, key)
+        return TrainState.create(init_params(model, key), OPTIMIZER, key, memory)
+
+    def step(state, batch, other):
+        objective = objective_of(task, model, other=other)
+        return make_train_step(objective, OPTIMIZER, **options)(state, batch)
 
     state = jax.eval_shape(start, jax.random.key(0))
-    step = make_train_step(objective_of(task, model), OPTIMIZER, **options)
-    return jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch, state.params)
+    return compiled.compile()
 
 
 def sizes_in(text: str) -> dict[int, str]:
@@ -87,7 +111,17 @@ def sizes_in(text: str) -> dict[int, str]:
 
 @pytest.mark.parametrize(
     ("task", "num_microbatches"),
-    [("sft", 1), ("sft", 2), ("dpo", 1), ("dpo", 2), ("grpo", 2)],
+    [
+        ("sft", 1),
+        ("sft", 2),
+        ("dpo", 1),
+        ("dpo", 2),
+        ("bco", 2),
+        ("tdpo", 2),
+        ("grpo", 2),
+        ("online", 2),
+        ("distill", 2),
+    ],
 )
 def test_no_array_holds_all_logits(task, num_microbatches):
     """Fault 27: the memory of whole logits at large vocabularies."""

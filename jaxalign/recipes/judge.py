@@ -17,9 +17,12 @@ from jaxalign.recipes.evaluation.checkpoint import (
 )
 from jaxalign.recipes.prompt import encode_prompts
 from jaxalign.rewards import Completion, rating_judge
-from jaxalign.rewards.judge import RATE, Respond
+from jaxalign.rewards import rival_judge as rival_judge_of
+from jaxalign.rewards.judge import COMPARE, RATE, Respond
 
 LONGEST_VERDICT = 256
+JUDGES = ("judge", "rival_judge")
+"""Rewards that a language model gives, by name."""
 
 
 def respond_of(judge: Checkpoint, batch_size: int) -> Respond:
@@ -59,14 +62,26 @@ def question_of(completion: Completion) -> str:
     return "\n".join(f"{m['role']}: {m['content']}" for m in completion.messages)
 
 
-def judge_reward(dtype: str) -> Callable[..., Any]:
-    """Builds the reward `judge(model=FOLDER, ...)`; its first call loads the model.
+def judges(dtype: str) -> dict[str, Callable[..., Any]]:
+    """The rewards of `JUDGES`; the first call with a folder loads its model.
 
     Args:
       dtype: Type of the matrix products.
     """
     opened = functools.cache(functools.partial(open_checkpoint, dtype=dtype))
 
+    def asked(model: str, batch_size: int) -> Respond:
+        resolve_model(model)  # also without completions: is there such a folder?
+        return lambda requests: respond_of(opened(model), batch_size)(requests)
+
+    return dict(zip(JUDGES, (_judge(asked), _rival_judge(asked)), strict=True))
+
+
+Asked = Callable[[str, int], Respond]
+"""From a folder and how many replies are computed at a time to the judge."""
+
+
+def _judge(asked: Asked) -> Callable[..., Any]:
     def judge(
         completions: list[Completion],
         *,
@@ -89,14 +104,44 @@ def judge_reward(dtype: str) -> Callable[..., Any]:
           highest: The grade that becomes 1.
           batch_size: Replies computed at a time.
         """
-        resolve_model(model)  # also without completions: is there such a folder?
-        asked = [dataclasses.replace(x, prompt=question_of(x)) for x in completions]
         grade = rating_judge(
-            lambda requests: respond_of(opened(model), batch_size)(requests),
+            asked(model, batch_size),
             template=read_template(template, RATE),
             lowest=lowest,
             highest=highest,
         )
-        return list(grade(asked))  # pyright: ignore[reportArgumentType]
+        return list(grade(_as_questions(completions)))  # pyright: ignore[reportArgumentType]
 
     return judge
+
+
+def _rival_judge(asked: Asked) -> Callable[..., Any]:
+    def rival_judge(
+        completions: list[Completion],
+        *,
+        model: str,
+        template: str | None = None,
+        batch_size: int = 16,
+    ) -> list[float | None]:
+        """How probably a language model prefers an answer to the others of its prompt.
+
+        Each pair is shown in both orders. None where its replies hold no verdict, and
+        for an answer without a rival, as those to held-out prompts are.
+
+        Args:
+          completions: What to judge, the answers to a prompt side by side.
+          model: The judge's folder.
+          template: A text file with {prompt}, {first} and {second} that asks for a
+            verdict, [[A]], [[B]] or, for a tie, [[C]].
+          batch_size: Replies computed at a time.
+        """
+        compare = rival_judge_of(
+            asked(model, batch_size), template=read_template(template, COMPARE)
+        )
+        return list(compare(_as_questions(completions)))  # pyright: ignore[reportArgumentType]
+
+    return rival_judge
+
+
+def _as_questions(completions: list[Completion]) -> list[Completion]:
+    return [dataclasses.replace(x, prompt=question_of(x)) for x in completions]

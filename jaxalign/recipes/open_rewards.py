@@ -8,7 +8,7 @@ from typing import Any
 from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import resolve_model
-from jaxalign.recipes.judge import judge_reward
+from jaxalign.recipes.judge import JUDGES, judges
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.scorer import load_scorer
 from jaxalign.rewards import Reward, model_reward, parse_reward, read_reward
@@ -26,8 +26,9 @@ def open_rewards(
     """Rewards from texts; models are loaded at first use. Equal names get numbers.
 
     Args:
-      texts: As `parse_reward` takes them, `judge(model=FOLDER)` among them; a folder
-        is a reward model, `FOLDER` or `FOLDER=WEIGHT`.
+      texts: As `parse_reward` takes them, `judge(model=FOLDER)` and
+        `rival_judge(model=FOLDER)` among them; a folder is a reward model, `FOLDER` or
+        `FOLDER=WEIGHT`.
       tokenizer: Of the policy, whose ids reward models must read too.
       dtype: Type of the matrix products.
       **layout: Further keywords of `load_scorer`.
@@ -35,13 +36,13 @@ def open_rewards(
     Raises:
       UserError: A text or a model cannot be used.
     """
-    judges = {"judge": judge_reward(dtype)}
+    models = judges(dtype)
 
     def opened(text: str) -> Reward:
         name, _, weight = read_reward(text)
         if Path(name).is_dir():
             return open_reward_model(name, tokenizer, weight, dtype=dtype, **layout)
-        return parse_reward(text, judges)
+        return parse_reward(text, models)
 
     return with_own_names(map(opened, texts))
 
@@ -73,21 +74,21 @@ def open_reward_model(
 
 
 def reward_digests(texts: Sequence[str]) -> dict[str, str]:
-    """Digests of models and of the user's own files, by what names them."""
+    """Digests of models and of the user's own files, by their paths."""
     digests = {}
     for path in (path for text in texts for path in _paths(text)):
         if path.is_dir():
-            digests[f"reward {path.name}"] = weights_digest(path)
+            digests[f"reward:{path}"] = weights_digest(path)
         elif path.is_file():
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            digests[f"reward {path.name}"] = digest
+            digests[f"reward:{path}"] = digest
     return digests
 
 
 def _paths(text: str) -> list[Path]:
     """What a text may name on disk."""
     name, given, _ = read_reward(text)
-    if name == "judge":
+    if name in JUDGES:
         return [Path(given[x]) for x in ("model", "template") if given.get(x)]
     file = name.rpartition(":")[0]
     return [Path(file if file.endswith(".py") else name)]

@@ -10,9 +10,9 @@ class Config:
 
 def main(config: Config) -> int:
     """Prints the list."""
-    from jaxalign.recipes.judge import judge_reward
+    from jaxalign.recipes.judge import judges
     from jaxalign.rewards import describe_rewards
 
     del config
-    print(describe_rewards({"judge": judge_reward("float32")}))
+    print(describe_rewards(judges("float32")))
     return 0

@@ -1,7 +1,7 @@
 """From the settings to encoded examples, telling the user what was found."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -9,11 +9,14 @@ from rich.console import Console
 from rich.text import Text
 
 from jaxalign.data.encode import Encoder
+from jaxalign.data.formats import Format
 from jaxalign.data.lengths import LengthLimits, LengthReport, Spread
 from jaxalign.data.prepare import EncodeReport, encode_all
 from jaxalign.data.preview import segments
 from jaxalign.data.reading import Account, open_rows, read_records, unpaired
+from jaxalign.data.records import Record
 from jaxalign.data.sequences import Example
+from jaxalign.data.sources import Source
 from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes.config import DataConfig
@@ -86,26 +89,51 @@ def read_rows(
     return Rows(train, held_out, digests)
 
 
-def _read(config: DataConfig, path: str, task: Task, encoder: Encoder, console):
+class Records(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+      source: Its rows.
+      form: What they are.
+      account: Of the rows, filled while `records` are read.
+      records: As the task reads them.
+    """
+
+    source: Source
+    form: Format
+    account: Account
+    records: Iterable[Record]
+
+
+def open_records(
+    config: DataConfig, path: str, task: Task | None, **bad_rows: Any
+) -> Records:
+    """The records of a file; for `unpaired` each pair is two answers with a label.
+
+    Args:
+      config: What columns and rows are called.
+      path: As `--data` takes it.
+      task: What the rows are for; None for what their columns say.
+      **bad_rows: `on_bad_row` and `max_dropped` of `read_records`.
+    """
     source, form = open_rows(
         path, task, columns=config.columns, name=config.format, dress=config.dress
     )
     account = Account()
-    records = read_records(
-        source,
-        form,
-        on_bad_row=config.on_bad_row,
-        max_dropped=config.max_dropped,
-        account=account,
-    )
+    records = read_records(source, form, account=account, **bad_rows)
+    if task == "unpaired":
+        records = unpaired(records)
+    return Records(source, form, account, records)
+
+
+def _read(config: DataConfig, path: str, task: Task, encoder: Encoder, console):
+    bad_rows: dict[str, Any] = {
+        "on_bad_row": config.on_bad_row,
+        "max_dropped": config.max_dropped,
+    }
+    source, form, account, records = open_records(config, path, task, **bad_rows)
     limits = LengthLimits(config.max_length, config.max_prompt_length, config.on_long)
-    examples, report = encode_all(
-        unpaired(records) if task == "unpaired" else records,
-        encoder,
-        limits=limits,
-        on_bad_row=config.on_bad_row,
-        max_dropped=config.max_dropped,
-    )
+    examples, report = encode_all(records, encoder, limits=limits, **bad_rows)
     console.print(f"{path}: {form}: {account}")
     _tell(report, console)
     check_stops(report, encoder.tokenizer, config.allow_no_eos)

@@ -27,30 +27,24 @@ def main(config: Config) -> int:
         apply_limits,
     )
     from jaxalign.data.preview import stop_share, trained_tokens
-    from jaxalign.data.reading import Account, open_rows, read_records, unpaired
     from jaxalign.data.records import RowError
     from jaxalign.models import read_config, resolve_model
-    from jaxalign.recipes.rows import make_encoder, show_example, tell_lengths
+    from jaxalign.recipes.rows import (
+        make_encoder,
+        open_records,
+        show_example,
+        tell_lengths,
+    )
 
     console = Console()
     folder = resolve_model(config.model)
     encoder = make_encoder(config, folder, read_config(folder).vocab_size)
     tokenizer = encoder.tokenizer
-    source, form = open_rows(
-        config.data,
-        config.task,
-        columns=config.columns,
-        name=config.format,
-        dress=config.dress,
-    )
-    account = Account()
-    records = read_records(
-        source, form, on_bad_row="drop", max_dropped=1.0, account=account
+    _, form, account, records = open_records(
+        config, config.data, config.task, on_bad_row="drop", max_dropped=1.0
     )
     limits = LengthLimits(config.max_length, config.max_prompt_length, "error")
     examples, untrainable, too_long = [], [], []
-    if config.task == "unpaired":
-        records = unpaired(records)
     for index, record in enumerate(records):
         try:
             example = encoder(record, index)

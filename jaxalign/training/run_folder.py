@@ -221,8 +221,9 @@ def _named(fingerprints: Mapping[str, str]) -> dict[str, str]:
 
 def _covers(names: Collection[str], field: str) -> bool:
     """Whether `field` or something above it is among the names, `-` being `_`."""
-    field = field.removeprefix("fingerprints.")
-    plain = {n.replace("-", "_").removeprefix("fingerprints.") for n in names}
+    field, *plain = (
+        x.replace("-", "_").removeprefix("fingerprints.") for x in (field, *names)
+    )
     return any(field == name or field.startswith(name + ".") for name in plain)
 
 

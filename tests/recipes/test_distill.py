@@ -1,6 +1,8 @@
 """`jaxalign distill` from the command line to its folder."""
 
 import json
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from jaxalign.__main__ import main
 from jaxalign.errors import UserError
 from jaxalign.recipes import distill, own_answers
+from jaxalign.recipes.placing import distillation_batch
+from tests.recipes.test_runs import cli
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,28 @@ def test_the_student_comes_nearer_on_data_and_on_its_own_answers(
     assert record["teacher"] == str(teacher)
 
 
+def test_without_packing_each_answer_has_a_row(
+    tiny_model, teacher, rows, tmp_path, monkeypatch
+):
+    """Of the data and of the student's own; with it several share one."""
+    seen = []
+
+    def noted(arrays):
+        seen.append(int(arrays["segment_ids"].max()))
+        return distillation_batch(arrays)
+
+    monkeypatch.setattr(distill, "distillation_batch", noted)
+    for name, more in (("packed", ()), ("apart", ("--no-packing",))):
+        argv = command(tiny_model, teacher, rows, tmp_path / name, "--lmbda", "1")
+        more = (*more, "--max-steps", "1", "--row-length", "64", "--no-export")
+        seen.clear()
+        with pytest.raises(SystemExit) as end:
+            main([*argv, *more])
+        assert end.value.code == 0
+        assert len(seen) == 2  # the batch of the data, and what took its place
+        assert all((x > 1) == (name == "packed") for x in seen)
+
+
 def test_a_model_is_no_distance_from_itself(tiny_model, rows, tmp_path):
     out = tmp_path / "run"
     argv = command(tiny_model, tiny_model, rows, out, "--max-steps", "1")
@@ -77,6 +103,33 @@ def test_a_model_is_no_distance_from_itself(tiny_model, rows, tmp_path):
     (line,) = (x for x in lines_of(out) if x["split"] == "train")
     assert abs(line["loss"]) < 1e-6
     assert line["grad_norm"] < 1e-5
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_the_straight_run(
+    tiny_model, teacher, rows, tmp_path
+):
+    """The updates before and after are of both kinds."""
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+
+    def start(out, **environment):
+        argv = command(tiny_model, teacher, rows, out, "--num-train-epochs", "3")
+        more = ("--max-steps", "8", "--save-steps", "3", "--seed", "2")
+        return cli([sys.executable, "-m", "jaxalign", *argv, *more], **environment)
+
+    done = start(straight)
+    assert done.returncode == 0, done.stderr
+    died = start(killed, JAXALIGN_CHAOS="kill@step:7", JAXALIGN_TEST_RUN="1")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    resumed = start(killed)
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("metrics.jsonl", "export/model.safetensors"):
+        assert (killed / name).read_bytes() == (straight / name).read_bytes(), name
+    starts = json.loads((killed / "run.json").read_text())["starts"]
+    step = starts[1]["start_step"]
+    assert step in (3, 6)
+    kinds = [x["on_policy"] for x in lines_of(straight) if x["split"] == "train"]
+    assert {*kinds[:step]} == {*kinds[step:]} == {0.0, 1.0}
 
 
 def test_a_teacher_with_other_words_is_refused(tiny_model, rows, tmp_path):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.rewards import Completion, comparing_judge, preferences, rating_judge
+from jaxalign.rewards import (
+    Completion,
+    comparing_judge,
+    preferences,
+    rating_judge,
+    rival_judge,
+)
 
 PROMPTS = ["p", "q", "r"] * 10
 FIRST = [f"first {i}" for i in range(30)]
@@ -88,6 +94,27 @@ def test_a_column_to_beat():
     assert judge(rows) == [1.0, 0.5]
     with pytest.raises(UserError, match="row 0 has no text in a column `gold`"):
         judge([Completion("?", "x")])
+
+
+def test_rivals_are_compared_with_each_other_to_their_prompt():
+    def larger(requests):
+        pairs = [map(int, x.split("|")[1:]) for x in requests]
+        return ["[[C]]" if a == b else "[[A]]" if a > b else "[[B]]" for a, b in pairs]
+
+    rows = {0: [3, 1, 2, 1], 1: [4, 5], 2: [9]}
+    completions = [
+        Completion("p", str(x), index=i) for i, group in rows.items() for x in group
+    ]
+    got = rival_judge(larger, template="{prompt}|{first}|{second}")(completions)
+
+    def mean_win(group, x, skip):
+        others = [y for n, y in enumerate(group) if n != skip]
+        wins = [1.0 if x > y else 0.5 if x == y else 0.0 for y in others]
+        return sum(wins) / len(wins) if wins else None
+
+    expected = [mean_win(g, x, n) for g in rows.values() for n, x in enumerate(g)]
+    assert got == expected
+    assert expected[:2] == [1.0, 1 / 6]
 
 
 @pytest.mark.parametrize(

@@ -92,22 +92,23 @@ def test_changed_settings_are_refused_field_by_field(tmp_path):
     with run(tmp_path):
         pass
     config = CONFIG | {"beta": 0.5, "optimizer": {"learning_rate": 1e-4, "b1": None}}
-    prints = PRINTS | {"tokenizer": "t2"}
+    prints = PRINTS | {"tokenizer": "t2", "reward:my-model": "r1"}
     with (
         pytest.raises(
             UserError,
-            match="beta was 0.1, is 0.5; fingerprints.tokenizer was 't1', is 't2'; "
-            "optimizer.learning_rate was 1e-05, is 0.0001.*--allow-change beta",
+            match="beta was 0.1, is 0.5; fingerprints.reward:my-model was None, is "
+            "'r1'; fingerprints.tokenizer was 't1', is 't2'; optimizer.learning_rate "
+            "was 1e-05, is 0.0001.*--allow-change beta",
         ),
         run(tmp_path, config, prints),
     ):
         pass
     with (
-        pytest.raises(UserError, match="settings: fingerprints.tokenizer"),
+        pytest.raises(UserError, match="settings: fingerprints.reward"),
         run(tmp_path, config, prints, allow_change=("beta", "optimizer.learning-rate")),
     ):
         pass
-    allowed = ("beta", "optimizer", "tokenizer")
+    allowed = ("beta", "optimizer", "tokenizer", "reward:my-model")
     with run(tmp_path, config, prints, allow_change=allowed):
         pass
     assert starts(tmp_path)[-1]["changes"]["beta"] == [0.1, 0.5]

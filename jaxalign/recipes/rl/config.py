@@ -14,8 +14,9 @@ class RLConfig(TrainingConfig):
 
     reward: tuple[str, ...]
     """Rewards by name, `FILE.py:function`, `module:function`, a reward model's folder,
-    or `judge(model=FOLDER)`; may be given several times, each with a weight:
-    `NAME=0.5`. `jaxalign rewards` lists them."""
+    `judge(model=FOLDER)`, or `rival_judge(model=FOLDER)` between the answers to a
+    prompt; may be given several times, each with a weight: `NAME=0.5`. `jaxalign
+    rewards` lists them."""
     batch_size: int = 16
     """Prompts per iteration, over all devices."""
     num_generations: int = 1

@@ -1,13 +1,16 @@
 """`jaxalign online` from the command line to its folder."""
 
 import json
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from jaxalign.__main__ import main
 from jaxalign.errors import UserError
-from jaxalign.recipes import online
+from jaxalign.recipes import judge, online
+from jaxalign.recipes.rl.setup import open_setup
+from jaxalign.rollout import Decoder
 from jaxalign.training import read_metrics
 
 ITERATIONS = 12
@@ -103,6 +106,74 @@ def test_each_method_learns_what_is_rewarded(
         assert lines[0]["loss"] == pytest.approx(np.log(2), abs=0.05)
     assert lines[0]["sampling/sampling_logp_difference/max"] < 1e-4
     assert rises(lines) > 0.1
+
+
+class Stand(NamedTuple):
+    """A model whose hidden states are its parameters."""
+
+    decoder: Decoder
+
+
+def test_the_mixture_has_the_reference_s_share():
+    """Eq. 4 of Nash-MD: (1 - w) log policy + w log reference, in one product."""
+    plain = Decoder(
+        init_cache=lambda rows, slots: None,
+        apply=lambda params, tokens, starts, cache: (params, None),
+        head=lambda params: (np.eye(2, dtype=np.float32), None, 2),
+        max_length=8,
+    )
+    policy, reference = np.array([[[4.0, 0.0]]]), np.array([[[0.0, 8.0]]])
+    for given, share in ((0.25, 0.25), (None, 0.5)):
+        config = online.Config(
+            model="m",
+            data="d",
+            output_dir="o",
+            reward=("stopped",),
+            method="nash_md",
+            mixture_coef=given,
+        )
+        rival: Any = online.method_of(config).rival
+        decoder, params_of = rival(Stand(plain))
+        params = params_of(policy, reference)
+        hidden, _ = decoder.apply(params, None, None, (None, None))
+        kernel, _, size = decoder.head(params)
+        logits = np.asarray(hidden) @ np.asarray(kernel)[:size].T
+        expected = [[[(1 - share) * 4, share * 8]]]
+        np.testing.assert_allclose(logits, expected, rtol=1e-6)
+
+
+def test_without_packing_each_prompt_has_a_row(tiny_model, prompts):
+    """With it several prompts with their answers share one."""
+
+    def rows_of(**changes):
+        config = online.Config(
+            model=str(tiny_model),
+            data=str(prompts),
+            output_dir="o",
+            reward=("stopped",),
+            dress="plain",
+            max_new_tokens=4,
+            batch_size=16,
+            **changes,
+        )
+        return open_setup(config, online.method_of(config)).rows.counts
+
+    assert {*rows_of(packing=False)} == {16}
+    assert min(rows_of(row_length=64)) < 16
+
+
+@pytest.mark.slow
+def test_a_checkpoint_decides(tiny_model, prompts, tmp_path, monkeypatch):
+    """As judge of pairs; it is told what to say, for it has learned nothing."""
+    namespace: dict[str, Any] = {}
+    exec(JUDGE, namespace)
+    monkeypatch.setattr(
+        judge, "respond_of", lambda checkpoint, size: namespace["respond"]
+    )
+    reward = f"rival_judge(model='{tiny_model}')"
+    lines = run(tiny_model, prompts, reward, tmp_path / "run", "online_dpo", steps=1)
+    assert lines[0]["rewards/rival_judge/mean"] == pytest.approx(0.5)
+    assert 0 < lines[0]["ties"] < 1
 
 
 @pytest.mark.slow

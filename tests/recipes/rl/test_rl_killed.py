@@ -75,18 +75,24 @@ def runs_of(method, tmp, model, prompts, reward_file):
         "eval-steps": 3,
         "optimizer.learning-rate": 0.02,
         "num-minibatches": 2,
-        "kl-coef": 0.01,
     } | {
-        "grpo": {"num-generations": 2, "num-iterations": 2, "algorithm": "grpo"},
-        "ppo": {"num-ppo-epochs": 2, "kl-controller": "adaptive"},
+        "grpo": {
+            "num-generations": 2,
+            "num-iterations": 2,
+            "algorithm": "grpo",
+            "kl-coef": 0.01,
+        },
+        "ppo": {"num-ppo-epochs": 2, "kl-controller": "adaptive", "kl-coef": 0.01},
+        "online": {"method": "nash_md", "num-iterations": 2},
     }[method]
     given = [x for k, v in flags.items() for x in (f"--{k}", str(v))]
     return Runs(tmp, method, [*given, "--no-export"])
 
 
 @pytest.mark.slow
-def test_killed_in_an_update(tmp_path, tiny_model, prompts, reward_file):
-    run = runs_of("ppo", tmp_path, tiny_model, prompts, reward_file)
+@pytest.mark.parametrize("method", ["ppo", "online"])
+def test_killed_in_an_update(method, tmp_path, tiny_model, prompts, reward_file):
+    run = runs_of(method, tmp_path, tiny_model, prompts, reward_file)
     straight = digest(run("straight"))
     assert straight[0] == 3
     # The third of four updates in the third iteration. A save waits for the one

@@ -134,6 +134,47 @@ def test_a_judge_is_asked_about_the_question_and_not_the_marks_of_a_template(
     assert len(opened) == 1
 
 
+def test_a_judge_compares_the_answers_to_a_question(tiny_model, tmp_path, monkeypatch):
+    asked, opened = [], []
+
+    def respond(requests):
+        """The longer answer, wherever it stands."""
+        asked.extend(requests)
+        lengths = [[len(x) for x in request.split("|")[1:]] for request in requests]
+        return ["[[A]]" if a > b else "[[B]]" for a, b in lengths]
+
+    def open_checkpoint(name, *, dtype):
+        opened.append((name, dtype))
+        return name
+
+    monkeypatch.setattr(judge, "open_checkpoint", open_checkpoint)
+    monkeypatch.setattr(judge, "respond_of", lambda name, size: respond)
+    template = tmp_path / "ask.txt"
+    template.write_text("{prompt}|{first}|{second}")
+    text = f"rival_judge(model='{tiny_model}', template='{template}')=2"
+    scored = make_scoring(tiny_model, text)
+    completions = [
+        Completion(
+            "<|im_start|>user\nWhy?<|im_end|>\n",
+            answer,
+            index=i,
+            messages=[{"role": "user", "content": "Why?"}],
+        )
+        for i, answer in ((0, "So."), (0, "So it is."), (1, "Because."), (1, "Hm."))
+    ]
+    scores = scored(completions)
+    there = ["Why?|So.|So it is.", "Why?|Because.|Hm."]
+    back = ["Why?|So it is.|So.", "Why?|Hm.|Because."]
+    assert asked == there + back
+    assert opened == [(str(tiny_model), "float32")]
+    np.testing.assert_array_equal(scores.values["rival_judge"], [0, 1, 1, 0])
+    np.testing.assert_array_equal(scores.total, [0, 2, 2, 0])
+    assert set(reward_digests([text])) == {
+        f"reward:{tiny_model}",
+        f"reward:{template}",
+    }
+
+
 def test_mistakes_about_models_are_named_before_anything_is_loaded(
     tiny_model, tmp_path
 ):
@@ -145,6 +186,9 @@ def test_mistakes_about_models_are_named_before_anything_is_loaded(
         (f"judge(model='{tiny_model}', template='x.txt')", "x.txt cannot be read"),
         (f"judge(model='{tiny_model}', template='{wrong}')", r"no {completion}"),
         (f"judge(model='{tiny_model}', lowest=11)", "must be below highest"),
+        ("rival_judge", "needs the parameter `model`"),
+        ("rival_judge(model='no such folder')", "There is no folder"),
+        (f"rival_judge(model='{tiny_model}', template='{wrong}')", "no {first} and"),
         (str(tiny_model), "is a language model: it gives no scores"),
     ):
         with pytest.raises(UserError, match=message):
@@ -156,10 +200,23 @@ def test_a_changed_judge_or_template_is_another_run(tiny_model, tmp_path):
     template.write_text("{prompt} {completion}")
     text = f"judge(model='{tiny_model}', template='{template}')=2"
     before = reward_digests([text, "stopped"])
-    assert set(before) == {f"reward {tiny_model.name}", "reward ask.txt"}
+    assert set(before) == {f"reward:{tiny_model}", f"reward:{template}"}
     template.write_text("{prompt} {completion}!")
     after = reward_digests([text, "stopped"])
-    assert [k for k in before if before[k] != after[k]] == ["reward ask.txt"]
+    assert [k for k in before if before[k] != after[k]] == [f"reward:{template}"]
+
+
+def test_two_reward_models_of_one_name_have_a_digest_each(reward_model, tmp_path):
+    first, second = (tmp_path / name / "export" for name in ("taste", "safety"))
+    for folder in (first, second):
+        shutil.copytree(reward_model, folder)
+    texts = [str(first), f"{second}=0.5"]
+    before = reward_digests(texts)
+    assert len(before) == 2
+    with (first / "config.json").open("a") as file:
+        file.write(" ")
+    after = reward_digests(texts)
+    assert [k for k in before if before[k] != after[k]] == [f"reward:{first}"]
 
 
 @pytest.mark.slow
@@ -169,13 +226,14 @@ def test_a_checkpoint_judges_in_a_run(
     """It has learned nothing and gives no grade: the other reward decides."""
     monkeypatch.setattr(judge, "LONGEST_VERDICT", 4)
     template = tmp_path / "ask.txt"
-    template.write_text("{prompt} {completion}")
+    template.write_text("{prompt} {completion} {first} {second}")
     asked = f"judge(model='{tiny_model}', template='{template}')"
-    both = (f"{reward_file}:even", asked)
-    options = {"max_steps": 1, "reward": both, "num_generations": 2}
+    rewards = (f"{reward_file}:even", asked, f"rival_{asked}")
+    options = {"max_steps": 1, "reward": rewards, "num_generations": 2}
     out = tmp_path / "run"
     config = grpo.Config(**settings(tiny_model, prompts, reward_file, out, **options))
     assert grpo.main(config) == 0
     for line in answers_of(tmp_path / "run", 1):
         assert line["rewards"]["judge"] is None
+        assert line["rewards"]["rival_judge"] is None
         assert line["reward"] == line["rewards"]["even"]
