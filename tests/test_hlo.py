@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ def rollout_of(rows, answers):
 
 def objective_of(task, model, chunk_size=64, other=None):
     """`other` holds the parameters of a teacher or a reference."""
-    backbone, options = backbone_of(model), {"chunk_size": chunk_size}
+    backbone, options = backbone_of(model), cast(Any, {"chunk_size": chunk_size})
     if task == "grpo":
         return policy_objective(grpo_loss, backbone, entropy=True, **options)
     if task == "online":
