@@ -35,7 +35,8 @@ def draw_outcomes(tables: dict[str, dict[str, dict]], file: Path) -> None:
             bottom = [a + b for a, b in zip(bottom, shares, strict=True)]
         ax.set_title(group)
         ax.set_ylim(0, 1)
-    axes[0].legend(frameon=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
     figure.savefig(file, dpi=120)
 
 
