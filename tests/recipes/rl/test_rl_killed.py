@@ -120,5 +120,9 @@ def test_killed_in_every_phase(method, tmp_path, tiny_model, prompts, reward_fil
 def test_asked_to_stop(method, tmp_path, tiny_model, prompts, reward_file):
     run = runs_of(method, tmp_path, tiny_model, prompts, reward_file)
     straight = digest(run("straight"))
-    run("stopped", "sigterm@score:3", expect=75)
+    # In the second of three iterations: it is finished and saved, and the last is left.
+    out = run("stopped", "sigterm@score:2", expect=75)
+    assert digest(out)[0] == 2
     assert digest(run("stopped")) == straight
+    starts = json.loads((out / "run.json").read_text())["starts"]
+    assert [x["start_step"] for x in starts] == [0, 2]
