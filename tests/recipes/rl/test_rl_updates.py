@@ -292,7 +292,8 @@ def test_prompts_that_fill_up_the_last_batch_of_an_evaluation_do_not_count():
         parts[0], lambda x: x, batch_size=4, key=jax.random.key(0), stop=parts[1]
     )
     assert evaluate is not None
-    got: Any = evaluate(None)
+    state: Any = types.SimpleNamespace(params=None)
+    got: Any = evaluate(state)
     assert got["reward"] == got["completions/mean_length"] == 3
     assert got["completions/clipped_ratio"] == pytest.approx(1 / 5)
     # A mean over nothing is no 0.
