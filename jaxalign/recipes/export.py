@@ -29,12 +29,9 @@ class Config:
 
 def main(config: Config) -> int:
     """Restores the parameters and writes the folder."""
-    import jax
-
     from jaxalign.models import export_model
-    from jaxalign.recipes.loss_flags import memory_of
     from jaxalign.recipes.policy import open_policy
-    from jaxalign.training import Checkpoints, OptimizerConfig, make_optimizer
+    from jaxalign.training import Checkpoints
 
     folder = Path(config.run)
     settings = _settings(folder)
@@ -47,10 +44,10 @@ def main(config: Config) -> int:
         mesh_sizes={"fsdp": -1},
         head=config.head,
     )
-    optimizer, _ = make_optimizer(OptimizerConfig(**settings["optimizer"]), 1)
-    memory = memory_of(settings.get("loss"))
-    target = policy.shapes(optimizer, jax.random.key(0), memory)
-    restored = Checkpoints(folder / "checkpoints").restore(target, step=config.step)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    inside = _policy_in(checkpoints.leaves(config.step))
+    target = policy.param_shapes()
+    restored = checkpoints.restore(target, step=config.step, inside=inside)
     if restored is None:
         raise UserError(
             f"{folder} has no checkpoint that verifies; a run writes one at its start "
@@ -60,13 +57,27 @@ def main(config: Config) -> int:
     export_model(
         config.output,
         policy.config,
-        restored.state.params,
+        restored.state,
         source=policy.folder,
         dtype=config.dtype,
         card=card.read_text(encoding="utf-8") if card.exists() else None,
     )
     print(f"step {restored.step} of {folder} is in {config.output}")
     return 0
+
+
+def _policy_in(leaves: list[str]) -> tuple[str, ...]:
+    """Where the policy lies in the state of a run; in RL there may be a critic too.
+
+    >>> _policy_in(["inner/params/policy/a", "inner/params/critic/a", "step"])
+    ('inner', 'params', 'policy')
+    """
+    places = ("inner", "params", "policy"), ("inner", "params"), ("params",)
+    starts = {place: "/".join((*place, "")) for place in places}
+    found = (
+        x for x, start in starts.items() if any(n.startswith(start) for n in leaves)
+    )
+    return next(found, ("params",))
 
 
 def _settings(folder: Path) -> dict:

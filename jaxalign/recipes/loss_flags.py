@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxalign import losses
 from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput, Pair
-from jaxalign.objectives import EXTRAS, RUNNING, running_of
+from jaxalign.objectives import EXTRAS, RUNNING
 
 Loss = Callable[..., LossOutput]
 Rows = Literal["pairs", "rankings", "answers"]
@@ -150,17 +150,6 @@ def reads(loss: Loss, name: str) -> bool:
     True
     """
     return any(name == x for x, _ in _arrays(loss))
-
-
-def memory_of(name: str | None) -> Any:
-    """What the state of a new run with such a `--loss` remembers; mostly nothing.
-
-    >>> memory_of("dpo_loss")
-    ()
-    """
-    loss = getattr(losses, name or "", None)
-    rule = running_of(loss) if loss is not None and rows_of(loss) else None
-    return () if rule is None else rule.memory
 
 
 def _arrays(loss: Loss) -> tuple[tuple[str, Any], ...]:

@@ -80,12 +80,17 @@ class Policy(NamedTuple):
         create = functools.partial(
             TrainState.create, optimizer=optimizer, key=key, memory=memory
         )
-        state = jax.eval_shape(create, param_shapes(self.config))
-        places = shardings(PARTITION_RULES, self.mesh, state)
+        return self._placed(jax.eval_shape(create, param_shapes(self.config)))
+
+    def param_shapes(self) -> Any:
+        """The parameters as shapes with shardings."""
+        return self._placed(param_shapes(self.config))
+
+    def _placed(self, tree: Any) -> Any:
         return jax.tree.map(
             lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-            state,
-            places,
+            tree,
+            shardings(PARTITION_RULES, self.mesh, tree),
         )
 
 

@@ -139,6 +139,7 @@ class Checkpoints:
         step: int | None = None,
         verify: Verify = "leaves",
         strict: bool = False,
+        inside: tuple[str, ...] = (),
     ) -> Restored | None:
         """Reads a checkpoint into the shape and layout of `target`.
 
@@ -148,6 +149,8 @@ class Checkpoints:
           verify: `leaves` compares every file before loading and every leaf after,
             `files` the files only, `off` the manifest only.
           strict: Raise at a damaged one, in place of passing to the one before.
+          inside: Where `target` lies in the state, if it is a part of it: the names of
+            the branches above it. What lies elsewhere is not read.
 
         Returns:
           What was saved, or None if there is no checkpoint at all.
@@ -160,7 +163,7 @@ class Checkpoints:
         for candidate in reversed(steps):
             try:
                 chaos.at("restore")
-                return self._restore(candidate, target, verify)
+                return self._restore(candidate, target, verify, inside)
             except BadCheckpointError as error:
                 if strict or step is not None:
                     raise UserError(
@@ -175,6 +178,17 @@ class Checkpoints:
             f"none of the checkpoints {steps} in {self.folder} verifies; to begin "
             "again, give an empty --output-dir"
         )
+
+    def leaves(self, step: int | None = None) -> list[str]:
+        """Names of what a checkpoint holds, `branch/branch/leaf`; [] if there is none.
+
+        Args:
+          step: Which one; otherwise the newest that verifies.
+        """
+        step = self.latest() if step is None else step
+        if step not in self.steps():
+            return []
+        return [*self._verified(step, "off")["leaves"]]
 
     def begin_at(self, step: int | None) -> None:
         """Makes `step` the newest, when training is about to go on from there.
@@ -203,11 +217,17 @@ class Checkpoints:
             manifest.check_files(folder, body)
         return body
 
-    def _restore(self, step: int, target: Any, verify: Verify) -> Restored:
+    def _restore(
+        self, step: int, target: Any, verify: Verify, inside: tuple[str, ...]
+    ) -> Restored:
         folder = self.folder / str(step)
         body = self._verified(step, verify)
+        for name in reversed(inside):
+            target = {name: target}
+        start = "".join(f"{name}/" for name in inside)
+        saved = {k: v for k, v in body["leaves"].items() if k.startswith(start)}
         wanted = {"/".join(k): manifest.describe(v) for k, v in _items(target)}
-        found = manifest.differences(body["leaves"], wanted)
+        found = manifest.differences(saved, wanted)
         if found:
             more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
             raise UserError(
@@ -215,7 +235,8 @@ class Checkpoints:
                 f"{more}. Use the model and optimizer settings that it was saved with"
             )
         try:
-            state = orbax_store.read_arrays(folder / "arrays", target)
+            arrays = folder / "arrays"
+            state = orbax_store.read_arrays(arrays, target, partly=bool(inside))
             data = json.loads((folder / "data.json").read_bytes())
             host = json.loads((folder / "host.json").read_bytes())
         except Exception as error:
@@ -225,6 +246,8 @@ class Checkpoints:
                 path = "/".join(name)
                 if manifest.leaf_digest(array) != body["leaves"][path]["sha256"]:
                     raise BadCheckpointError(f"{path} loads with other values")
+        for name in inside:
+            state = state[name]
         return Restored(step, state, data, host)
 
     def _save(self, body, arrays, texts, needed) -> float:

@@ -52,7 +52,7 @@ def write_arrays(folder: pathlib.Path, arrays: dict[tuple[str, ...], np.ndarray]
         ocp.save(str(folder), _nested({k: v for k, v in arrays.items() if v.size}))
 
 
-def read_arrays(folder: pathlib.Path, target: Any) -> Any:
+def read_arrays(folder: pathlib.Path, target: Any, *, partly: bool = False) -> Any:
     """Reads a tree like `target`, each leaf born with its sharding.
 
     Args:
@@ -60,6 +60,7 @@ def read_arrays(folder: pathlib.Path, target: Any) -> Any:
       target: A tree of arrays or `jax.ShapeDtypeStruct`; a leaf without a sharding
         goes to the first device. Its names, shapes and dtypes must be those saved:
         the caller compares them first, because Orbax casts in silence.
+      partly: More was saved than `target` has.
 
     Returns:
       The tree, with random keys as typed keys again.
@@ -68,7 +69,11 @@ def read_arrays(folder: pathlib.Path, target: Any) -> Any:
 
     leaves = named_leaves(target)
     wanted = {name: _abstract(leaf) for name, leaf in leaves.items()}
-    loaded = ocp.load(str(folder), _nested({k: v for k, v in wanted.items() if v.size}))
+    context = ocp.Context()
+    context.pytree.loading.partial_load = partly
+    with context:
+        some = {k: v for k, v in wanted.items() if v.size}
+        loaded = ocp.load(str(folder), _nested(some))
     found = named_leaves(loaded)
     restored = []
     for name, leaf in leaves.items():

@@ -83,6 +83,17 @@ def test_a_step_can_be_chosen(tmp_path):
         checkpoints.restore(state(), step=4)
 
 
+def test_a_part_is_read_alone(tmp_path):
+    checkpoints = saved(tmp_path, 3)
+    assert {"params/kernel", "key", "opt/0/mu/kernel"} <= {*checkpoints.leaves()}
+    part = restored(checkpoints, state()["params"], inside=("params",)).state
+    assert raw(part) == raw(state(3)["params"])
+    other = {"bias": state()["params"]["kernel"]}
+    with pytest.raises(UserError, match="params/bias is wanted by this run"):
+        checkpoints.restore(other, inside=("params",))
+    assert Checkpoints(tmp_path / "new").leaves() == []
+
+
 def test_no_checkpoint_is_none(tmp_path):
     assert Checkpoints(tmp_path / "new").restore(state()) is None
     assert Checkpoints(tmp_path / "new").latest() is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.recipes import grpo, ppo
+from jaxalign.recipes import export, grpo, ppo
 from jaxalign.recipes.rl.journal import Journal
 from jaxalign.training import read_metrics
 from jaxalign.training.optimizer import OptimizerConfig
@@ -28,7 +28,6 @@ def settings(model, data, rewards, out, **changes):
         "max_steps": ITERATIONS,
         "save_steps": 100,
         "eval_steps": 100,
-        "export": False,
         "optimizer": OptimizerConfig(learning_rate=0.02),
     } | changes
 
@@ -210,6 +209,15 @@ def test_ppo_learns_what_is_rewarded(ppo_run):
     rewards = [line["rewards/even/mean"] for line in lines]
     assert np.mean(rewards[-3:]) > np.mean(rewards[:2]) + 0.1
     assert lines[-1]["episode"] == ITERATIONS * 16
+
+
+def test_a_checkpoint_is_exported_without_the_critic(grpo_run, ppo_run, tmp_path):
+    """The same bytes as the run itself wrote at its end."""
+    for run in (grpo_run[0], ppo_run):
+        out = tmp_path / run.parent.name
+        assert export.main(export.Config(run=str(run), output=str(out))) == 0
+        weights = [x / "model.safetensors" for x in (run / "export", out)]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_the_mixed_rows_are_learnt_too(ppo_run):
