@@ -3,6 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -119,7 +120,7 @@ def test_the_mixture_has_the_reference_s_share():
     plain = Decoder(
         init_cache=lambda rows, slots: None,
         apply=lambda params, tokens, starts, cache: (params, None),
-        head=lambda params: (np.eye(2, dtype=np.float32), None, 2),
+        head=lambda params: (jnp.eye(2), None, 2),
         max_length=8,
     )
     policy, reference = np.array([[[4.0, 0.0]]]), np.array([[[0.0, 8.0]]])
