@@ -120,15 +120,13 @@ def test_a_reward_model_orders_pairs(reward_model, pairs, tmp_path, capsys):
     assert run(*flags, "--limit", 12) == 0
     got = results(tmp_path)["measures"]
     config = read_config(reward_model)
-    alone = functools.partial(score, Transformer(config))
-    params = load_params(reward_model, config)
-    by_hand = np.array(
-        [
-            [float(alone(params, np.array([p + a]), np.array([[len(p + a) - 1]]))[0, 0])
-             for a in answers]
-            for p, *answers in list(chat(pairs))[:12]
-        ]
-    )  # fmt: skip
+    sequences = [p + a for p, *answers in list(chat(pairs))[:12] for a in answers]
+    longest = max(map(len, sequences))
+    padded = np.array([x + [0] * (longest - len(x)) for x in sequences])
+    ends = np.array([[len(x) - 1] for x in sequences])
+    forward = jax.jit(functools.partial(score, Transformer(config)))
+    alone = forward(load_params(reward_model, config), padded, ends)
+    by_hand = np.asarray(alone, float).reshape(12, 2)
     margins = by_hand[:, 0] - by_hand[:, 1]
     assert 0 < (margins > 0).mean() < 1
     for name, expected in {

@@ -230,8 +230,8 @@ def test_a_loaded_leaf_that_differs_is_refused(tmp_path, monkeypatch):
     checkpoints = saved(tmp_path, 1)
     read = orbax_store.read_arrays
 
-    def wrong(folder, target):
-        tree = read(folder, target)
+    def wrong(folder, target, **options):
+        tree = read(folder, target, **options)
         kernel = tree["params"]["kernel"]
         return tree | {"params": {"kernel": kernel.at[3, 4].add(1e-7)}}
 
