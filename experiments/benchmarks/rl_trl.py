@@ -17,7 +17,7 @@ os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 from experiments.benchmarks import rl_work
 from experiments.benchmarks.generation_work import BATCH, NEW
 from experiments.benchmarks.shapes import SHAPES
-from experiments.benchmarks.trl_peer import lap_callback, model_of
+from experiments.benchmarks.trl_peer import lap_callback, model_of, quiet_settings
 
 
 def tokenizer_of(shape):
@@ -38,17 +38,10 @@ def tokenizer_of(shape):
 
 def settings_of(args, folder: str, iterations: int) -> dict[str, Any]:
     return {
-        "output_dir": folder,
+        **quiet_settings(args, folder),
         "per_device_train_batch_size": BATCH,
         "learning_rate": rl_work.LEARNING_RATE,
-        "gradient_checkpointing": args.checkpointing,
-        "bf16": False,
-        "use_cpu": True,
-        "dataloader_pin_memory": False,
-        "report_to": "none",
-        "save_strategy": "no",
         "logging_steps": iterations,
-        "disable_tqdm": True,
     }
 
 

@@ -76,6 +76,20 @@ def lap_callback(laps: Laps):
     return EndOfUpdate()
 
 
+def quiet_settings(args, folder: str) -> dict[str, Any]:
+    """What all trainers are told: float32 on the CPU, and nothing written but there."""
+    return {
+        "output_dir": folder,
+        "gradient_checkpointing": args.checkpointing,
+        "bf16": False,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+    }
+
+
 def trainer_of(args, updates: list[list[Row]], folder: str, laps: Laps):
     import datasets  # pyright: ignore[reportMissingImports]
     import trl  # pyright: ignore[reportMissingImports]
@@ -85,7 +99,7 @@ def trainer_of(args, updates: list[list[Row]], folder: str, laps: Laps):
     if batch % at_a_time:
         raise SystemExit(f"--per-device {at_a_time} does not divide {batch} examples")
     common: dict[str, Any] = {
-        "output_dir": folder,
+        **quiet_settings(args, folder),
         "max_steps": len(updates),
         "per_device_train_batch_size": at_a_time,
         "gradient_accumulation_steps": batch // at_a_time,
@@ -93,15 +107,8 @@ def trainer_of(args, updates: list[list[Row]], folder: str, laps: Laps):
         "lr_scheduler_type": "constant",
         "max_grad_norm": shapes.MAX_GRAD_NORM,
         "train_sampling_strategy": "sequential",
-        "gradient_checkpointing": args.checkpointing,
-        "bf16": False,
-        "use_cpu": True,
-        "dataloader_pin_memory": False,
-        "report_to": "none",
-        "save_strategy": "no",
         "logging_first_step": True,
         "logging_steps": len(updates),
-        "disable_tqdm": True,
     }
     longest = max(len(x.ids) for update in updates for row in update for x in row)
     preference = len(updates[0][0]) == 2

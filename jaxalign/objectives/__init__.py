@@ -60,7 +60,7 @@ from jaxalign.objectives.rollouts import (
     Scores,
     rollout_scorer,
 )
-from jaxalign.objectives.running import RUNNING, running_of
+from jaxalign.objectives.running import RUNNING, array_names
 from jaxalign.objectives.sft import packed_sft_objective, sft_objective
 from jaxalign.objectives.stats import Backbone, Head, logits_stats, packed_stats
 from jaxalign.objectives.unpaired import packed_kto_objective
@@ -68,9 +68,9 @@ from jaxalign.objectives.unpaired import packed_kto_objective
 Objective = Callable[[Any, Any, jax.Array], LossOutput] | TwoPass
 
 __all__ = [
-    "AnswerBatch",
     "EXTRAS",
     "RUNNING",
+    "AnswerBatch",
     "Assign",
     "Backbone",
     "Credit",
@@ -92,6 +92,7 @@ __all__ = [
     "Tokens",
     "UnpairedBatch",
     "advantages_of",
+    "array_names",
     "baseline_credit",
     "centered_credit",
     "compared",
@@ -117,7 +118,6 @@ __all__ = [
     "remax_credit",
     "rloo_credit",
     "rollout_scorer",
-    "running_of",
     "score_extremes",
     "scored",
     "sft_objective",

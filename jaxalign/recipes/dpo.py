@@ -1,4 +1,4 @@
-"""`jaxalign dpo`: alignment with preference pairs, without a reward model."""
+"""`jaxalign dpo`: alignment with preferences, without a reward model."""
 
 import dataclasses
 import functools

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxalign import losses
 from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput, Pair
-from jaxalign.objectives import EXTRAS, RUNNING
+from jaxalign.objectives import EXTRAS, RUNNING, array_names
 
 Loss = Callable[..., LossOutput]
 Rows = Literal["pairs", "rankings", "answers"]
@@ -149,7 +149,7 @@ def reads(loss: Loss, name: str) -> bool:
     >>> reads(losses.wpo_loss, "log_sum_squares")
     True
     """
-    return any(name == x for x, _ in _arrays(loss))
+    return name in array_names(loss)
 
 
 def _arrays(loss: Loss) -> tuple[tuple[str, Any], ...]:

@@ -180,15 +180,18 @@ class Checkpoints:
         )
 
     def leaves(self, step: int | None = None) -> list[str]:
-        """Names of what a checkpoint holds, `branch/branch/leaf`; [] if there is none.
+        """Names of what a checkpoint holds, `branch/branch/leaf`; [] if it has none.
 
         Args:
-          step: Which one; otherwise the newest that verifies.
+          step: Which one; otherwise the newest whose manifest is in order. Its files
+            are not looked at.
         """
-        step = self.latest() if step is None else step
-        if step not in self.steps():
-            return []
-        return [*self._verified(step, "off")["leaves"]]
+        for candidate in reversed(self.steps() if step is None else [step]):
+            try:
+                return [*self._verified(candidate, "off")["leaves"]]
+            except BadCheckpointError:
+                continue  # `restore` says what is wrong with it
+        return []
 
     def begin_at(self, step: int | None) -> None:
         """Makes `step` the newest, when training is about to go on from there.

@@ -92,6 +92,9 @@ def test_a_part_is_read_alone(tmp_path):
     with pytest.raises(UserError, match="params/bias is wanted by this run"):
         checkpoints.restore(other, inside=("params",))
     assert Checkpoints(tmp_path / "new").leaves() == []
+    assert checkpoints.leaves(4) == []
+    (tmp_path / "3" / "MANIFEST.json").write_text("{}")
+    assert checkpoints.leaves(3) == checkpoints.leaves() == []
 
 
 def test_no_checkpoint_is_none(tmp_path):

@@ -41,14 +41,7 @@ def evaluate_reward_model(config: "Config", console: Console) -> dict[str, Measu
     folder = resolve_model(config.model)
     model = read_config(folder)
     tokenizer = load_tokenizer(folder, chat_template=config.chat_template)
-    reader = open_reader(
-        config.data,
-        Encoder(tokenizer, model.vocab_size),
-        console,
-        columns=config.columns,
-        format=config.format,
-        limit=config.limit,
-    )
+    reader = open_reader(config, Encoder(tokenizer, model.vocab_size), console)
     form = reader.form("preference", must=True)
     assert form is not None
     examples = reader.examples(form, min(config.max_length, model.max_positions))

@@ -1,6 +1,6 @@
 """What a data file can be evaluated for, and the rows for it."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 
@@ -13,6 +13,9 @@ from jaxalign.data.sequences import Example
 from jaxalign.data.sources import Source, open_source
 from jaxalign.errors import UserError
 from jaxalign.recipes.prompt import Prompt, encode_prompts
+
+if TYPE_CHECKING:
+    from jaxalign.recipes.evaluate import Config
 
 
 class Reader(NamedTuple):
@@ -73,17 +76,10 @@ class Reader(NamedTuple):
         self.console.print(f"{self.path}: {form}: {rows} rows{more}", highlight=False)
 
 
-def open_reader(
-    path: str,
-    encoder: Encoder,
-    console: Console,
-    *,
-    columns: str | None,
-    format: str | None,
-    limit: int | None,
-) -> Reader:
-    """Opens a data file; see `Reader`."""
-    return Reader(path, open_source(path), columns, format, limit, encoder, console)
+def open_reader(config: "Config", encoder: Encoder, console: Console) -> Reader:
+    """Opens the data of an evaluation; see `Reader`."""
+    c, source = config, open_source(config.data)
+    return Reader(c.data, source, c.columns, c.format, c.limit, encoder, console)
 
 
 def need_flags(prompts: list[Prompt], column: str) -> None:

@@ -124,14 +124,8 @@ def _open(config: "Config", name: str) -> Checkpoint:
 
 def _read(config: "Config", model: Checkpoint, console: Console) -> Task:
     room = model.policy.config.max_positions
-    reader = open_reader(
-        config.data,
-        Encoder(model.tokenizer, model.policy.config.vocab_size),
-        console,
-        columns=config.columns,
-        format=config.format,
-        limit=config.limit,
-    )
+    encoder = Encoder(model.tokenizer, model.policy.config.vocab_size)
+    reader = open_reader(config, encoder, console)
     samples = bool(config.reward or config.reward_model or config.judge)
     pairs = reader.form("preference")
     answered = pairs if pairs or samples else reader.form("sft")
