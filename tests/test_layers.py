@@ -71,8 +71,27 @@ def test_the_test_sees_imports_inside_functions():
 
 
 def modules_of_data():
-    files = (ROOT / "data").glob("*.py")
-    return ", ".join(f"jaxalign.data.{p.stem}".removesuffix(".__init__") for p in files)
+    files = (p.relative_to(ROOT.parent) for p in (ROOT / "data").rglob("*.py"))
+    names = (".".join(p.with_suffix("").parts) for p in files)
+    return ", ".join(name.removesuffix(".__init__") for name in names)
+
+
+# The rooms of `data`, each with those that it may know.
+ROOMS = {
+    "sources": set(),
+    "records": {"sources"},
+    "text": {"records"},
+    "packing": {"text"},
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_of_data_know_those_before_them(room):
+    allowed = {f"jaxalign.data.{name}" for name in ROOMS[room] | {room}}
+    for file in (ROOT / "data" / room).rglob("*.py"):
+        for module in imports_in(file.read_text()):
+            if module.startswith("jaxalign.data."):
+                assert ".".join(module.split(".")[:3]) in allowed, (file, module)
 
 
 @pytest.mark.parametrize(

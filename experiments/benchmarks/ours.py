@@ -19,8 +19,8 @@ import jaxalign
 from experiments.benchmarks import shapes
 from experiments.benchmarks.clock import Laps, arguments, report_updates
 from experiments.benchmarks.ids import Row, updates_of
-from jaxalign.data.batches import permutation
-from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.data.packing.batches import permutation
+from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.losses import dpo_loss
 from jaxalign.models import (
     PARTITION_RULES,

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from jaxalign.data.batches import permutation
-from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.data.packing.batches import permutation
+from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.models import read_config
 from jaxalign.recipes.config import DataConfig
 from jaxalign.recipes.rows import Task, make_encoder, read_rows

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxalign.data.reading import Account, detect_format, read_records
-from jaxalign.data.sources import Source, open_source
-from jaxalign.data.tfds_source import JSON_COLUMNS
+from jaxalign.data.records.reading import Account, detect_format, read_records
+from jaxalign.data.sources.source import Source, open_source
+from jaxalign.data.sources.tfds_source import JSON_COLUMNS
 from jaxalign.errors import UserError
 
 

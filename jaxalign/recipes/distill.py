@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from jaxalign.data.tokenizer import load_tokenizer
+from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.objectives import packed_distillation_objective
 from jaxalign.recipes.config import TrainingConfig

@@ -61,8 +61,8 @@ def main(config: Config) -> int:
     import jax
     from rich.console import Console
 
-    from jaxalign.data.encode import Encoder
-    from jaxalign.data.tokenizer import load_tokenizer
+    from jaxalign.data.text.encode import Encoder
+    from jaxalign.data.text.tokenizer import load_tokenizer
     from jaxalign.recipes.policy import open_policy
     from jaxalign.recipes.samples import decoder_of
     from jaxalign.rollout import generate
@@ -110,8 +110,8 @@ def main(config: Config) -> int:
 
 
 def _records(config: Config, plain: bool) -> Iterable[Any]:
-    from jaxalign.data.reading import open_rows, read_records
-    from jaxalign.data.records import Message, PromptOnly
+    from jaxalign.data.records.reading import open_rows, read_records
+    from jaxalign.data.records.record import Message, PromptOnly
 
     if config.prompt is not None:
         text = config.prompt

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxalign.data.encode import Encoder
-from jaxalign.data.records import Message, PromptOnly
+from jaxalign.data.records.record import Message, PromptOnly
+from jaxalign.data.text.encode import Encoder
 from jaxalign.errors import UserError
 from jaxalign.models import resolve_model
 from jaxalign.recipes.evaluation.checkpoint import (

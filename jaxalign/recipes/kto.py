@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxalign.data.mismatch import with_mismatched
-from jaxalign.data.sequences import Example
+from jaxalign.data.packing.mismatch import with_mismatched
+from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
 from jaxalign.objectives import packed_kto_objective
 from jaxalign.recipes.config import TrainingConfig

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxalign.data.batches import Batches
-from jaxalign.data.sequences import Example
+from jaxalign.data.packing.batches import Batches
+from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
 from jaxalign.recipes.method import Plan, Run
 

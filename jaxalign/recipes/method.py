@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import jax
 from rich.console import Console
 
-from jaxalign.data.batches import Batches
-from jaxalign.data.tokenizer import Tokenizer
+from jaxalign.data.packing.batches import Batches
+from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.models import ModelConfig, PadToken
 from jaxalign.objectives import Objective
 from jaxalign.recipes.config import TrainingConfig

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
+from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import resolve_model
 from jaxalign.recipes.judge import JUDGES, judges

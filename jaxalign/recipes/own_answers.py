@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxalign.data.answers import AnswerRows, answer_layouts
+from jaxalign.data.packing.completions import AnswerRows, answer_layouts
 from jaxalign.errors import UserError
 from jaxalign.ops import Mean
 from jaxalign.recipes.method import Plan, Run, Step

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from jaxalign.data.encode import Encoder
-from jaxalign.data.records import PromptOnly
+from jaxalign.data.records.record import PromptOnly
+from jaxalign.data.text.encode import Encoder
 from jaxalign.errors import UserError
 from jaxalign.rewards import Completion
 

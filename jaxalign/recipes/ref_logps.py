@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from rich.progress import track
 
-from jaxalign.data.batches import Batches
+from jaxalign.data.packing.batches import Batches
 from jaxalign.objectives import packed_stats
 from jaxalign.recipes import reference
 from jaxalign.recipes.method import Plan, Run

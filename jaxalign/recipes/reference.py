@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxalign.data.pack import unpack_targets
+from jaxalign.data.packing.pack import unpack_targets
 
 Scorer = Callable[[Any, Any], jax.Array | np.ndarray]
 """`(params, TokenBatch) -> [R, M]` log-probabilities of the target slots."""

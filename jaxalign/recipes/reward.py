@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any, Literal
 
-from jaxalign.data.batches import permutation
-from jaxalign.data.sequences import Example
+from jaxalign.data.packing.batches import permutation
+from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
 from jaxalign.models import PadToken, normalise_score
 from jaxalign.objectives import ScoreLoss, packed_reward_objective

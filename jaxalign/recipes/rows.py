@@ -8,16 +8,16 @@ from typing import Any, Literal, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from jaxalign.data.encode import Encoder
-from jaxalign.data.formats import Format
-from jaxalign.data.lengths import LengthLimits, LengthReport, Spread
-from jaxalign.data.prepare import EncodeReport, encode_all
-from jaxalign.data.preview import segments
-from jaxalign.data.reading import Account, open_rows, read_records, unpaired
-from jaxalign.data.records import Record
-from jaxalign.data.sequences import Example
-from jaxalign.data.sources import Source
-from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
+from jaxalign.data.records.formats import Format
+from jaxalign.data.records.reading import Account, open_rows, read_records, unpaired
+from jaxalign.data.records.record import Record
+from jaxalign.data.sources.source import Source
+from jaxalign.data.text.encode import Encoder
+from jaxalign.data.text.example import Example
+from jaxalign.data.text.lengths import LengthLimits, LengthReport, Spread
+from jaxalign.data.text.prepare import EncodeReport, encode_all
+from jaxalign.data.text.preview import segments
+from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes.config import DataConfig
 

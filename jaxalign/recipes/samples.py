@@ -7,8 +7,8 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from jaxalign.data.sequences import Example
-from jaxalign.data.tokenizer import Tokenizer
+from jaxalign.data.text.example import Example
+from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.models import (
     apply_cached,
     decoding_params,

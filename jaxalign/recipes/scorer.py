@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign.data.layout import Layout, lay_out
-from jaxalign.data.pack import RowShape, fill, pack, unpack_targets
-from jaxalign.data.row_shapes import buckets
-from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.data.packing.layout import Layout, lay_out
+from jaxalign.data.packing.pack import RowShape, fill, pack, unpack_targets
+from jaxalign.data.packing.row_plan import buckets
+from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.models import ModelConfig, Transformer, score
 from jaxalign.objectives import TokenBatch

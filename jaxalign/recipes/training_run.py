@@ -4,8 +4,8 @@ from pathlib import Path
 
 import jax
 
-from jaxalign.data.batches import BatchIterator
-from jaxalign.data.pack import pad_fraction
+from jaxalign.data.packing.batches import BatchIterator
+from jaxalign.data.packing.pack import pad_fraction
 from jaxalign.losses import TwoPass
 from jaxalign.models import export_model
 from jaxalign.recipes.config import TrainingConfig

@@ -20,14 +20,14 @@ def main(config: Config) -> int:
     """Prints a report; returns 2 if a row is bad, else 0."""
     from rich.console import Console
 
-    from jaxalign.data.lengths import (
+    from jaxalign.data.text.lengths import (
         LengthLimits,
         LengthReport,
         TooLongError,
         apply_limits,
     )
-    from jaxalign.data.preview import stop_share, trained_tokens
-    from jaxalign.data.records import RowError
+    from jaxalign.data.text.preview import stop_share, trained_tokens
+    from jaxalign.errors import RowError
     from jaxalign.models import read_config, resolve_model
     from jaxalign.recipes.rows import (
         make_encoder,

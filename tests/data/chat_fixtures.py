@@ -4,10 +4,10 @@ import json
 import pathlib
 import shutil
 
-from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
+from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "templates"
-BUILTIN = pathlib.Path(__file__).parents[2] / "jaxalign" / "data" / "builtin_templates"
+BUILTIN = pathlib.Path(__file__).parents[2] / "jaxalign/data/text/builtin_templates"
 
 
 def golden():

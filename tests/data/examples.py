@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.data.text.example import Example, TokenSequence
 
 
 def sequence(ids, trained) -> TokenSequence:

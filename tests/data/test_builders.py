@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from jaxalign.data.builders import prepare_tfds
-from jaxalign.data.sources import open_source
+from jaxalign.data.sources.source import open_source
 from jaxalign.errors import UserError
 from tests.data import making
 
@@ -69,7 +69,7 @@ def test_by_name_with_slices_and_weights(prepared):
     """In a process of its own: TFDS reads TFDS_DATA_DIR when it is imported."""
     code = """
 import json, sys
-from jaxalign.data.sources import open_source
+from jaxalign.data.sources.source import open_source
 specs = sys.argv[1:]
 rows = [[s[i] for i in range(len(s))] for s in map(open_source, specs)]
 forbidden = sorted({"tensorflow", "jax"} & set(sys.modules))
@@ -102,7 +102,7 @@ def test_order_and_fingerprint(prepared):
 
 
 def test_large_splits_are_read_from_disk(prepared, monkeypatch):
-    monkeypatch.setattr("jaxalign.data.tfds_source._IN_MEMORY", 0)
+    monkeypatch.setattr("jaxalign.data.sources.tfds_source._IN_MEMORY", 0)
     assert open_source(f"{prepared}/odd:train")[1] == ODD[1]
 
 

@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from jaxalign.data.batches import Batches
-from jaxalign.data.encode import Encoder
-from jaxalign.data.pack import pad_fraction
-from jaxalign.data.prepare import encode_all
-from jaxalign.data.reading import detect_format, read_records
-from jaxalign.data.sources import open_source
+from jaxalign.data.packing.batches import Batches
+from jaxalign.data.packing.pack import pad_fraction
+from jaxalign.data.records.reading import detect_format, read_records
+from jaxalign.data.sources.source import open_source
+from jaxalign.data.text.encode import Encoder
+from jaxalign.data.text.prepare import encode_all
 from tests.data.chat_fixtures import chatml
 from tests.data.examples import alone, read_back
 

@@ -15,7 +15,7 @@ import optax
 import pytest
 
 from jaxalign import losses
-from jaxalign.data.answers import AnswerRows, answer_layouts, with_columns
+from jaxalign.data.packing.completions import AnswerRows, answer_layouts, with_columns
 from jaxalign.objectives import (
     MixedBatch,
     Regulariser,

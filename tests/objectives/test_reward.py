@@ -11,8 +11,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxalign.data.batches import Batches
-from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.data.packing.batches import Batches
+from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.losses import LossOutput
 from jaxalign.models import PARTITION_RULES, Transformer, score, with_score_head
 from jaxalign.objectives import (

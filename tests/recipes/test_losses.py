@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxalign import losses
-from jaxalign.data.batches import Batches
-from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.data.packing.batches import Batches
+from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.objectives import takes_ref
 from jaxalign.recipes import dpo, ref_logps

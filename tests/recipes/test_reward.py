@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxalign.data.tokenizer import load_tokenizer
+from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import Transformer, load_params, read_config, score
 from jaxalign.recipes import reward

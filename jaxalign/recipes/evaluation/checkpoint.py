@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 
-from jaxalign.data.batches import Batches
-from jaxalign.data.sequences import Example, TokenSequence
-from jaxalign.data.tokenizer import Tokenizer, load_tokenizer
+from jaxalign.data.packing.batches import Batches
+from jaxalign.data.text.example import Example, TokenSequence
+from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.objectives import packed_stats
 from jaxalign.recipes import reference
 from jaxalign.recipes.placing import token_batch

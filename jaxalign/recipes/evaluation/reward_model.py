@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from jaxalign.data.encode import Encoder
-from jaxalign.data.tokenizer import load_tokenizer
+from jaxalign.data.text.encode import Encoder
+from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import read_config, resolve_model
 from jaxalign.recipes.evaluation.measure import Estimator, Measure, pairs

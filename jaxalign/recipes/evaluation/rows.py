@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 
-from jaxalign.data.encode import Encoder
-from jaxalign.data.formats import Format, Task, parse_columns
-from jaxalign.data.lengths import LengthLimits
-from jaxalign.data.prepare import encode_all
-from jaxalign.data.reading import Account, detect_format, read_records
-from jaxalign.data.sequences import Example
-from jaxalign.data.sources import Source, open_source
+from jaxalign.data.records.formats import Format, Task, parse_columns
+from jaxalign.data.records.reading import Account, detect_format, read_records
+from jaxalign.data.sources.source import Source, open_source
+from jaxalign.data.text.encode import Encoder
+from jaxalign.data.text.example import Example
+from jaxalign.data.text.lengths import LengthLimits
+from jaxalign.data.text.prepare import encode_all
 from jaxalign.errors import UserError
 from jaxalign.recipes.prompt import Prompt, encode_prompts
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 
-from jaxalign.data.encode import Encoder
-from jaxalign.data.sequences import Example
+from jaxalign.data.text.encode import Encoder
+from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
 from jaxalign.recipes.evaluation import measure
 from jaxalign.recipes.evaluation.checkpoint import (

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxalign.data.encode import Encoder
+from jaxalign.data.text.encode import Encoder
 from jaxalign.objectives import Critic
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.program import Program, program_of

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from jaxalign.data.batches import permutation
-from jaxalign.data.encode import Encoder
-from jaxalign.data.reading import Account, open_rows, read_records
-from jaxalign.data.sequences import Example, TokenSequence
+from jaxalign.data.packing.batches import permutation
+from jaxalign.data.records.reading import Account, open_rows, read_records
+from jaxalign.data.text.encode import Encoder
+from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.recipes.prompt import Prompt, encode_prompts
 from jaxalign.recipes.rl.config import RLConfig

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxalign.data.tokenizer import Tokenizer
+from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.recipes.prompt import Prompt
 from jaxalign.recipes.rl.prompts import refills
 from jaxalign.rewards import Completion, Scores

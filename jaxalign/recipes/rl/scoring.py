@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign.data.tokenizer import Tokenizer
+from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.recipes.open_rewards import open_rewards
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.rewards import (

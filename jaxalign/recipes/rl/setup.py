@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import optax
 from rich.console import Console
 
-from jaxalign.data.answers import AnswerRows
-from jaxalign.data.batches import Batches
-from jaxalign.data.row_shapes import microbatches
+from jaxalign.data.packing.batches import Batches
+from jaxalign.data.packing.completions import AnswerRows
+from jaxalign.data.packing.row_plan import microbatches
 from jaxalign.objectives import mixed_objective, packed_sft_objective, rollout_scorer
 from jaxalign.recipes.method import rows_at_a_time
 from jaxalign.recipes.open_rewards import reward_digests

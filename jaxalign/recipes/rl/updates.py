@@ -7,9 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxalign.data.answers import AnswerRows, answer_layouts, read_column, with_columns
-from jaxalign.data.batches import permutation
-from jaxalign.data.layout import Layout
+from jaxalign.data.packing.batches import permutation
+from jaxalign.data.packing.completions import (
+    AnswerRows,
+    answer_layouts,
+    read_column,
+    with_columns,
+)
+from jaxalign.data.packing.layout import Layout
 from jaxalign.objectives import MixedBatch, RolloutBatch, Scores, mix_scale
 from jaxalign.objectives.rollout_metrics import with_update
 from jaxalign.ops import Mean

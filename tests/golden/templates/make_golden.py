@@ -16,7 +16,7 @@ import transformers  # pyright: ignore[reportMissingImports]
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 HERE = pathlib.Path(__file__).parent
-BUILTIN = HERE.parents[2] / "jaxalign" / "data" / "builtin_templates"
+BUILTIN = HERE.parents[2] / "jaxalign/data/text/builtin_templates"
 
 SPECIAL = """<unk> <s> </s> <|endoftext|> <|im_start|> <|im_end|> <|begin_of_text|>
 <|start_header_id|> <|end_header_id|> <|eot_id|> <bos> <eos> <start_of_turn>

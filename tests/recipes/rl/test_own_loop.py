@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxalign.data.answers import AnswerRows, answer_layouts, with_columns
+from jaxalign.data.packing.completions import AnswerRows, answer_layouts, with_columns
 from jaxalign.losses import ppo_policy_loss
 from jaxalign.models import apply_hidden, unembedding
 from jaxalign.objectives import (

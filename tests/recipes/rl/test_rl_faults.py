@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxalign.data.answers import AnswerRows, answer_layouts
-from jaxalign.data.records import PromptOnly
+from jaxalign.data.packing.completions import AnswerRows, answer_layouts
+from jaxalign.data.records.record import PromptOnly
 from jaxalign.objectives import gae_credit, plain_credit
 from jaxalign.ops import fixed_kl_update
 from jaxalign.recipes import ppo

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxalign.data.answers import AnswerRows
+from jaxalign.data.packing.completions import AnswerRows
 from jaxalign.objectives import MixedBatch, TokenBatch
 from jaxalign.objectives.credit import group_to_go_credit
 from jaxalign.ops import fixed_kl_update

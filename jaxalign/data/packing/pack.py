@@ -1,0 +1,157 @@
+"""Several examples in a row: best fit under two capacities, and the batch's arrays.
+
+A row of a batch has room for T tokens and for M targets. The number of rows varies
+from update to update, over a few values; all else is fixed for a run, so a step
+compiles once for each number of rows.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jaxalign.data.packing.layout import Layout
+from jaxalign.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class RowShape:
+    """What one row holds at most.
+
+    Attributes:
+      tokens: positions that the model reads (T).
+      targets: predictions (M).
+      examples: examples (P).
+    """
+
+    tokens: int
+    targets: int
+    examples: int
+
+
+def pack(layouts: Sequence[Layout], shape: RowShape) -> list[list[int]]:
+    """Which layouts go into which row: best-fit decreasing, the same for every call.
+
+    Every layout lands in exactly one row and is never cut.
+
+    Returns:
+      For each row the indices into `layouts`, in the order in which they lie there.
+
+    Raises:
+      UserError: a layout is larger than an empty row.
+    """
+    tokens = np.array([len(x.inputs) for x in layouts], np.int64)
+    targets = np.array([len(x.target_ids) for x in layouts], np.int64)
+    for i in map(
+        int, np.flatnonzero((tokens > shape.tokens) | (targets > shape.targets))
+    ):
+        raise UserError(
+            f"Example {layouts[i].index} takes {tokens[i]} tokens and {targets[i]}"
+            f" targets; a row holds {shape.tokens} and {shape.targets}. Lower"
+            " --max-length, or raise --row-length."
+        )
+    size = np.maximum(tokens / shape.tokens, targets / shape.targets)
+    rows: list[list[int]] = []
+    room = np.zeros((len(layouts), 3), np.int64)
+    for i in np.argsort(-size, kind="stable"):
+        need = np.array([tokens[i], targets[i], 1])
+        used = room[: len(rows)]
+        fits = np.flatnonzero((used >= need).all(axis=1))
+        if len(fits):
+            row = int(fits[used[fits, 0].argmin()])
+        else:
+            row = len(rows)
+            rows.append([])
+            room[row] = shape.tokens, shape.targets, shape.examples
+        rows[row].append(int(i))
+        room[row] -= need
+    return rows
+
+
+def fill(
+    layouts: Sequence[Layout],
+    rows: Sequence[Sequence[int]],
+    shape: RowShape,
+    num_rows: int,
+) -> dict[str, np.ndarray]:
+    """The arrays of a batch; rows beyond `rows` are all padding.
+
+    Args:
+      layouts: of the update's examples, all with the same number of branches K.
+      rows: indices into `layouts` for each row.
+      shape: capacity T, M, P of a row.
+      num_rows: R, at least `len(rows)`.
+
+    Returns:
+      `inputs`, `positions`, `segment_ids`, `branch_ids` [R, T]; `target_ids`,
+      `target_at` [R, M] int32 and `target_mask` [R, M] bool; `example_ids` [R, P]
+      int64, -1 where there is none; `branch_start`, `branch_length` [R, P, K] int32,
+      which of the M targets belong to each sequence (chosen before rejected); each
+      per-target column that all of the examples have, [R, M] float32.
+    """
+    t, m, p = shape.tokens, shape.targets, shape.examples
+    k = max((len(x.branch_lengths) for x in layouts), default=1)
+    row_leaves = ("inputs", "positions", "segment_ids", "branch_ids")
+    batch: dict[str, np.ndarray] = {
+        name: np.zeros((num_rows, t), np.int32) for name in row_leaves
+    }
+    batch |= {
+        name: np.zeros((num_rows, m), np.int32) for name in ("target_ids", "target_at")
+    }
+    batch["target_mask"] = np.zeros((num_rows, m), bool)
+    batch["example_ids"] = np.full((num_rows, p), -1, np.int64)
+    columns = [{*x.columns} for x in layouts] or [set()]
+    names = sorted(set.intersection(*columns))
+    batch |= {name: np.zeros((num_rows, m), np.float32) for name in names}
+    starts, lengths = np.zeros((2, num_rows, p, k), np.int32)
+    for r, row in enumerate(rows):
+        at, target = 0, 0
+        for slot, i in enumerate(row):
+            x = layouts[i]
+            here = slice(at, at + len(x.inputs))
+            there = slice(target, target + len(x.target_ids))
+            batch["inputs"][r, here] = x.inputs
+            batch["positions"][r, here] = x.positions
+            batch["branch_ids"][r, here] = x.branch_ids
+            batch["segment_ids"][r, here] = slot + 1
+            batch["target_ids"][r, there] = x.target_ids
+            batch["target_at"][r, there] = x.target_at + at
+            batch["target_mask"][r, there] = True
+            batch["example_ids"][r, slot] = x.index
+            for name in names:
+                batch[name][r, there] = x.columns[name]
+            lengths[r, slot] = x.branch_lengths
+            ends = np.cumsum(x.branch_lengths)
+            starts[r, slot] = target + ends - x.branch_lengths
+            at, target = here.stop, there.stop
+    return batch | {"branch_start": starts, "branch_length": lengths}
+
+
+def unpack_targets(
+    batch: Mapping[str, np.ndarray], column: np.ndarray
+) -> dict[int, np.ndarray]:
+    """The values of a per-target array, by example.
+
+    The reverse of how the packer lays out a column, so that what a model made of a
+    batch can be kept by example: in the order of `Layout.target_ids`, all branches one
+    behind the other.
+
+    Args:
+      batch: as `fill` makes it.
+      column: values `[R, M]`.
+
+    Returns:
+      `{example id: [m]}` for every example of the batch.
+    """
+    values = {}
+    segments = np.take_along_axis(batch["segment_ids"], batch["target_at"], axis=1)
+    segments = np.where(batch["target_mask"], segments, 0)
+    for r, slot in np.argwhere(batch["example_ids"] >= 0):
+        mine = segments[r] == slot + 1
+        values[int(batch["example_ids"][r, slot])] = np.asarray(column[r])[mine]
+    return values
+
+
+def pad_fraction(batch: Mapping[str, np.ndarray]) -> float:
+    """The share of positions that are padding: metric `data/pad_fraction`."""
+    return float(np.mean(batch["segment_ids"] == 0))

@@ -1,0 +1,175 @@
+"""All rows of a source as records, with an account of those that are not."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+
+from jaxalign.data.records.build_records import to_records
+from jaxalign.data.records.formats import Dress, Format, Task, detect, parse_columns
+from jaxalign.data.records.record import Preference, Record, Tie
+from jaxalign.data.sources.source import Source, open_source
+from jaxalign.errors import RowError, UserError
+
+_PROBED = 20
+
+
+@dataclasses.dataclass
+class Account:
+    """What became of the rows that were read.
+
+    Attributes:
+      rows: rows read so far.
+      records: records they gave.
+      ties: comparisons without a winner, left out.
+      bad: one error for each row that cannot be used, in order.
+    """
+
+    rows: int = 0
+    records: int = 0
+    ties: int = 0
+    bad: list[RowError] = dataclasses.field(default_factory=list)
+
+    def __str__(self):
+        """As it is printed."""
+        return (
+            f"{self.rows} rows: {self.records} records, {self.ties} ties left out, "
+            f"{len(self.bad)} bad rows"
+        )
+
+
+def open_rows(
+    path: str,
+    task: Task | None = None,
+    *,
+    columns: str | None = None,
+    name: str | None = None,
+    dress: Dress | None = None,
+) -> tuple[Source, Format]:
+    """Opens what `--data` names and finds its format.
+
+    Args:
+      path: file, glob, weighted list or `tfds:` name, as `open_source` takes it.
+      task: what the rows are for; None for what their columns say.
+      columns: renamed columns as text: `prompt=question`.
+      name: the format or converter, else found from the columns.
+      dress: plain or conversational, else as the rows are.
+    """
+    source = open_source(path)
+    rename = parse_columns(columns) if columns else None
+    return source, detect_format(source, task, rename=rename, name=name, dress=dress)
+
+
+def detect_format(
+    source: Source,
+    task: Task | None = None,
+    *,
+    rename: Mapping[str, str] | None = None,
+    name: str | None = None,
+    dress: Dress | None = None,
+) -> Format:
+    """`detect` on the first readable rows of a source, and of each of its parts.
+
+    Raises:
+      RowError: if none of the first rows can be read.
+      UserError: as `detect` does, or if the parts differ.
+    """
+    if parts := getattr(source, "parts", ()):
+        options = {"rename": rename, "name": name, "dress": dress}
+        found = [detect_format(part, task, **options) for part in parts]
+        for part, format in zip(parts, found, strict=True):
+            if format != found[0]:
+                raise UserError(
+                    f"{parts[0].where(0)} and the rows behind it are: {found[0]}; "
+                    f"{part.where(0)} and those behind it are: {format}. Rows of one "
+                    "run have one format: convert some, or set --format or --dress."
+                )
+        return found[0]
+    rows, first_error = [], None
+    for i in range(min(len(source), _PROBED)):
+        try:
+            rows.append({k: v for k, v in source[i].items() if v is not None})
+        except RowError as error:
+            first_error = first_error or error
+    if first_error and not rows:
+        raise first_error
+    columns = {k: None for row in rows for k in row}
+    fullest = max(rows, key=len)
+    return detect(columns, fullest, task, rename=rename, name=name, dress=dress)
+
+
+def read_records(
+    source: Source,
+    format: Format,
+    *,
+    on_bad_row: str = "error",
+    max_dropped: float = 0.01,
+    limit: int | None = None,
+    account: Account | None = None,
+) -> Iterator[Record]:
+    """Yields the records of a source in its order.
+
+    Args:
+      source: rows.
+      format: from `detect_format`.
+      on_bad_row: `error` reads on to count, then raises; `drop` leaves bad rows out.
+      max_dropped: the share of rows that `drop` may leave out; 1 for any.
+      limit: number of records after which to stop.
+      account: filled while reading: rows, ties and each bad row.
+
+    Yields:
+      Records. After the first bad row under `error` nothing more is yielded.
+
+    Raises:
+      UserError: at the end: for bad rows, for too many of them, or when no record is
+        left. Ties are no bad rows.
+    """
+    if on_bad_row not in ("error", "drop"):
+        raise UserError(f"--on-bad-row {on_bad_row!r}: known are error and drop.")
+    account = Account() if account is None else account
+    for i in range(len(source)):
+        try:
+            records = to_records(source[i], format, source.where(i))
+        except Tie:
+            records = []
+            account.ties += 1
+        except RowError as error:
+            records = []
+            account.bad.append(error)
+        account.rows += 1
+        for record in records:
+            if account.bad and on_bad_row == "error":
+                break
+            account.records += 1
+            yield record
+            if account.records == limit:
+                return
+    _settle(account, on_bad_row, max_dropped)
+
+
+def unpaired(records: Iterable[Record]) -> Iterator[Record]:
+    """The records, with each pair as two answers that have a label each."""
+    for record in records:
+        if isinstance(record, Preference):
+            yield from record.apart
+        else:
+            yield record
+
+
+def _settle(account: Account, on_bad_row: str, max_dropped: float) -> None:
+    bad, rows = len(account.bad), account.rows
+    if bad and on_bad_row == "error":
+        more = f" {bad - 1} more rows are bad; `jaxalign validate` lists them."
+        raise UserError(
+            f"{account.bad[0]}{more if bad > 1 else ''} Fix the data, or pass "
+            f"--on-bad-row drop ({bad} of {rows} rows would go)."
+        )
+    if bad > max_dropped * rows:
+        raise UserError(
+            f"{bad} of {rows} rows ({bad / rows:.1%}) are bad, and at most "
+            f"{max_dropped:.1%} may be dropped. The first: {account.bad[0]} Fix the "
+            "data, or allow more with --max-dropped."
+        )
+    if not account.records:
+        raise UserError(
+            f"none of {rows} rows gives a record ({account.ties} ties, {bad} bad); at "
+            "least 1 is needed. Check the data and --format."
+        )

@@ -1,0 +1,128 @@
+"""Folders of data files: saved by Hugging Face, prepared by TFDS, or plain."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jaxalign.data.sources.kinds import kind_of
+from jaxalign.errors import UserError
+
+_SPLITS = r"(train|training|test|validation|valid|val|dev|eval)"
+_DATA = ("jsonl", "parquet", "arrow", "array_record", "tfrecord")
+
+
+def open_folder(
+    folder: str, split: str | None, open_files: Callable[[Sequence[str]], Any]
+) -> Any:
+    """The rows of a folder.
+
+    Args:
+      folder: a dataset saved by `datasets` (`state.json` or `dataset_dict.json`), one
+        prepared by TFDS (`features.json`), or any folder of data files of one kind.
+      split: its split; may be None when there is only one.
+      open_files: opens a list of files.
+
+    Raises:
+      UserError: if it holds no data, or several splits or kinds and none was chosen.
+    """
+    if prepared := _prepared_tfds(folder):
+        from jaxalign.data.sources import tfds_source
+
+        return tfds_source.open_directory(prepared, split)
+    if "dataset_dict.json" in os.listdir(folder):
+        splits = _read_json(folder, "dataset_dict.json").get("splits", [])
+        name = _choose(folder, split, splits)
+        return open_folder(os.path.join(folder, name), None, open_files)
+    if "state.json" in os.listdir(folder):
+        state = _read_json(folder, "state.json")
+        if state.get("_indices_files"):
+            raise UserError(
+                f"{folder}: was saved with an index on top of its rows. Save it again "
+                "behind flatten_indices()."
+            )
+        names = [file["filename"] for file in state["_data_files"]]
+        return open_files([os.path.join(folder, os.path.basename(n)) for n in names])
+    return open_files(_files_of_split(folder, split))
+
+
+def _prepared_tfds(folder: str) -> str | None:
+    """The folder itself, or its one version, if TFDS made it."""
+    if os.path.exists(os.path.join(folder, "features.json")):
+        return folder
+    versions = [n for n in os.listdir(folder) if re.fullmatch(r"\d+\.\d+\.\d+", n)]
+    inner = [os.path.join(folder, n) for n in versions]
+    inner = [f for f in inner if os.path.exists(os.path.join(f, "features.json"))]
+    if len(inner) > 1:
+        raise UserError(
+            f"{folder}: holds the versions {', '.join(sorted(versions))}. Name one: "
+            f"{inner[0]}."
+        )
+    return inner[0] if inner else None
+
+
+def _files_of_split(folder: str, split: str | None) -> list[str]:
+    by_kind: dict[str, list[str]] = {}
+    for where, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(n for n in subfolders if not n.startswith((".", "_")))
+        for name in sorted(names):
+            kind = kind_of(name)
+            if kind and not name.startswith((".", "_")):
+                by_kind.setdefault(kind, []).append(os.path.join(where, name))
+    kinds = [k for k in _DATA if k in by_kind] or list(by_kind)
+    if not kinds:
+        raise UserError(
+            f"{folder}: no data file in this folder. Known are .jsonl, .json, "
+            ".parquet, .arrow, .array_record and .tfrecord."
+        )
+    if len(kinds) > 1:
+        raise UserError(
+            f"{folder}: holds files of several kinds ({', '.join(kinds)}). Name one "
+            f"kind with a glob: '{folder}/**/*.{kinds[0]}'."
+        )
+    by_split: dict[str, list[str]] = {}
+    for path in by_kind[kinds[0]]:
+        by_split.setdefault(_split_of(path, folder), []).append(path)
+    chosen = by_split[_choose(folder, split, list(by_split))]
+    places = sorted({os.path.dirname(path) for path in chosen})
+    if len(places) > 1 and any(by_split):
+        raise UserError(
+            f"{folder}: one split lies in several folders ({', '.join(places)}). Name "
+            "one of them, or all with commas between."
+        )
+    return chosen
+
+
+def _split_of(path: str, folder: str) -> str:
+    base = os.path.basename(path)
+    if match := re.match(r"([A-Za-z_]+)-\d{5}-of-\d{5}", base):
+        return match[1]
+    if match := re.match(_SPLITS + r"(?=[-_.\d])", base):
+        return match[1]
+    inner = os.path.relpath(os.path.dirname(path), folder).split(os.sep)[-1]
+    return inner if re.fullmatch(_SPLITS, inner) else ""
+
+
+def _choose(folder: str, split: str | None, splits: Sequence[str]) -> str:
+    if split is None and len(splits) == 1:
+        return splits[0]
+    if split is not None and split in splits:
+        return split
+    names = ", ".join(sorted(name or "(no name)" for name in splits))
+    if split is None:
+        raise UserError(
+            f"{folder}: holds several splits: {names}. Choose one: {folder}:train."
+        )
+    raise UserError(f"{folder}: has no split `{split}`; it has {names}. Choose one.")
+
+
+def _read_json(folder: str, name: str) -> Any:
+    path = os.path.join(folder, name)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}). Save the dataset again."
+        ) from error

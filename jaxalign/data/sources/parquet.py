@@ -1,0 +1,143 @@
+"""Parquet and Arrow files, through the optional package pyarrow."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from jaxalign.data.sources import files
+from jaxalign.errors import UserError
+
+IN_MEMORY = 1 << 30
+"""Bytes of row groups that are kept in memory; the oldest go first."""
+
+
+class Parquet:
+    """Rows of a `.parquet` file; row groups are read when they are first needed."""
+
+    def __init__(self, path: str):
+        """Reads the file's footer."""
+        self.path = path
+        pyarrow = _pyarrow(path)
+        self._cache: OrderedDict[int, Any] = OrderedDict()
+        self._stamp, self._digest = files.stamp(path), files.digest([path])
+        try:
+            meta = self._file(pyarrow).metadata
+        except (pyarrow.lib.ArrowException, OSError) as error:
+            raise _damaged(path, error) from error
+        sizes = [meta.row_group(g).num_rows for g in range(meta.num_row_groups)]
+        self._ends = np.cumsum([0, *sizes])
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return int(self._ends[-1])
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        """The row at index `i`."""
+        i = _index(i, len(self))
+        group = int(np.searchsorted(self._ends, i, side="right")) - 1
+        return _row(self._group(group), i - int(self._ends[group]))
+
+    def where(self, i: int) -> str:
+        """File and index of row `i`, as in `pairs.parquet[811]`."""
+        return f"{self.path}[{_index(i, len(self))}]"
+
+    def fingerprint(self) -> str:
+        """sha256 over the file's bytes."""
+        return self._digest
+
+    def _file(self, pyarrow: Any) -> Any:
+        import pyarrow.parquet
+
+        source = self.path
+        if files.is_remote(self.path):
+            source = pyarrow.BufferReader(files.read_bytes(self.path))
+        return pyarrow.parquet.ParquetFile(source)
+
+    def _group(self, group: int) -> Any:
+        if group not in self._cache:
+            pyarrow = _pyarrow(self.path)
+            files.check_unchanged(self.path, self._stamp)
+            try:
+                with self._file(pyarrow) as file:
+                    table = file.read_row_group(group).combine_chunks()
+            except (pyarrow.lib.ArrowException, OSError) as error:
+                raise _damaged(self.path, error) from error
+            self._cache[group] = table
+            while len(self._cache) > 1 and self._held() > IN_MEMORY:
+                self._cache.popitem(last=False)
+        return self._cache[group]
+
+    def _held(self) -> int:
+        return sum(table.nbytes for table in self._cache.values())
+
+
+class Arrow:
+    """Rows of an `.arrow` file (stream or file format), mapped into memory."""
+
+    def __init__(self, path: str):
+        """Maps the file."""
+        self.path = path
+        pyarrow = _pyarrow(path)
+        try:
+            self._table = _arrow_table(pyarrow, path)
+        except (pyarrow.lib.ArrowException, OSError) as error:
+            raise _damaged(path, error) from error
+        self._digest = files.digest([path])
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self._table.num_rows
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        """The row at index `i`."""
+        return _row(self._table, _index(i, len(self)))
+
+    def where(self, i: int) -> str:
+        """File and index of row `i`."""
+        return f"{self.path}[{_index(i, len(self))}]"
+
+    def fingerprint(self) -> str:
+        """sha256 over the file's bytes."""
+        return self._digest
+
+
+def _pyarrow(path: str) -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise UserError(
+            f"{path}: reading Parquet and Arrow files needs pyarrow. "
+            "pip install jaxalign[parquet]"
+        ) from error
+    return pyarrow
+
+
+def _arrow_table(pyarrow: Any, path: str) -> Any:
+    import pyarrow.ipc
+
+    if files.is_remote(path):
+        source = pyarrow.BufferReader(files.read_bytes(path))
+    else:
+        source = pyarrow.memory_map(path)
+    is_file = source.read(6) == b"ARROW1"
+    source.seek(0)
+    opened = pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream
+    return opened(source).read_all()
+
+
+def _row(table: Any, i: int) -> dict[str, Any]:
+    return table.slice(i, 1).to_pylist()[0]
+
+
+def _index(i: int, length: int) -> int:
+    if not -length <= i < length:
+        raise IndexError(f"row {i} of {length}")
+    return int(i) % length
+
+
+def _damaged(path: str, error: Exception) -> UserError:
+    return UserError(
+        f"{path}: cannot be read; it may be cut off ({error}). "
+        "Copy or download it again."
+    )

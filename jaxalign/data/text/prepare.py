@@ -1,0 +1,121 @@
+"""All records of a run to examples, with an account of what became of each row."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Literal
+
+from jaxalign.data.records.record import Record
+from jaxalign.data.text.encode import Encoder
+from jaxalign.data.text.example import Example
+from jaxalign.data.text.lengths import (
+    LengthLimits,
+    LengthReport,
+    Spread,
+    TooLongError,
+    apply_limits,
+)
+from jaxalign.data.text.preview import stop_share, trained_tokens
+from jaxalign.errors import RowError, UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodeReport:
+    """What became of the rows.
+
+    Attributes:
+      rows: how many were read.
+      bad_rows: messages about those that could not be used (with `on_bad_row="drop"`).
+      too_long: left out because of their length.
+      clipped: cut at the end of an answer.
+      prompt_differs: the chat template renders the prompt alone otherwise than within
+        the whole conversation; the whole was used.
+      lengths: before any cutting.
+      trained: trained tokens of an example.
+      stop_share: share of sequences, clipped ones aside, that end in a stop token.
+    """
+
+    rows: int
+    bad_rows: tuple[str, ...]
+    too_long: int
+    clipped: int
+    prompt_differs: int
+    lengths: LengthReport
+    trained: Spread
+    stop_share: float
+
+
+def encode_all(
+    records: Iterable[Record],
+    encoder: Encoder,
+    *,
+    limits: LengthLimits | None = None,
+    on_bad_row: Literal["error", "drop"] = "error",
+    max_dropped: float = 0.01,
+) -> tuple[list[Example], EncodeReport]:
+    """Encodes every record and applies the length limits.
+
+    Args:
+      records: in order; their numbers become example ids.
+      encoder: how.
+      limits: of length; None for no limit.
+      on_bad_row: stop at the first row that cannot be used, or leave such rows out and
+        count them.
+      max_dropped: the share of rows that may be left out as bad; 1 for any.
+
+    Returns:
+      The examples in order, and the report.
+
+    Raises:
+      RowError: with `on_bad_row="error"`, the first bad row; with
+        `on_long="error"`, the first over-long one.
+      UserError: more rows than `max_dropped` were bad, or none is left.
+    """
+    limits = limits or LengthLimits()
+    encoder = _with_character_limit(encoder, limits)
+    whole, kept, bad, rows, too_long = [], [], [], 0, 0
+    for index, record in enumerate(records):
+        rows += 1
+        try:
+            example = encoder(record, index)
+            whole.append(example)
+            kept.append(apply_limits(example, limits, bos=encoder.tokenizer.adds_bos))
+        except TooLongError:
+            if limits.on_long == "error":
+                raise
+            too_long += 1
+        except RowError as error:
+            if on_bad_row == "error":
+                raise
+            bad.append(str(error))
+    if len(bad) > max_dropped * rows:
+        raise UserError(
+            f"{len(bad)} of {rows} rows cannot be used, more than the {max_dropped:.1%}"
+            f" that may be left out. The first: {bad[0]}"
+        )
+    if not kept:
+        raise UserError(
+            f"None of {rows} rows is left: {too_long} are too long, {len(bad)} cannot"
+            " be used. Raise --max-length, or see what `jaxalign validate` says."
+        )
+    finished = [e for e in kept if not any(x.clipped for x in e.sequences)]
+    report = EncodeReport(
+        rows=rows,
+        bad_rows=tuple(bad),
+        too_long=too_long,
+        clipped=len(kept) - len(finished),
+        prompt_differs=sum(x.prompt_differs for x in kept),
+        lengths=LengthReport.of(whole, limits.max_length),
+        trained=trained_tokens(kept),
+        stop_share=stop_share(finished or kept, encoder.tokenizer.stop_ids),
+    )
+    return kept, report
+
+
+def _with_character_limit(encoder: Encoder, limits: LengthLimits) -> Encoder:
+    """Nothing is tokenised that lies beyond `max_length` tokens in any case."""
+    if limits.max_length is None or limits.on_long.startswith("keep"):
+        return encoder
+    longest = encoder.tokenizer.longest_token
+    return dataclasses.replace(
+        encoder, max_characters=(limits.max_length + 1) * longest
+    )

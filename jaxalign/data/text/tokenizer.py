@@ -1,0 +1,223 @@
+"""The tokenizer of a Hugging Face folder: text to ids with offsets, and back."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxalign.data.text.templates import (
+    BUILTIN,
+    ChatTemplate,
+    builtin_template,
+    read_template,
+)
+from jaxalign.errors import UserError
+
+_SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tokenizer:
+    """A tokenizer with what training and sampling must know about it.
+
+    Attributes:
+      backend: a `tokenizers.Tokenizer`.
+      vocab_size: one more than its largest id. A model may have more rows.
+      bos_id: what a sequence begins with, if `adds_bos`.
+      eos_id: what ends a text, or None.
+      pad_id: for padding; the EOS where there is no pad token. Never used for masks.
+      stop_ids: every id after which a response is over: those of the generation
+        config, the EOS, and the template's end of turn.
+      special_ids: ids of the special tokens.
+      adds_bos: whether the model reads a BOS before each sequence.
+      template: the chat template, or None.
+      fingerprint: hex digest over the tokenizer's file, template and special ids.
+    """
+
+    backend: Any
+    vocab_size: int
+    bos_id: int | None
+    eos_id: int | None
+    pad_id: int
+    stop_ids: frozenset[int]
+    special_ids: frozenset[int]
+    adds_bos: bool
+    template: ChatTemplate | None
+    fingerprint: str
+
+    @functools.cached_property
+    def longest_token(self) -> int:
+        """No token stands for more characters than this."""
+        return max(map(len, self.backend.get_vocab(with_added_tokens=True)))
+
+    def encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids `[n]` int32 of `text` and the characters `[n, 2]` each stands for.
+
+        Special tokens written in the text are recognised; none is added.
+        """
+        encoding = self.backend.encode(text, add_special_tokens=False)
+        ids = np.asarray(encoding.ids, np.int32)
+        return ids, np.asarray(encoding.offsets, np.int32).reshape(-1, 2)
+
+    def decode(self, ids: Sequence[int] | np.ndarray, *, skip_special=False) -> str:
+        """The text of `ids`."""
+        return self.backend.decode(
+            [int(i) for i in ids], skip_special_tokens=skip_special
+        )
+
+    def same_words(self, other: "Tokenizer") -> bool:
+        """Whether every id means the same to both, special tokens included."""
+        return self.backend.get_vocab(True) == other.backend.get_vocab(True)
+
+    def token(self, token_id: int) -> str:
+        """The text of one special token, for messages."""
+        return self.backend.id_to_token(int(token_id))
+
+
+def load_tokenizer(
+    folder: str | os.PathLike, *, chat_template: str | None = None
+) -> Tokenizer:
+    """Reads the tokenizer of a model folder.
+
+    Args:
+      folder: holds `tokenizer.json` and, as far as they exist, `tokenizer_config.json`,
+        `special_tokens_map.json`, `generation_config.json`, `chat_template.jinja`.
+      chat_template: None for the checkpoint's own; the name of a built-in one
+        (`chatml`, `chatml.training`, ...); or the path of a `.jinja` file.
+
+    Raises:
+      UserError: a file is missing or contradicts the others.
+    """
+    import tokenizers
+
+    folder = pathlib.Path(folder)
+    file = folder / "tokenizer.json"
+    if not file.exists():
+        _refuse(folder)
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises bare `Exception`
+        raise UserError(f"{file} is not a tokenizer file: {error}.") from error
+    backend.no_truncation()
+    backend.no_padding()
+    config = _read_json(folder / "tokenizer_config.json")
+    special = _special_tokens(folder, config)
+    ids = {name: _token_id(backend, special[name], name, folder) for name in special}
+    bos, eos = ids.get("bos_token"), ids.get("eos_token")
+    added = backend.get_added_tokens_decoder()
+    special_ids = frozenset(i for i, token in added.items() if token.special)
+    template = _choose_template(folder, chat_template, special)
+    stops = _generation_stops(folder) | ({eos} if eos is not None else set())
+    turn_end = _end_of_turn(backend, template, special_ids)
+    stops |= {turn_end} if turn_end is not None else set()
+    pad = ids.get("pad_token")
+    adds_bos = bos is not None and _adds_bos(backend, config, bos)
+    source = template.source if template else None
+    digest = hashlib.sha256(file.read_bytes())
+    digest.update(json.dumps([source, sorted(ids.items()), sorted(stops)]).encode())
+    digest.update(b"bos" if adds_bos else b"")
+    return Tokenizer(
+        backend=backend,
+        vocab_size=1 + max(backend.get_vocab(with_added_tokens=True).values()),
+        bos_id=bos,
+        eos_id=eos,
+        pad_id=pad if pad is not None else (eos if eos is not None else 0),
+        stop_ids=frozenset(stops),
+        special_ids=special_ids,
+        adds_bos=adds_bos,
+        template=template,
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def _refuse(folder: pathlib.Path):
+    if not folder.is_dir():
+        raise UserError(f"There is no model folder at {folder}.")
+    pieces = [x for x in ("tokenizer.model", "spiece.model") if (folder / x).exists()]
+    if pieces:
+        raise UserError(
+            f"{folder} has a SentencePiece file ({pieces[0]}) and no tokenizer.json."
+            " Convert it once: transformers' AutoTokenizer.from_pretrained(DIR)"
+            ".save_pretrained(DIR) writes a tokenizer.json beside it."
+        )
+    raise UserError(
+        f"{folder} has no tokenizer.json. Name a folder in the Hugging Face layout."
+    )
+
+
+def _read_json(file: pathlib.Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is not valid JSON: {error}.") from error
+
+
+def _special_tokens(folder: pathlib.Path, config: Mapping) -> dict[str, str]:
+    """Texts of the special tokens; the config wins over the older map."""
+    merged = {**_read_json(folder / "special_tokens_map.json"), **config}
+    texts = {}
+    for name in _SPECIAL:
+        value = merged.get(name)
+        text = value.get("content") if isinstance(value, Mapping) else value
+        if text:
+            texts[name] = text
+    return texts
+
+
+def _token_id(backend, text: str, name: str, folder: pathlib.Path) -> int:
+    token_id = backend.token_to_id(text)
+    if token_id is None:
+        raise UserError(
+            f"{folder}: `{name}` is {text!r}, which tokenizer.json does not know."
+            " Correct tokenizer_config.json, or add the token to tokenizer.json."
+        )
+    return token_id
+
+
+def _generation_stops(folder: pathlib.Path) -> set[int]:
+    stops = _read_json(folder / "generation_config.json").get("eos_token_id")
+    if stops is None:
+        return set()
+    return set(stops) if isinstance(stops, list) else {stops}
+
+
+def _adds_bos(backend, config: Mapping, bos: int) -> bool:
+    if config.get("add_bos_token") is not None:
+        return bool(config["add_bos_token"])
+    return backend.encode("", add_special_tokens=True).ids[:1] == [bos]
+
+
+def _choose_template(folder, chosen: str | None, special) -> ChatTemplate | None:
+    if chosen is None:
+        return read_template(folder, special)
+    if chosen.removesuffix(".training") in BUILTIN:
+        return builtin_template(chosen, special)
+    file = pathlib.Path(chosen)
+    if not file.is_file():
+        raise UserError(
+            f"--chat-template {chosen!r} is neither a file nor one of"
+            f" {', '.join(BUILTIN)} (each also with `.training` behind it)."
+        )
+    return ChatTemplate(file.read_text(encoding="utf-8"), str(file), special)
+
+
+def _end_of_turn(backend, template: ChatTemplate | None, special_ids) -> int | None:
+    """The special token that the template writes behind an assistant turn."""
+    if template is None:
+        return None
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    try:
+        rendered = template.render_marked(turns)
+    except UserError:
+        return None
+    behind = rendered.text[rendered.spans[-1].start :] if rendered.spans else ""
+    ids = backend.encode(behind, add_special_tokens=False).ids
+    return next((i for i in ids if i in special_ids), None)
