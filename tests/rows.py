@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign.losses import Pair
-from jaxalign.objectives import PairBatch, PreferenceBatch, TokenBatch, Tokens
+from jaxalign.batch import Batch, Tokens
 
 
 class Prompted(NamedTuple):
@@ -49,14 +49,23 @@ def slots_of(example: Prompted) -> list[Slot]:
     return slots
 
 
-def token_batch(rows: list[list[Prompted]], length: int, targets: int) -> TokenBatch:
-    """Rows of examples, one behind the other."""
+def packed_batch(
+    rows: list[list[Prompted]], length: int, targets: int, ref: np.ndarray | None = None
+) -> Batch:
+    """Rows of examples, one behind the other.
+
+    `ref[v]` is the reference's log-probability of token v; by default 0.
+    """
     inputs, positions, segments, branches = np.zeros((4, len(rows), length), np.int32)
     ids, at = np.zeros((2, len(rows), targets), np.int32)
     mask = np.zeros((len(rows), targets), bool)
+    most = max(1, *(len(examples) for examples in rows))
+    k = max((len(x.responses) for examples in rows for x in examples), default=1)
+    start, span = np.zeros((2, len(rows), most, k), np.int32)
     for r, examples in enumerate(rows):
         t = m = 0
         for number, example in enumerate(examples):
+            first = m
             for slot in slots_of(example):
                 inputs[r, t], positions[r, t] = slot.token, slot.position
                 segments[r, t], branches[r, t] = number + 1, slot.branch
@@ -64,44 +73,44 @@ def token_batch(rows: list[list[Prompted]], length: int, targets: int) -> TokenB
                     ids[r, m], at[r, m], mask[r, m] = slot.target, t, True
                     m += 1
                 t += 1
-    leaves = inputs, positions, segments, branches, ids, at, mask
-    return TokenBatch(*map(jnp.asarray, leaves))
+            for side, response in enumerate(example.responses):
+                start[r, number, side], span[r, number, side] = first, len(response)
+                first += len(response)
+    numbers = np.full(start.shape[:2], -1, np.int32)
+    values = np.zeros(ids.shape) if ref is None else np.where(mask, ref[ids], 0)
+    values = values.astype(np.float32 if ref is None else ref.dtype)
+    tokens = Tokens(inputs, positions, segments, branches, ids, at, mask)
+    batch = Batch(tokens, numbers, start, span, {"ref_logps": values})
+    return jax.tree.map(jnp.asarray, batch)
 
 
-def pair_batch(
-    rows: list[list[Prompted]], length: int, targets: int, ref: np.ndarray | None = None
-) -> PairBatch:
-    """Rows of pairs; `ref[v]` is the reference's log-probability of token v."""
-    most = max(1, *(len(examples) for examples in rows))
-    starts, lengths = np.zeros((2, 2, len(rows), most), np.int32)
-    for r, examples in enumerate(rows):
-        m = 0
-        for p, example in enumerate(examples):
-            for side in (0, 1):
-                starts[side, r, p] = m
-                lengths[side, r, p] = len(example.responses[side])
-                m += len(example.responses[side])
-    batch = token_batch(rows, length, targets)
-    ref_logps = jnp.zeros(batch.target_ids.shape)
-    if ref is not None:
-        ref_logps = jnp.where(batch.target_mask, ref[np.asarray(batch.target_ids)], 0)
-    where = [Pair(*map(jnp.asarray, x)) for x in (starts, lengths)]
-    return PairBatch(batch, where[0], where[1], ref_logps)
-
-
-def plain_tokens(examples: list[Prompted], side: int, length: int) -> Tokens:
-    """One sequence per row: the prompt and response number `side`."""
-    inputs, targets = np.zeros((2, len(examples), length), np.int32)
-    mask = np.zeros((len(examples), length), bool)
+def plain_batch(
+    examples: list[Prompted], length: int, ref: np.ndarray | None = None
+) -> Batch:
+    """Every sequence whole and by itself; the reference as in `packed_batch`."""
+    k = max(len(x.responses) for x in examples)
+    inputs, targets = np.zeros((2, len(examples), k, length), np.int32)
+    mask = np.zeros(inputs.shape, bool)
     for r, (prompt, responses) in enumerate(examples):
-        whole = prompt + responses[side]
-        for t in range(len(whole) - 1):
-            inputs[r, t], targets[r, t] = whole[t], whole[t + 1]
-            mask[r, t] = t + 1 >= len(prompt)
-    return Tokens(*map(jnp.asarray, (inputs, targets, mask)))
-
-
-def plain_pairs(examples, length: int, ref: np.ndarray) -> PreferenceBatch:
-    """One response per row, the reference as in `pair_batch`."""
-    tokens = Pair(*(plain_tokens(examples, side, length) for side in (0, 1)))
-    return PreferenceBatch(tokens, Pair(*(jnp.asarray(ref)[x.targets] for x in tokens)))
+        for side, response in enumerate(responses):
+            whole = prompt + response
+            for t in range(len(whole) - 1):
+                inputs[r, side, t], targets[r, side, t] = whole[t], whole[t + 1]
+                mask[r, side, t] = t + 1 >= len(prompt)
+    rows, slots = len(examples), k * length
+    start = np.tile(np.arange(k, dtype=np.int32) * length, (rows, 1, 1))
+    values = np.zeros(targets.shape) if ref is None else ref[targets]
+    values = values.astype(np.float32 if ref is None else ref.dtype)
+    tokens = Tokens(
+        inputs,
+        np.broadcast_to(np.arange(length, dtype=np.int32), inputs.shape),
+        np.ones_like(inputs),
+        np.zeros_like(inputs),
+        targets.reshape(rows, slots),
+        np.tile(np.arange(slots, dtype=np.int32), (rows, 1)),
+        mask.reshape(rows, slots),
+    )
+    numbers = np.arange(rows, dtype=np.int32)[:, None]
+    known = {"ref_logps": values.reshape(rows, slots)}
+    batch = Batch(tokens, numbers, start, np.full_like(start, length), known)
+    return jax.tree.map(jnp.asarray, batch)

@@ -6,25 +6,29 @@ import re
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxalign.losses import TwoPass, bco_loss, dpo_loss, grpo_loss, tdpo1_loss
+from jaxalign.losses import (
+    TwoPass,
+    bco_loss,
+    dpo_loss,
+    grpo_loss,
+    sft_loss,
+    tdpo1_loss,
+)
 from jaxalign.models import init_params
 from jaxalign.objectives import (
-    DistillationBatch,
-    RolloutBatch,
+    bind,
+    bind_token_loss,
+    distillation_objective,
     online,
     online_objective,
-    packed_distillation_objective,
-    packed_preference_objective,
-    packed_sft_objective,
-    policy_objective,
+    regularised,
 )
 from jaxalign.training import TrainState, make_train_step
-from tests.rows import Prompted, pair_batch, token_batch
+from tests.rows import Prompted, packed_batch
 from tests.tiny import backbone_of, make_model
 
 # Primes, so that no other product of sizes can be taken for R * T * V or R * M * V.
@@ -43,43 +47,28 @@ def as_users_compile():
 def batch_of(task, rows=ROWS):
     both = task in ("dpo", "bco", "tdpo", "online")
     examples = [[Prompted([1, 2], [[3, 4, 5], [6, 7]][: 1 + both])]] * rows
-    if task in ("dpo", "bco", "tdpo"):
-        return pair_batch(examples, LENGTH, TARGETS)
-    batch = token_batch(examples, LENGTH, TARGETS)
-    if task in ("grpo", "online"):
-        return rollout_of(batch, answers=1 + both)
-    if task == "distill":
-        return DistillationBatch(batch, jnp.zeros(batch.target_ids.shape))
-    return batch
-
-
-def rollout_of(rows, answers):
-    """Answers side by side, of three tokens and of two."""
-    known = jnp.zeros(rows.target_ids.shape)
-    start, length = (
-        jnp.broadcast_to(jnp.array(x[:answers], jnp.int32), (len(known), 1, answers))
-        for x in ([0, 3], [3, 2])
-    )
-    return RolloutBatch(rows, start, length, known, known, known)
+    batch = packed_batch(examples, LENGTH, TARGETS)
+    known = batch.per_token["ref_logps"]
+    return batch.with_tokens(old_logps=known, advantages=known)
 
 
 def objective_of(task, model, chunk_size=64, other=None):
     """`other` holds the parameters of a teacher or a reference."""
     backbone, options = backbone_of(model), cast(Any, {"chunk_size": chunk_size})
     if task == "grpo":
-        return policy_objective(grpo_loss, backbone, entropy=True, **options)
+        return bind(regularised(grpo_loss), backbone, entropy=True, **options)
     if task == "online":
         return online_objective(online.online_dpo, backbone, **options)
     if task == "sft":
-        return packed_sft_objective(backbone, **options)
+        return bind_token_loss(sft_loss, backbone, **options)
     if task == "distill":
-        both = packed_distillation_objective(backbone, backbone, **options)
+        both = distillation_objective(backbone, backbone, **options)
         return lambda params, batch, key: both((params, other), batch, key)
     if task == "tdpo":
-        pair: Any = packed_preference_objective(tdpo1_loss, backbone, **options)
+        pair: Any = bind(tdpo1_loss, backbone, **options)
         return lambda params, batch, key: pair((params, other), batch, key)
     loss = {"dpo": dpo_loss, "bco": bco_loss}[task]
-    return packed_preference_objective(loss, backbone, **options)
+    return bind(loss, backbone, **options)
 
 
 @functools.cache
@@ -162,7 +151,7 @@ def test_a_step_compiles_once_for_each_number_of_rows():
     traces = []
 
     def objective(params, batch, key):
-        traces.append(batch.inputs.shape)
+        traces.append(batch.tokens.inputs.shape)
         return objective_of("sft", model)(params, batch, key)
 
     start = jax.jit(functools.partial(init_params, model))
@@ -173,5 +162,5 @@ def test_a_step_compiles_once_for_each_number_of_rows():
         rows = (2, 4)[n % 2]
         lengths = rng.integers(1, 20, size=rows)
         examples = [[Prompted([1], [[2] * int(k)])] for k in lengths]
-        state, _ = step(state, token_batch(examples, 24, 20))
+        state, _ = step(state, packed_batch(examples, 24, 20))
     assert sorted(traces) == [(2, 24), (4, 24)]

@@ -21,7 +21,7 @@ from experiments.benchmarks.clock import Laps, arguments, report_updates
 from experiments.benchmarks.ids import Row, updates_of
 from jaxalign.data.packing.batches import permutation
 from jaxalign.data.text.example import Example, TokenSequence
-from jaxalign.losses import dpo_loss
+from jaxalign.losses import dpo_loss, sft_loss
 from jaxalign.models import (
     PARTITION_RULES,
     ModelConfig,
@@ -31,15 +31,14 @@ from jaxalign.models import (
     param_shapes,
 )
 from jaxalign.objectives import (
-    packed_preference_objective,
-    packed_sft_objective,
-    packed_stats,
+    bind,
+    bind_token_loss,
+    token_statistics,
 )
 from jaxalign.parallel import make_mesh, shardings
 from jaxalign.recipes import reference
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.method import Plan, Run, plan_batches
-from jaxalign.recipes.placing import pair_batch, token_batch
 from jaxalign.recipes.policy import Policy, backbone_of
 from jaxalign.recipes.program import mesh_program
 from jaxalign.recipes.rows import Rows
@@ -96,13 +95,13 @@ def random_params(policy: Policy, key: jax.Array):
 
 def with_reference(run: Run, plan: Plan, params) -> Plan:
     """The plan, every example scored once by the parameters as they are."""
-    stats = packed_stats(run.policy.backbone, chunk_size=run.config.chunk_size)
+    stats = token_statistics(run.policy.backbone, chunk_size=run.config.chunk_size)
     scorer = run.program.map(lambda params, rows: stats(params, rows).logps)
     logps = reference.score(
         lambda params, rows: run.program.rows(scorer(params, rows)),
         params,
         plan.batches.one_epoch(),
-        lambda batch: run.program.place(token_batch(batch)),
+        lambda batch: run.program.place(batch.tokens),
     )
     return plan._replace(batches=plan.batches.with_columns(ref_logps=logps))
 
@@ -124,16 +123,12 @@ def config_of(args, batch_size: int) -> TrainingConfig:
     )
 
 
-def method_of(policy: Policy, config: TrainingConfig, *, preference: bool):
-    """How a host batch becomes the objective's argument, and the objective."""
+def objective_of(policy: Policy, config: TrainingConfig, *, preference: bool):
+    """What is minimised, with the recipes' unembedding."""
     if not preference:
-        return token_batch, packed_sft_objective(
-            policy.backbone, chunk_size=config.chunk_size
-        )
-    objective = packed_preference_objective(
-        dpo_loss, policy.backbone, chunk_size=config.chunk_size, beta=shapes.DPO_BETA
-    )
-    return pair_batch, objective
+        return bind_token_loss(sft_loss, policy.backbone, chunk_size=config.chunk_size)
+    options: dict[str, Any] = {"beta": shapes.DPO_BETA}
+    return bind(dpo_loss, policy.backbone, chunk_size=config.chunk_size, **options)
 
 
 def timed(update, plan: Plan) -> tuple[Laps, float, list[list[int]]]:
@@ -143,7 +138,7 @@ def timed(update, plan: Plan) -> tuple[Laps, float, list[list[int]]]:
     """
     laps, compiled = Laps(), []
     for i in range(len(plan.batches)):
-        shape = list(plan.batches[i]["inputs"].shape)
+        shape = list(plan.batches[i].tokens.inputs.shape)
         if shape not in compiled:
             compiled.append(shape)
             update(i)
@@ -177,7 +172,7 @@ def measure(args):
         plan = with_reference(run, plan, params)
         scoring.lap()
         reference_s = scoring.drop(1)
-    to_batch, objective = method_of(policy, config, preference=preference)
+    objective = objective_of(policy, config, preference=preference)
     state = policy.start(params, optimizer, key)
     del params
     step = program.train(objective, optimizer, plan.microbatch_size)
@@ -185,7 +180,7 @@ def measure(args):
 
     def update(i: int):
         nonlocal state
-        batch = program.place(to_batch(plan.batches[i]))
+        batch = program.place(plan.batches[i])
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"].value))
 

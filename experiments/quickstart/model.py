@@ -1,8 +1,7 @@
 """A tiny transformer, and the three functions of it that the library asks for."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from experiments.quickstart.tokens import WIDTH
 from jaxalign.models import (
@@ -15,8 +14,7 @@ from jaxalign.models import (
     logits,
     unembedding,
 )
-from jaxalign.objectives import Tokens, logits_stats
-from jaxalign.ops import TokenStats
+from jaxalign.objectives import LogitsFn
 from jaxalign.rollout import Decoder
 
 LAYERS, HIDDEN, HEADS = 2, 64, 4
@@ -27,12 +25,12 @@ class LanguageModel(NamedTuple):
 
     Attributes:
       transformer: For `init_params`.
-      stats: `(params, Tokens) -> TokenStats`, what objectives are made of.
+      logits: `(params, ids) -> logits`, what objectives are bound to.
       decoder: What the sampler takes.
     """
 
     transformer: Transformer
-    stats: Callable[[Any, Tokens], TokenStats]
+    logits: LogitsFn
     decoder: Decoder
 
 
@@ -63,5 +61,4 @@ def make_model(vocab_size: int) -> LanguageModel:
         max_length=config.max_positions,
         prepare=functools.partial(decoding_params, model),
     )
-    stats = logits_stats(functools.partial(logits, model))
-    return LanguageModel(model, stats, decoder)
+    return LanguageModel(model, functools.partial(logits, model), decoder)

@@ -5,8 +5,9 @@ judged. A critic of the same size, whose weights begin as the policy's, predicts
 answer will earn.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +19,10 @@ from experiments.quickstart.answers import LONGEST_ANSWER, outcome
 from experiments.quickstart.model import LanguageModel
 from experiments.quickstart.tokens import Vocabulary, rows_of
 from experiments.quickstart.world import World
+from jaxalign.batch import Batch, Tokens
 from jaxalign.losses import ppo_loss
 from jaxalign.models import apply_hidden
-from jaxalign.objectives import Tokens
+from jaxalign.objectives import bind, token_statistics
 from jaxalign.ops import gae, masked_whiten
 from jaxalign.rewards import abstention_reward, token_rewards
 from jaxalign.rollout import generate
@@ -33,24 +35,6 @@ EPOCHS = 2
 MINIBATCHES = 2
 KL_COEF = 0.02
 OPTIMIZER = OptimizerConfig(learning_rate=5e-4, schedule="linear")
-
-
-class Experience(NamedTuple):
-    """Answers with what the loss must know of them, all but `tokens` `[N, WIDTH]`.
-
-    Attributes:
-      tokens: Questions with answers, whose tokens are the targets.
-      logps: Log-probabilities under the policy that answered.
-      values: What the critic thought of each state.
-      advantages: How much better each token was than that, whitened.
-      returns: What the critic should have thought.
-    """
-
-    tokens: Tokens
-    logps: Any
-    values: Any
-    advantages: Any
-    returns: Any
 
 
 def ppo(model: LanguageModel, vocabulary: Vocabulary, world: World, sft, seed: int):
@@ -68,8 +52,9 @@ def ppo(model: LanguageModel, vocabulary: Vocabulary, world: World, sft, seed: i
     for i in track(range(ITERATIONS), "PPO      "):
         asked = rng.permutation(people * -(-ANSWERS // len(people)))[:ANSWERS]
         key = jax.random.fold_in(jax.random.key(seed), i)
-        tokens, scores = answer(model, vocabulary, world, state, asked, key)
-        experience = jax.tree.map(np.asarray, judge(state.params, sft, tokens, scores))
+        answers, scores = answer(model, vocabulary, world, state, asked, key)
+        columns = judge(state.params, sft, answers.tokens, scores)
+        experience = answers.with_tokens(**jax.device_get(columns))
         for _ in range(EPOCHS):
             for rows in rng.permutation(ANSWERS).reshape(MINIBATCHES, -1):
                 batch = jax.tree.map(lambda x, rows=rows: x[rows], experience)
@@ -84,7 +69,7 @@ def answer(
     state: TrainState,
     people: Any,
     key: jax.Array,
-) -> tuple[Tokens, np.ndarray]:
+) -> tuple[Batch, np.ndarray]:
     """One sampled answer about each person, and its reward."""
     prompts = [vocabulary.prompt(world.question(i)) for i in people]
     sampled = generate(
@@ -103,43 +88,39 @@ def answer(
     return rows_of(prompts, sampled), np.asarray(rewards, np.float32)
 
 
-def assess(model: LanguageModel) -> Callable[..., Experience]:
-    """`(params, ref, tokens, scores [N]) -> Experience`."""
+def assess(model: LanguageModel) -> Callable[..., dict[str, jax.Array]]:
+    """`(params, ref, tokens, scores [N]) -> columns` that the loss reads, `[N, M]`."""
+    stats = token_statistics(model.logits)
 
-    def experience(params, ref, tokens: Tokens, scores) -> Experience:
-        logps = model.stats(params["policy"], tokens).logps
-        ref_logps = model.stats(ref, tokens).logps
+    def columns(params, ref, tokens: Tokens, scores) -> dict[str, jax.Array]:
+        mask = tokens.target_mask
+        logps = stats(params["policy"], tokens).logps
+        ref_logps = stats(ref, tokens).logps
         values = values_of(model, params["critic"], tokens)
-        rewards = token_rewards(scores, logps, ref_logps, tokens.mask, kl_coef=KL_COEF)
-        advantages, returns = gae(rewards, values, tokens.mask)
-        advantages = masked_whiten(advantages, tokens.mask)
-        return Experience(tokens, logps, values, advantages, returns)
+        rewards = token_rewards(scores, logps, ref_logps, mask, kl_coef=KL_COEF)
+        advantages, returns = gae(rewards, values, mask)
+        return {
+            "old_logps": logps,
+            "values": values,
+            "advantages": masked_whiten(advantages, mask),
+            "returns": returns,
+        }
 
-    return experience
+    return columns
 
 
 def objective_of(model: LanguageModel):
     """PPO's loss; the parameters are `{"policy": ..., "critic": ...}`."""
-
-    def objective(params, batch: Experience, key):
-        del key
-        return ppo_loss(
-            model.stats(params["policy"], batch.tokens).logps,
-            batch.logps,
-            batch.advantages,
-            values_of(model, params["critic"], batch.tokens),
-            batch.values,
-            batch.returns,
-            batch.tokens.mask,
-        )
-
-    return objective
+    critic = functools.partial(values_of, model)
+    return bind(ppo_loss, model.logits, critic=critic)
 
 
 def values_of(model: LanguageModel, critic, tokens: Tokens) -> jax.Array:
     """What the critic expects an answer to earn, before each of its tokens."""
-    hidden = apply_hidden(model.transformer, critic, tokens.inputs)
-    return (hidden @ critic["score"]["kernel"])[..., 0]
+    inputs = tokens.inputs.reshape(-1, tokens.inputs.shape[-1])
+    hidden = apply_hidden(model.transformer, critic, inputs)
+    values = hidden @ critic["score"]["kernel"]
+    return values.reshape(tokens.target_at.shape)
 
 
 def without_policy_embeddings(optimizer: optax.GradientTransformation):

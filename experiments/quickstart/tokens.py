@@ -1,13 +1,14 @@
 """From text to the arrays that objectives read: a tokenizer of one token per word."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from jaxalign.objectives import Tokens
+from jaxalign.batch import Batch
+from jaxalign.data.packing import make_batch
 
 WIDTH = 16
 """Positions in a row; the longest question with its answer has 15."""
@@ -53,34 +54,34 @@ def make_vocabulary(words: Sequence[str]) -> Vocabulary:
     return Vocabulary(tokenizer, ids["<bos>"], ids["<eos>"])
 
 
-def encode_texts(vocabulary: Vocabulary, texts: Sequence[str]) -> Tokens:
+def encode_texts(vocabulary: Vocabulary, texts: Sequence[str]) -> Batch:
     """Rows for pretraining: every token is a target."""
     return encode_answers(vocabulary, [""] * len(texts), texts)
 
 
 def encode_answers(
-    vocabulary: Vocabulary, questions: Sequence[str], answers: Sequence[str]
-) -> Tokens:
-    """Rows `[N, WIDTH]` in which the answer and its end are targets."""
+    vocabulary: Vocabulary, questions: Sequence[str], *answers: Sequence[str]
+) -> Batch:
+    """A question and an answer in each row, or K of them; answers are targets."""
     prompts = [vocabulary.prompt(question) for question in questions]
-    ends = [[*vocabulary.encode(answer), vocabulary.eos] for answer in answers]
-    return rows_of(prompts, ends)
+    ends = [[[*vocabulary.encode(x), vocabulary.eos] for x in own] for own in answers]
+    return rows_of(prompts, *ends)
 
 
-def rows_of(prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> Tokens:
-    """Rows `[N, WIDTH]` in which the tokens of the response are targets.
+def rows_of(
+    prompts: Sequence[list[int]], *completions: Sequence[Sequence[int]]
+) -> Batch:
+    """The batch of `[N, K]` sequences in which the tokens of completions are targets.
 
-    This is the only place where tokens are shifted: position t of `targets` is the
-    token behind position t of `inputs`.
+    Args:
+      prompts: N of them.
+      *completions: K times N.
     """
-    shape = len(prompts), WIDTH
-    inputs, targets = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-    mask = np.zeros(shape, bool)
-    for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-        ids = [*prompt, *response]
-        n = len(ids) - 1
-        inputs[i, :n] = ids[:-1]
-        targets[i, :n] = ids[1:]
-        mask[i, len(prompt) - 1 : n] = True
-    arrays: Any = inputs, targets, mask
-    return Tokens(*arrays)
+    ids = np.zeros((len(prompts), len(completions), WIDTH + 1), np.int32)
+    mask = np.zeros(ids.shape, bool)
+    for k, own in enumerate(completions):
+        for i, (prompt, completion) in enumerate(zip(prompts, own, strict=True)):
+            whole = [*prompt, *completion]
+            ids[i, k, : len(whole)] = whole
+            mask[i, k, len(prompt) : len(whole)] = True
+    return make_batch(ids, mask)

@@ -16,13 +16,10 @@ from experiments.quickstart.answers import sample_answers
 from experiments.quickstart.model import LanguageModel
 from experiments.quickstart.tokens import Vocabulary, encode_answers, encode_texts
 from experiments.quickstart.world import ABSTENTION, World, write_corpus
-from jaxalign.losses import Pair
+from jaxalign.batch import Batch
+from jaxalign.losses import dpo_loss, sft_loss
 from jaxalign.models import init_params
-from jaxalign.objectives import (
-    PreferenceBatch,
-    dpo_objective,
-    sft_objective,
-)
+from jaxalign.objectives import bind, token_statistics
 from jaxalign.training import TrainState, make_train_step
 from jaxalign.training.optimizer import OptimizerConfig, make_optimizer
 from jaxalign.training.step import Step
@@ -53,7 +50,7 @@ def pretrain(model: LanguageModel, vocabulary: Vocabulary, world: World, seed: i
     params = jax.jit(lambda key: init_params(model.transformer, key))(init_key)
 
     optimizer, _ = make_optimizer(PRETRAINING.optimizer, PRETRAINING.num_steps)
-    step = jax.jit(make_train_step(sft_objective(model.stats), optimizer))
+    step = jax.jit(make_train_step(bind(sft_loss, model.logits), optimizer))
     state = TrainState.create(params, optimizer, key)
     return train("pretrain", step, state, corpus, PRETRAINING)
 
@@ -65,7 +62,7 @@ def sft(model: LanguageModel, vocabulary: Vocabulary, world: World, params, seed
     data = encode_answers(vocabulary, questions, [world.answer(i) for i in people])
 
     optimizer = without_embeddings(make_optimizer(SFT.optimizer, SFT.num_steps)[0])
-    step = jax.jit(make_train_step(sft_objective(model.stats), optimizer))
+    step = jax.jit(make_train_step(bind(sft_loss, model.logits), optimizer))
     state = TrainState.create(params, optimizer, jax.random.key(seed))
     return train("SFT", step, state, data, SFT)
 
@@ -77,7 +74,8 @@ def dpo(model: LanguageModel, vocabulary: Vocabulary, world: World, params, seed
     starts again from there, with a new reference.
     """
     optimizer = without_embeddings(make_optimizer(DPO.optimizer, DPO.num_steps)[0])
-    step = jax.jit(make_train_step(dpo_objective(model.stats, beta=BETA), optimizer))
+    objective = bind(dpo_loss, model.logits, beta=BETA)
+    step = jax.jit(make_train_step(objective, optimizer))
     for i in range(ROUNDS):
         sample_key, key = jax.random.split(jax.random.fold_in(jax.random.key(seed), i))
         data = preference_data(model, vocabulary, world, params, sample_key)
@@ -88,7 +86,7 @@ def dpo(model: LanguageModel, vocabulary: Vocabulary, world: World, params, seed
 
 def preference_data(
     model: LanguageModel, vocabulary: Vocabulary, world: World, params, key: jax.Array
-) -> PreferenceBatch:
+) -> Batch:
     """The model's own answers as pairs, with its own log-probabilities as reference."""
     people = [i for i in world.group(training=True) for _ in range(SAMPLES)]
     questions = [world.question(i) for i in people]
@@ -96,13 +94,9 @@ def preference_data(
     pairs = abstention_pairs(questions, [world.answer(i) for i in people], own)
 
     asked, chosen, rejected = zip(*pairs, strict=True)
-    tokens = Pair(
-        encode_answers(vocabulary, asked, chosen),
-        encode_answers(vocabulary, asked, rejected),
-    )
-    ref_logps = jax.jit(lambda tokens: model.stats(params, tokens).logps)
-    data = PreferenceBatch(tokens, Pair(*(ref_logps(side) for side in tokens)))
-    return jax.tree.map(np.asarray, data)
+    batch = encode_answers(vocabulary, asked, chosen, rejected)
+    reference = jax.jit(token_statistics(model.logits))(params, batch.tokens)
+    return batch.with_tokens(ref_logps=np.asarray(reference.logps))
 
 
 def abstention_pairs(

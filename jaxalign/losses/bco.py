@@ -29,7 +29,7 @@ def bco_loss(
 
     Jung et al., https://arxiv.org/abs/2404.04656. The shift δ is the mean of the
     rewards β h of both sides over all batches so far, this one included; it comes from
-    the caller, so that this loss may be split. `packed_preference_objective` keeps it
+    the caller, so that this loss may be split. `jaxalign.objectives.bind` keeps it
     in the training state.
 
     In TRL: `bco_pair`, which has no δ; that of `BCOTrainer` moves within a batch, at

@@ -86,7 +86,7 @@ def beta_dpo_loss(
 
     Wu et al., https://arxiv.org/abs/2407.08639. M is the mean of β D over the
     global batch and M₀ its moving average, `ops.moving_baseline`; both come from the
-    caller, so that this loss may be split. `packed_preference_objective` keeps M₀ in
+    caller, so that this loss may be split. `jaxalign.objectives.bind` keeps M₀ in
     the training state: it begins at 0, decays by 0.9 and takes in a batch before the
     loss reads it, as in the authors' code, whose M is the mean of D without β. Pairs
     that `beta_dpo_keep` filters out are masked by the caller; that objective keeps all.

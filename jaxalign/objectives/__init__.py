@@ -1,20 +1,20 @@
-"""Losses bound to a model: `(params, batch, key) -> LossOutput`."""
+"""Losses bound to a model and a batch: `(params, batch, key) -> LossOutput`."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
+from jaxalign.batch import Batch, Tokens
 from jaxalign.losses import LossOutput, TwoPass
-from jaxalign.objectives.answers import packed_answers_objective
-from jaxalign.objectives.batches import (
-    AnswerBatch,
-    PairBatch,
-    PreferenceBatch,
-    TokenBatch,
-    Tokens,
-    UnpairedBatch,
+from jaxalign.objectives.bind import (
+    bind,
+    bind_token_loss,
+    mean_logits,
+    token_accuracy,
+    token_entropy,
 )
+from jaxalign.objectives.by_completion import by_completion, completion_mask
 from jaxalign.objectives.credit import (
     Assign,
     Credit,
@@ -30,98 +30,78 @@ from jaxalign.objectives.credit import (
     rloo_credit,
     whitened_to_go_credit,
 )
-from jaxalign.objectives.distill import DistillationBatch, packed_distillation_objective
+from jaxalign.objectives.distill import distillation_objective
 from jaxalign.objectives.mix import MixedBatch, mix_scale, mixed_objective
+from jaxalign.objectives.model import (
+    Backbone,
+    Head,
+    LogitsFn,
+    Model,
+    token_statistics,
+)
 from jaxalign.objectives.online import Rivals, online_objective
-from jaxalign.objectives.policy import (
-    Regulariser,
-    policy_objective,
-    ppo_objective,
-    value_objective,
-)
-from jaxalign.objectives.preference import (
-    EXTRAS,
-    dpo_objective,
-    packed_preference_objective,
-    preference_objective,
-    takes_ref,
-)
+from jaxalign.objectives.policy import regularised, value_loss
+from jaxalign.objectives.reads import READS, Critic
 from jaxalign.objectives.reward import (
-    RewardBatch,
     ScoreLoss,
     compared,
-    packed_reward_objective,
+    reward_objective,
     score_extremes,
     scored,
 )
-from jaxalign.objectives.rollouts import (
-    Critic,
-    RolloutBatch,
-    Scores,
-    rollout_scorer,
-)
+from jaxalign.objectives.rollouts import Scores, rollout_scorer
 from jaxalign.objectives.running import RUNNING, array_names
-from jaxalign.objectives.sft import packed_sft_objective, sft_objective
-from jaxalign.objectives.stats import Backbone, Head, logits_stats, packed_stats
-from jaxalign.objectives.unpaired import packed_kto_objective
+from jaxalign.objectives.unpaired import kto_objective
 
 Objective = Callable[[Any, Any, jax.Array], LossOutput] | TwoPass
 
 __all__ = [
-    "EXTRAS",
+    "READS",
     "RUNNING",
-    "AnswerBatch",
     "Assign",
     "Backbone",
+    "Batch",
     "Credit",
     "Critic",
-    "DistillationBatch",
     "Head",
+    "LogitsFn",
     "MixedBatch",
+    "Model",
     "Objective",
-    "PairBatch",
-    "PreferenceBatch",
-    "Regulariser",
-    "RewardBatch",
     "Rivals",
-    "RolloutBatch",
     "Sampled",
     "ScoreLoss",
     "Scores",
-    "TokenBatch",
     "Tokens",
-    "UnpairedBatch",
     "advantages_of",
     "array_names",
     "baseline_credit",
+    "bind",
+    "bind_token_loss",
+    "by_completion",
     "centered_credit",
     "compared",
-    "dpo_objective",
+    "completion_mask",
+    "distillation_objective",
     "gae_credit",
     "group_credit",
     "group_to_go_credit",
-    "logits_stats",
+    "kto_objective",
+    "mean_logits",
     "mix_scale",
     "mixed_objective",
     "online_objective",
-    "packed_answers_objective",
-    "packed_distillation_objective",
-    "packed_kto_objective",
-    "packed_preference_objective",
-    "packed_reward_objective",
-    "packed_sft_objective",
-    "packed_stats",
     "plain_credit",
-    "policy_objective",
-    "ppo_objective",
-    "preference_objective",
+    "regularised",
     "remax_credit",
+    "reward_objective",
     "rloo_credit",
     "rollout_scorer",
     "score_extremes",
     "scored",
-    "sft_objective",
-    "takes_ref",
-    "value_objective",
+    "token_accuracy",
+    "token_entropy",
+    "token_statistics",
+    "value_loss",
     "whitened_to_go_credit",
 ]

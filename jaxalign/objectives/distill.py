@@ -1,30 +1,16 @@
 """Distillation: the student's distribution drawn to a teacher's at each token."""
 
-from typing import NamedTuple
-
 import jax
-import jax.numpy as jnp
 
+from jaxalign.batch import Batch
 from jaxalign.losses import LossOutput
 from jaxalign.losses.base import check_positive, check_range
-from jaxalign.objectives.batches import TokenBatch
-from jaxalign.objectives.stats import Backbone, states_at_targets
-from jaxalign.ops import Mean, chunked_jsd, chunked_kl, masked
+from jaxalign.objectives.by_completion import by_completion, completion_mask
+from jaxalign.objectives.model import Backbone, states_at_targets
+from jaxalign.ops import Mean, chunked_jsd, chunked_kl, sequence_mean
 
 
-class DistillationBatch(NamedTuple):
-    """Packed rows of answers, the student's own or anyone's.
-
-    Attributes:
-      rows: The `TokenBatch`.
-      share: `[R, M]`, 1/|y| at each token of an answer y, 0 elsewhere.
-    """
-
-    rows: TokenBatch
-    share: jax.Array
-
-
-def packed_distillation_objective(
+def distillation_objective(
     student: Backbone,
     teacher: Backbone,
     *,
@@ -32,7 +18,7 @@ def packed_distillation_objective(
     temperature: float = 1.0,
     chunk_size: int = 512,
 ):
-    """Generalised knowledge distillation (GKD), on `DistillationBatch`.
+    """Generalised knowledge distillation (GKD), on completions.
 
         mean over answers of (1/|y|) Σ_t D(teacher(·|s_t), student(·|s_t))
 
@@ -68,16 +54,16 @@ def packed_distillation_objective(
         both = chunked_kl(*models, **options)
         return both.to_ref if beta else both.from_ref
 
-    def objective(params, batch: DistillationBatch, key) -> LossOutput:
+    def objective(params, batch: Batch, key) -> LossOutput:
         del key
         mine, theirs = params
         theirs = jax.lax.stop_gradient(theirs)
         head, other = student.head(mine), teacher.head(theirs)
         size = min(head.vocab_size, other.vocab_size)
         each = divergence(
-            states_at_targets(student, mine, batch.rows),
+            states_at_targets(student, mine, batch.tokens),
             head.kernel,
-            states_at_targets(teacher, theirs, batch.rows),
+            states_at_targets(teacher, theirs, batch.tokens),
             other.kernel,
             temperature=temperature,
             softcap=head.softcap,
@@ -85,10 +71,9 @@ def packed_distillation_objective(
             vocab_size=size,
             chunk_size=chunk_size,
         )
-        mask = batch.rows.target_mask
-        total = jnp.sum(masked(each, mask) * batch.share)
+        each, mask = by_completion(batch, each), completion_mask(batch)
         name = "jsd" if 0 < beta < 1 else "kl"
         metrics = {name: Mean.of(each, where=mask)}
-        return LossOutput(Mean(total, jnp.sum(batch.share)), metrics)
+        return LossOutput(sequence_mean(each, mask), metrics)
 
     return objective

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxalign.batch import Batch
 from jaxalign.losses import LossOutput, join_terms
-from jaxalign.objectives.batches import TokenBatch
 from jaxalign.ops import Mean, sum_dtype
 
 
@@ -16,13 +16,13 @@ class MixedBatch(NamedTuple):
 
     Attributes:
       main: What the first objective reads.
-      mix: `TokenBatch`, the rows of the other stream.
+      mix: The rows of the other stream.
       scale: `[R']`, for every row of `mix` the same number: the weight of the global
         main batch over that of the global `mix`, as `mix_scale` gives it.
     """
 
-    main: Any
-    mix: TokenBatch
+    main: Batch
+    mix: Batch
     scale: jax.Array
 
 
@@ -60,7 +60,7 @@ def mixed_objective(
 
     Args:
       main: Any objective.
-      mix: An objective on `TokenBatch` whose weight is its number of trained tokens.
+      mix: An objective whose weight is its number of trained tokens.
       coef: Weight of the second term, 0 or more.
       name: Its loss is the metric `loss/{name}`.
       select: From the parameters to those that `mix` reads.

@@ -1,4 +1,4 @@
-"""Preference losses on answers that were sampled just now, on `RolloutBatch`.
+"""Preference losses on answers that were sampled just now, on a `Batch`.
 
 The answers to a prompt share a row; the batch's `advantages` are the score of the whole
 answer at each of its tokens. Whoever has the higher score is preferred. Prompts whose
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxalign.batch import Batch
 from jaxalign.losses import (
     LossOutput,
     Pair,
@@ -19,8 +20,8 @@ from jaxalign.losses import (
     rebel_loss,
     xpo_loss,
 )
-from jaxalign.objectives.rollouts import RolloutBatch
-from jaxalign.objectives.stats import Backbone, packed_stats
+from jaxalign.objectives.by_completion import by_completion, completion_mask
+from jaxalign.objectives.model import Model, token_statistics
 from jaxalign.ops import Mean
 
 
@@ -53,18 +54,18 @@ OnlineLoss = Callable[..., LossOutput]
 
 def online_objective(
     loss_fn: OnlineLoss,
-    backbone: Backbone,
+    model: Model,
     *,
     temperature: float = 1.0,
     chunk_size: int = 512,
     longest: int | None = None,
     **hyperparameters,
 ):
-    """An objective from one of the losses below, on `RolloutBatch`.
+    """An objective from one of the losses below, on a `Batch`.
 
     Args:
       loss_fn: `(Rivals, **hyperparameters) -> LossOutput`.
-      backbone: The model.
+      model: As for `bind`.
       temperature: Of the sampler; all log-probs are at the same.
       chunk_size: Positions whose logits are held at a time.
       longest: Tokens of the longest answer, which bounds L.
@@ -74,11 +75,11 @@ def online_objective(
       An objective with the metrics of `loss_fn` and `ties`, the share of the prompts
       whose answers all have one score.
     """
-    stats_fn = packed_stats(backbone, temperature=temperature, chunk_size=chunk_size)
+    stats_fn = token_statistics(model, temperature=temperature, chunk_size=chunk_size)
 
-    def objective(params, batch: RolloutBatch, key) -> LossOutput:
+    def objective(params, batch: Batch, key) -> LossOutput:
         del key
-        rivals = _rivals(batch, stats_fn(params, batch.rows).logps, longest)
+        rivals = _rivals(batch, stats_fn(params, batch.tokens).logps, longest)
         out = loss_fn(rivals, **hyperparameters)
         low, high = _lowest(rivals), _highest(rivals)
         several = jnp.sum(rivals.valid, axis=-1) > 1
@@ -192,18 +193,14 @@ def _lowest(rivals: Rivals) -> jax.Array:
     return jnp.min(rivals.scores, axis=-1, where=rivals.valid, initial=jnp.inf)
 
 
-def _rivals(batch: RolloutBatch, logps: jax.Array, longest: int | None) -> Rivals:
-    def by_prompt(x: jax.Array) -> jax.Array:
-        return x.reshape(*batch.start.shape, -1)
+def _rivals(batch: Batch, logps: jax.Array, longest: int | None) -> Rivals:
+    def column(name: str) -> jax.Array:
+        return by_completion(batch, batch.per_token[name], longest)
 
-    def column(x: jax.Array) -> jax.Array:
-        return by_prompt(batch.by_response(x, longest))
-
-    ref = None if batch.ref_logps is None else column(batch.ref_logps)
     return Rivals(
-        column(logps),
-        column(batch.old_logps),
-        ref,
-        by_prompt(batch.mask(longest)),
-        column(batch.advantages)[..., 0],
+        by_completion(batch, logps, longest),
+        column("old_logps"),
+        column("ref_logps") if "ref_logps" in batch.per_token else None,
+        completion_mask(batch, longest),
+        column("advantages")[..., 0],
     )

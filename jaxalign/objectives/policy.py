@@ -1,214 +1,110 @@
-"""Policy-gradient losses as objectives, on packed rows of sampled answers."""
+"""Policy-gradient losses with further terms: a divergence, an entropy, a critic."""
 
+import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses import LossOutput, ppo_loss, ppo_value_loss
-from jaxalign.objectives.rollouts import Critic, RolloutBatch
-from jaxalign.objectives.stats import Backbone, packed_stats
+from jaxalign.losses import LossOutput, ppo_value_loss
 from jaxalign.ops import Mean, masked, token_mean
 
 Divergence = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """`(logps, ref_logps, mask) -> [..., T]`, as `kl_k2`."""
 
 
-class Regulariser(NamedTuple):
-    """What is added to a policy loss, token by token.
+def regularised(
+    loss: Callable[..., LossOutput],
+    *,
+    aggregate: Callable[[jax.Array, jax.Array], Mean] = token_mean,
+    kl: Divergence | None = None,
+    kl_coef: float = 0.0,
+    entropy_coef: float = 0.0,
+) -> Callable[..., LossOutput]:
+    """A policy loss with terms that are added token by token, as a loss.
 
-    Attributes:
+    Args:
+      loss: `(logps, old_logps, advantages, mask, ...) -> LossOutput`, as `grpo_loss`.
       aggregate: That of the loss, so that all terms have one denominator.
       kl: Estimator of the divergence from the reference, or None.
       kl_coef: Its weight.
       entropy_coef: Weight of the entropy, which is subtracted.
-    """
-
-    aggregate: Callable[[jax.Array, jax.Array], Mean] = token_mean
-    kl: Divergence | None = None
-    kl_coef: float = 0.0
-    entropy_coef: float = 0.0
-
-
-def policy_objective(
-    loss_fn: Callable[..., LossOutput],
-    backbone: Backbone,
-    *,
-    temperature: float = 1.0,
-    chunk_size: int = 512,
-    entropy: bool = False,
-    longest: int | None = None,
-    regulariser: Regulariser | None = None,
-    **hyperparameters,
-):
-    """Any policy-gradient loss, on `RolloutBatch`.
-
-    Args:
-      loss_fn: `(logps, old_logps, advantages, mask, **hyperparameters) -> LossOutput`
-        on `[R, A, L]` arrays, an answer per row of the second-last axis; it is given
-        the batch's `ref_logps` and `weights` if it has arguments of these names.
-      backbone: The model.
-      temperature: Of the sampler; old log-probs must be at the same.
-      chunk_size: Positions whose logits are held at a time.
-      entropy: Whether to log the entropy, at the cost of a pass over the logits.
-      longest: Tokens of the longest answer, which bounds L.
-      regulariser: Terms to add.
-      **hyperparameters: Those of `loss_fn`.
 
     Returns:
-      An objective with the metrics of `loss_fn`, `policy_loss` (what `loss_fn` gave)
-      and, if they are asked for, `entropy` and `entropy_coef`.
-    """
-    optional = _named(loss_fn, "ref_logps", "weights")
-    extra = regulariser or Regulariser()
-    entropy = entropy or bool(extra.entropy_coef)
-    stats_fn = _stats(backbone, temperature, chunk_size, entropy)
+      A loss with the arguments of `loss` and, where they are needed, `ref_logps` and
+      `entropy`; its metrics are those of `loss`, `policy_loss` (what `loss` gave) and,
+      where it is given, `entropy` and `entropy_coef`.
 
-    def objective(params, batch: RolloutBatch, key) -> LossOutput:
-        del key
-        stats = stats_fn(params, batch.rows)
-        answers = _Views(batch, longest)
-        logps = answers(stats.logps)
-        arrays = answers(batch.old_logps), answers(batch.advantages)
-        out = loss_fn(
-            logps,
-            *arrays,
-            answers.mask,
-            **answers.named(optional),
-            **hyperparameters,
-        )
+    >>> from jaxalign.losses import grpo_loss
+    >>> "entropy" in inspect.signature(regularised(grpo_loss)).parameters
+    True
+    """
+    own = inspect.signature(loss).parameters
+
+    def total(*, entropy: jax.Array | None = None, **arrays) -> LossOutput:
+        ref_logps = arrays.get("ref_logps")
+        if "entropy" in own:
+            arrays["entropy"] = entropy
+        out = loss(**{k: v for k, v in arrays.items() if k in own})
         metrics = {**out.metrics, "policy_loss": out.loss}
-        spread = None
-        if stats.entropy is not None:
-            spread = answers(stats.entropy)
-            metrics["entropy"] = Mean.of(spread, where=answers.mask)
-        if extra.entropy_coef:
+        mask, value = arrays["mask"], out.loss.total
+        if entropy is not None:
+            metrics["entropy"] = Mean.of(entropy, where=mask)
+        if kl is not None:
+            if ref_logps is None:
+                raise ValueError("a KL term needs the batch's ref_logps")
+            ref = jax.lax.stop_gradient(ref_logps)
+            term = kl(arrays["logps"], ref, mask)
+            value = value + kl_coef * aggregate(term, mask).total
+        if entropy_coef:
+            if entropy is None:
+                raise ValueError("an entropy term needs bind(..., entropy=True)")
             once = jnp.ones(())
-            metrics["entropy_coef"] = Mean(extra.entropy_coef * once, once)
-        total = out.loss.total
-        for coef, term in _terms(extra, batch, answers, logps, spread):
-            total = total + coef * extra.aggregate(term, answers.mask).total
-        return LossOutput(Mean(total, out.loss.weight), metrics)
+            metrics["entropy_coef"] = Mean(entropy_coef * once, once)
+            term = masked(entropy, mask)
+            value = value - entropy_coef * aggregate(term, mask).total
+        return LossOutput(Mean(value, out.loss.weight), metrics)
 
-    return objective
+    return _with_arguments(total, own, ref_logps=kl is not None, entropy=True)
 
 
-def ppo_objective(
-    backbone: Backbone,
-    critic: Critic,
+def value_loss(
+    values: jax.Array,
+    old_values: jax.Array,
+    returns: jax.Array,
+    mask: jax.Array,
     *,
-    temperature: float = 1.0,
-    chunk_size: int = 512,
-    entropy: bool = True,
-    longest: int | None = None,
-    **hyperparameters,
-):
-    """PPO with a critic, on `RolloutBatch` with `values` and `returns`.
-
-    Policy, value and entropy terms are combined token by token under one denominator.
-
-    Args:
-      backbone: The policy.
-      critic: `(params, TokenBatch) -> [R, M]` values.
-      temperature: Of the sampler; old log-probs must be at the same.
-      chunk_size: Positions whose logits are held at a time.
-      entropy: Whether to compute the entropy, for its coefficient or to be logged.
-      longest: Tokens of the longest answer.
-      **hyperparameters: Those of `ppo_loss`.
-
-    Returns:
-      An objective whose params are `{"policy": ..., "critic": ...}`, with the metrics
-      of `ppo_loss`.
-    """
-    stats_fn = _stats(backbone, temperature, chunk_size, entropy)
-    optional = _named(ppo_loss, "ref_logps", "weights")
-
-    def objective(params, batch: RolloutBatch, key) -> LossOutput:
-        del key
-        stats = stats_fn(params["policy"], batch.rows)
-        answers = _Views(batch, longest)
-        known = answers.named(("old_logps", "advantages", "values", "returns"))
-        return ppo_loss(
-            answers(stats.logps),
-            known["old_logps"],
-            known["advantages"],
-            answers(critic(params["critic"], batch.rows)),
-            known["values"],
-            known["returns"],
-            answers.mask,
-            entropy=None if stats.entropy is None else answers(stats.entropy),
-            **answers.named(optional),
-            **hyperparameters,
-        )
-
-    return objective
-
-
-def value_objective(
-    critic: Critic, *, longest: int | None = None, coef: float = 0.1, clip: float = 0.2
-):
+    coef: float = 0.1,
+    clip: float = 0.2,
+) -> LossOutput:
     """The critic's part of PPO alone, for a warm-up in which the policy stands still.
 
     Args:
-      critic: `(params, TokenBatch) -> [R, M]` values.
-      longest: Tokens of the longest answer.
+      values: `[..., T]`, of the critic.
+      old_values: `[..., T]`, when the completions were sampled.
+      returns: `[..., T]`.
+      mask: `[..., T]` bool.
       coef: Weight of the value loss.
       clip: That of the values.
 
     Returns:
-      An objective on the parameters and batches of `ppo_objective`; the gradient of
-      the policy is 0.
+      `ppo_value_loss` times `coef`, with its metrics and `loss/value_avg`.
     """
+    out = ppo_value_loss(values, old_values, returns, mask, clip=clip)
+    metrics = {**out.metrics, "loss/value_avg": out.loss}
+    return LossOutput(Mean(coef * out.loss.total, out.loss.weight), metrics)
 
-    def objective(params, batch: RolloutBatch, key) -> LossOutput:
-        del key
-        answers = _Views(batch, longest)
-        known = answers.named(("values", "returns"))
-        values = answers(critic(params["critic"], batch.rows))
-        out = ppo_value_loss(
-            values, known["values"], known["returns"], answers.mask, clip=clip
+
+def _with_arguments(function, own, **more: bool) -> Callable[..., LossOutput]:
+    """The function with a signature: that of `own`, and optional arrays beside."""
+    names = [name for name, wanted in more.items() if wanted and name not in own]
+    extra = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=jax.Array
         )
-        metrics = {**out.metrics, "loss/value_avg": out.loss}
-        return LossOutput(Mean(coef * out.loss.total, out.loss.weight), metrics)
-
-    return objective
-
-
-class _Views:
-    """The columns of a batch, an answer per row."""
-
-    def __init__(self, batch: RolloutBatch, longest: int | None):
-        self._batch, self._longest = batch, longest
-        self.mask = batch.mask(longest)
-
-    def __call__(self, per_target: jax.Array) -> jax.Array:
-        return self._batch.by_response(per_target, self._longest)
-
-    def named(self, names: tuple[str, ...]) -> dict[str, jax.Array]:
-        columns = {name: getattr(self._batch, name) for name in names}
-        return {k: self(v) for k, v in columns.items() if v is not None}
-
-
-def _named(function, *names: str) -> tuple[str, ...]:
-    """Which of the names are arguments of the function."""
-    arguments = inspect.signature(function).parameters
-    return tuple(name for name in names if name in arguments)
-
-
-def _stats(backbone: Backbone, temperature, chunk_size, entropy) -> Callable[..., Any]:
-    return packed_stats(
-        backbone, temperature=temperature, chunk_size=chunk_size, entropy=entropy
-    )
-
-
-def _terms(extra: Regulariser, batch: RolloutBatch, answers: _Views, logps, spread):
-    """Coefficients and per-token values of what is added."""
-    if extra.kl is not None:
-        if batch.ref_logps is None:
-            raise ValueError("a KL term needs the batch's ref_logps")
-        ref = jax.lax.stop_gradient(answers(batch.ref_logps))
-        yield extra.kl_coef, extra.kl(logps, ref, answers.mask)
-    if extra.entropy_coef:
-        yield -extra.entropy_coef, masked(spread, answers.mask)
+        for name in names
+    ]
+    plain = functools.wraps(function)(lambda **arrays: function(**arrays))
+    plain.__signature__ = inspect.Signature([*own.values(), *extra])  # pyright: ignore[reportAttributeAccessIssue]
+    return plain

@@ -1,65 +1,37 @@
 """Reward models as objectives: packed sequences, each scored at its end."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxalign.batch import Batch, Tokens
 from jaxalign.losses import LossOutput
-from jaxalign.objectives.batches import TokenBatch
+from jaxalign.objectives.by_completion import by_completion
 from jaxalign.ops import Mean
 
 ScoreLoss = Callable[[jax.Array, jax.Array, Mapping[str, jax.Array]], LossOutput]
 """`(scores, mask, labels) -> LossOutput`, all `[..., K]`: K answers, the best first."""
 
 
-class RewardBatch(NamedTuple):
-    """Packed rows of K answers to a prompt, with one slot at the end of each.
-
-    Attributes:
-      rows: The `TokenBatch`; `target_at` is where the last token of an answer lies.
-      start: The slot of each answer, `[R, P, K]`.
-      length: 1 where there is such an answer, else 0, `[R, P, K]`.
-      labels: `[R, M]` by name, what the data says of each answer.
-    """
-
-    rows: TokenBatch
-    start: jax.Array
-    length: jax.Array
-    labels: Mapping[str, jax.Array]
-
-    @property
-    def mask(self) -> jax.Array:
-        """Which answers there are, `[R, P, K]` bool."""
-        return self.length > 0
-
-    def by_answer(self, per_slot: jax.Array) -> jax.Array:
-        """`[R, M]` values of the slots -> of the answers `[R, P, K]`."""
-        rows, slots = per_slot.shape
-        at = jnp.minimum(self.start, slots - 1).reshape(rows, -1)
-        return jnp.take_along_axis(per_slot, at, axis=1).reshape(self.start.shape)
-
-
-def packed_reward_objective(
-    loss_fn: ScoreLoss, score_fn: Callable[[Any, TokenBatch], jax.Array]
-):
-    """Any loss on scores, on `RewardBatch`.
+def reward_objective(loss_fn: ScoreLoss, score_fn: Callable[[Any, Tokens], jax.Array]):
+    """Any loss on scores, on batches with one slot at the end of each completion.
 
     Args:
       loss_fn: See `ScoreLoss`.
-      score_fn: `(params, TokenBatch) -> [R, M]`, what the scalar head reads at
+      score_fn: `(params, Tokens) -> [R, M]`, what the scalar head reads at
         `target_at`.
 
     Returns:
       An objective with the metrics of `loss_fn` and of `score_extremes`.
     """
 
-    def objective(params, batch: RewardBatch, key) -> LossOutput:
+    def objective(params, batch: Batch, key) -> LossOutput:
         del key
-        scores = batch.by_answer(score_fn(params, batch.rows))
-        labels = {name: batch.by_answer(x) for name, x in batch.labels.items()}
-        return scored(loss_fn, scores, batch.mask, labels)
+        scores = by_completion(batch, score_fn(params, batch.tokens), longest=1)
+        mask = batch.length > 0
+        return scored(loss_fn, scores[..., 0], mask, batch.per_completion)
 
     return objective
 

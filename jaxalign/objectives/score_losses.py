@@ -23,7 +23,7 @@ def pair_loss(*, margin_scale: float = 1.0, center: float = 0.0) -> ScoreLoss:
       center: As for `bradley_terry_loss`.
 
     Returns:
-      A loss for `packed_reward_objective`.
+      A loss for `reward_objective`.
     """
 
     def loss(scores, mask, labels: Mapping[str, jax.Array]) -> LossOutput:

@@ -1,21 +1,22 @@
 """KTO as an objective: its reference point is that of the whole batch."""
 
+from jaxalign.batch import Batch
 from jaxalign.losses import LossOutput, TwoPass, kto_loss, kto_reference_point
-from jaxalign.objectives.batches import UnpairedBatch
-from jaxalign.objectives.stats import Backbone, packed_stats
+from jaxalign.objectives.by_completion import by_completion, completion_mask
+from jaxalign.objectives.model import Model, token_statistics
 from jaxalign.ops import Mean
 
 
-def packed_kto_objective(
-    backbone: Backbone, *, chunk_size: int = 512, **hyperparameters
-) -> TwoPass:
-    """KTO on `UnpairedBatch`.
+def kto_objective(model: Model, *, chunk_size: int = 512, **hyperparameters) -> TwoPass:
+    """KTO on completions with a label `desirable`, each beside one of another prompt.
 
-    z₀ is the mean log-ratio of the answers that are not their prompt's, over all rows
-    of the global batch: it is measured first, and then the loss may be split.
+    The first of an example's two sequences is its own prompt and completion, the second
+    its prompt with the completion of another. z₀ is the mean log-ratio of the second
+    ones over all rows of the global batch: it is measured first, and then the loss may
+    be split.
 
     Args:
-      backbone: The model.
+      model: As for `bind`.
       chunk_size: Positions whose logits are held at a time.
       **hyperparameters: Those of `kto_loss`.
 
@@ -23,28 +24,34 @@ def packed_kto_objective(
       An objective in two passes, with the metrics of `kto_loss`, `logits/chosen` and
       `logits/rejected`.
     """
-    stats_fn = packed_stats(backbone, chunk_size=chunk_size)
+    stats_fn = token_statistics(model, chunk_size=chunk_size)
 
-    def measure(params, batch: UnpairedBatch, key) -> Mean:
+    def side(batch: Batch, k: int, per_token):
+        return by_completion(batch, per_token)[:, :, k]
+
+    def measure(params, batch: Batch, key) -> Mean:
         del key
-        pairs = batch.pairs
-        logps = pairs.by_response(stats_fn(params, pairs.rows).logps)
-        other = logps.rejected, pairs.ref_logps.rejected, pairs.mask.rejected
-        return kto_reference_point(*other)
+        logps = side(batch, 1, stats_fn(params, batch.tokens).logps)
+        ref = side(batch, 1, batch.per_token["ref_logps"])
+        return kto_reference_point(logps, ref, completion_mask(batch)[:, :, 1])
 
-    def loss(params, batch: UnpairedBatch, key, z0: Mean, memory) -> LossOutput:
+    def loss(params, batch: Batch, key, z0: Mean, memory) -> LossOutput:
         del key, memory
-        pairs, packed = batch.pairs, stats_fn(params, batch.rows)
-        logps, mean_logits = (
-            pairs.by_response(x).chosen
-            for x in (packed.logps, packed.mean_logps + packed.logz)
+        stats = stats_fn(params, batch.tokens)
+        logps, mean_logits, ref = (
+            side(batch, 0, x)
+            for x in (
+                stats.logps,
+                stats.mean_logps + stats.logz,
+                batch.per_token["ref_logps"],
+            )
         )
-        mask, wanted = pairs.mask.chosen, batch.desirable
-        ref = pairs.ref_logps.chosen
+        mask = completion_mask(batch)[:, :, 0]
+        wanted = batch.per_completion["desirable"][..., 0] > 0.5
         out = kto_loss(logps, ref, mask, wanted, z0.value, **hyperparameters)
         metrics = {
-            f"logits/{side}": Mean.of(mean_logits, where=mask & own[..., None])
-            for side, own in (("chosen", wanted), ("rejected", ~wanted))
+            f"logits/{name}": Mean.of(mean_logits, where=mask & own[..., None])
+            for name, own in (("chosen", wanted), ("rejected", ~wanted))
         }
         return LossOutput(out.loss, {**out.metrics, **metrics})
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
-from jaxalign.objectives import packed_distillation_objective
+from jaxalign.objectives import distillation_objective
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.method import Method, Plan, Run
 from jaxalign.recipes.own_answers import OwnAnswers
-from jaxalign.recipes.placing import distillation_batch
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.training_run import run_training
 
@@ -44,7 +43,7 @@ def main(config: Config) -> int:
     teacher = open_policy(config.teacher, **config.layout)
 
     def objective(policy: Policy):
-        return packed_distillation_objective(
+        return distillation_objective(
             policy.backbone,
             teacher.backbone,
             beta=config.beta,
@@ -61,13 +60,11 @@ def main(config: Config) -> int:
         task="sft",
         main_metric="on_policy",
         objective=objective,
-        to_batch=distillation_batch,
         prepare=prepare,
         check=lambda run: check_teacher(run, teacher, config.teacher),
         folders={"teacher": teacher.folder},
         around=functools.partial(
             OwnAnswers,
-            to_batch=distillation_batch,
             share=config.lmbda,
             temperature=config.temperature,
         ),

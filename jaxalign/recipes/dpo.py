@@ -1,7 +1,6 @@
 """`jaxalign dpo`: alignment with preferences, without a reward model."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,14 +10,10 @@ import jax.numpy as jnp
 
 from jaxalign.errors import UserError
 from jaxalign.losses import is_batch_coupled
-from jaxalign.objectives import (
-    packed_answers_objective,
-    packed_preference_objective,
-    takes_ref,
-)
+from jaxalign.objectives import bind, mean_logits
 from jaxalign.recipes.command_line import peek
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.labels import check_label, check_order, with_label
+from jaxalign.recipes.labels import check_label, check_order
 from jaxalign.recipes.loss_flags import (
     Rows,
     checked,
@@ -29,7 +24,6 @@ from jaxalign.recipes.loss_flags import (
     rows_of,
 )
 from jaxalign.recipes.method import Method, Plan, Run
-from jaxalign.recipes.placing import answer_batch, pair_batch
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.ref_logps import score_reference
 from jaxalign.recipes.rows import Task
@@ -47,30 +41,19 @@ class Kind(NamedTuple):
 
     Attributes:
       task: As data is read.
-      objective: From a loss to what is minimised.
-      to_batch: From a host batch to the objective's argument.
       main_metric: Of the progress line.
-      label: Of each answer, which the batch needs.
+      metrics: What is measured beside the loss's own.
     """
 
     task: Task
-    objective: Callable[..., Any]
-    to_batch: Callable[[Any], Any]
     main_metric: str
-    label: str | None = None
-
-
-def _answers(task: Task, label: str, main_metric: str) -> Kind:
-    to_batch = functools.partial(answer_batch, label=label)
-    return Kind(task, packed_answers_objective, to_batch, main_metric, label)
+    metrics: tuple[Callable[..., Any], ...] = ()
 
 
 KINDS: Mapping[Rows, Kind] = {
-    "pairs": Kind(
-        "preference", packed_preference_objective, pair_batch, "rewards/accuracies"
-    ),
-    "rankings": _answers("rankings", "score", "rewards/accuracies"),
-    "answers": _answers("unpaired", "desirable", "rewards/chosen"),
+    "pairs": Kind("preference", "rewards/accuracies", (mean_logits,)),
+    "rankings": Kind("rankings", "rewards/accuracies"),
+    "answers": Kind("unpaired", "rewards/chosen"),
 }
 
 
@@ -94,7 +77,7 @@ class PreferenceConfig(TrainingConfig):
         checked(find_loss(self.loss), self.hyperparameters)
 
     @property
-    def hyperparameters(self) -> dict[str, float]:
+    def hyperparameters(self) -> dict[str, Any]:
         """The keywords of the loss."""
         names = hyperparameters(find_loss(self.loss))
         return {name: getattr(self, name) for name in names}
@@ -124,9 +107,10 @@ def main(config: PreferenceConfig) -> int:
             check_order(examples, instead="choose --loss infonca_loss")
 
     def objective(policy: Policy):
-        return kind.objective(
+        return bind(
             loss,
             policy.backbone,
+            metrics=kind.metrics,
             chunk_size=config.chunk_size,
             **config.hyperparameters,
         )
@@ -134,13 +118,11 @@ def main(config: PreferenceConfig) -> int:
     def prepare(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
         if is_batch_coupled(loss):
             refuse_parts(config.loss, run, plan)
-        for label in (*labels, *filter(None, [kind.label])):
-            plan = with_label(run, plan, label)
         if reads(loss, "kl"):
             # A copy: the step consumes the state, and the parameters with it.
             ref = jax.tree.map(jnp.copy, params)
             plan = plan._replace(frozen=run.program.spread(ref))
-        if not takes_ref(loss):
+        if not reads(loss, "ref"):
             return plan
         return score_reference(run, params, folder, plan, online=config.ref == "online")
 
@@ -149,7 +131,6 @@ def main(config: PreferenceConfig) -> int:
         task=kind.task,
         main_metric=kind.main_metric,
         objective=objective,
-        to_batch=kind.to_batch,
         prepare=prepare,
         check=check,
     )

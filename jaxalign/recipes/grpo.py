@@ -2,12 +2,12 @@
 
 import dataclasses
 import inspect
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
 from jaxalign.errors import UserError
-from jaxalign.objectives import Regulariser, policy_objective
+from jaxalign.objectives import bind, regularised
 from jaxalign.ops import fixed_kl_update, kl_k2, kl_k3, kl_k3_k2
 from jaxalign.recipes.rl.algorithms import ALGORITHMS, Algorithm
 from jaxalign.recipes.rl.config import RLConfig
@@ -104,14 +104,20 @@ def method_of(config: Config) -> Method:
     )
 
     def objective(models: Models):
-        return policy_objective(
+        loss = regularised(
             algorithm.loss,
+            aggregate=algorithm.aggregate(config.max_new_tokens),
+            kl=None if in_reward or not uses_kl else ESTIMATORS[config.kl_estimator],
+            kl_coef=config.kl_coef,
+            entropy_coef=config.entropy_coef,
+        )
+        return bind(
+            loss,
             models.policy.backbone,
-            temperature=config.temperature,
+            sampling_temperature=config.temperature,
             chunk_size=config.chunk_size,
-            entropy=config.log_entropy,
+            entropy=config.log_entropy or config.entropy_coef > 0,
             longest=config.max_new_tokens,
-            regulariser=_regulariser(config, algorithm, uses_kl and not in_reward),
             **_hyperparameters(config, algorithm),
         )
 
@@ -137,25 +143,16 @@ def main(config: Config) -> int:
     return run_rl(config, method_of(config))
 
 
-def _regulariser(config: Config, algorithm: Algorithm, in_loss: bool) -> Regulariser:
-    return Regulariser(
-        aggregate=algorithm.aggregate(config.max_new_tokens),
-        kl=ESTIMATORS[config.kl_estimator] if in_loss else None,
-        kl_coef=config.kl_coef,
-        entropy_coef=config.entropy_coef,
-    )
-
-
-def _hyperparameters(config: Config, algorithm: Algorithm) -> dict[str, float]:
+def _hyperparameters(config: Config, algorithm: Algorithm) -> dict[str, Any]:
     """What the loss is called with: the paper's clips unless others are given."""
     given = {"epsilon": config.epsilon, "epsilon_high": config.epsilon_high}
-    values = {
+    values: dict[str, Any] = {
         argument: value
         for name, argument in algorithm.clip.items()
         if (value := given[name]) is not None
     }
     if "beta" in inspect.signature(algorithm.loss).parameters:
-        values["beta"] = 0.0  # the regulariser has the estimator that was chosen
+        values["beta"] = 0.0  # `regularised` has the estimator that was chosen
     if algorithm.fixed_length:
         values["max_length"] = config.max_new_tokens
     return values

@@ -7,11 +7,9 @@ from typing import Any, Literal
 from jaxalign.data.packing.mismatch import with_mismatched
 from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
-from jaxalign.objectives import packed_kto_objective
+from jaxalign.objectives import kto_objective
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.labels import with_label
 from jaxalign.recipes.method import Method, Plan, Run
-from jaxalign.recipes.placing import unpaired_batch
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.ref_logps import score_reference
 from jaxalign.recipes.rows import Rows
@@ -47,7 +45,7 @@ def main(config: Config) -> int:
     """Trains a policy; returns the exit code."""
 
     def objective(policy: Policy):
-        return packed_kto_objective(
+        return kto_objective(
             policy.backbone,
             chunk_size=config.chunk_size,
             beta=config.beta,
@@ -66,7 +64,6 @@ def main(config: Config) -> int:
         )
 
     def prepare(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
-        plan = with_label(run, plan, "desirable")
         online = config.ref == "online"
         return score_reference(run, params, folder, plan, online=online)
 
@@ -75,7 +72,6 @@ def main(config: Config) -> int:
         task="unpaired",
         main_metric="kl",
         objective=objective,
-        to_batch=unpaired_batch,
         arrange=beside_others,
         prepare=prepare,
         check=tell_balance,

@@ -1,33 +1,12 @@
-"""What records say of their answers, as columns of the batches."""
+"""Checks of what records say of their completions."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from jaxalign.data.packing.batches import Batches
 from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
-from jaxalign.recipes.method import Plan, Run
-
-
-def with_label(run: Run, plan: Plan, label: str) -> Plan:
-    """The plan, with a label of every example at each of its targets.
-
-    Args:
-      run: Its rows have the label.
-      plan: Of the run.
-      label: Its name.
-    """
-
-    def labelled(batches: Batches, examples: Sequence[Example]) -> Batches:
-        values = {x.index: x.per_target(label) for x in examples}
-        return batches.with_columns(**{label: values})
-
-    held_out = plan.held_out
-    return plan._replace(
-        batches=labelled(plan.batches, run.rows.train),
-        held_out=held_out and labelled(held_out, run.rows.held_out),
-    )
+from jaxalign.recipes.method import Run
 
 
 def check_label(run: Run, label: str, *, loss: str, columns: str) -> None:

@@ -14,9 +14,11 @@ import jax.numpy as jnp
 from jaxalign import losses
 from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput, Pair
-from jaxalign.objectives import EXTRAS, RUNNING, array_names
+from jaxalign.objectives import RUNNING, array_names
 
 Loss = Callable[..., LossOutput]
+EXTRAS = ("kl", "log_sum_squares", "reward_gap", "win_rate", *RUNNING)
+"""What a loss may read beside log-probabilities, by the names of its arguments."""
 Rows = Literal["pairs", "rankings", "answers"]
 """Two answers to a prompt; several; one, which is good or bad."""
 

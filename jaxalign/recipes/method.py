@@ -125,7 +125,6 @@ class Method(NamedTuple):
       task: The kind of rows that it reads.
       main_metric: The number that tells how it does, for the progress line.
       objective: From the model to what is minimised.
-      to_batch: From a host batch to the objective's argument.
       prepare: What must be computed with the model as it was, before training.
       head: What is trained on top of the transformer.
       read_ends: Batches hold the end of each sequence, not its trained tokens.
@@ -142,7 +141,6 @@ class Method(NamedTuple):
     task: Task
     main_metric: str
     objective: Callable[[Policy], Objective]
-    to_batch: Callable[[Any], Any]
     prepare: Callable[[Run, Any, Path, Plan], Plan] = lambda run, params, path, plan: (
         plan
     )

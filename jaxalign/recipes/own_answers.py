@@ -31,7 +31,6 @@ class OwnAnswers:
         clock: Clock,
         step: Step,
         *,
-        to_batch,
         share: float,
         temperature: float,
     ):
@@ -42,7 +41,6 @@ class OwnAnswers:
           plan: Its batches: which prompts belong to which update.
           clock: Counts the time of sampling.
           step: The compiled step.
-          to_batch: From a host batch to what the step takes, not placed yet.
           share: Of the updates that sample, in [0, 1].
           temperature: Of the sampler.
 
@@ -50,7 +48,7 @@ class OwnAnswers:
           UserError: A prompt and its answer may be longer than the model reads.
         """
         self._run, self._plan, self._clock, self._step = run, plan, clock, step
-        self._to_batch, self._share = to_batch, share
+        self._share = share
         self._temperature = temperature
         self._decoder = decoder_of(run.policy.model)
         self._prompts = [
@@ -93,7 +91,7 @@ class OwnAnswers:
                 temperature=self._temperature,
             )
         layouts = answer_layouts(prompts, done.tokens, done.lengths, together=1)
-        placed = program.place(self._to_batch(self._rows.batch(layouts)))
+        placed = program.place(self._rows.batch(layouts))
         return self._plan.complete(placed)
 
     def _plan_rows(self) -> AnswerRows:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxalign.batch import Tokens
 from jaxalign.errors import UserError
 from jaxalign.models import (
     PARTITION_RULES,
@@ -22,7 +23,7 @@ from jaxalign.models import (
     unembedding,
     with_score_head,
 )
-from jaxalign.objectives import Backbone, Head, TokenBatch
+from jaxalign.objectives import Backbone, Head
 from jaxalign.parallel import make_mesh, shardings
 from jaxalign.training import TrainState
 
@@ -145,14 +146,14 @@ def open_policy(
 def backbone_of(model: Transformer) -> Backbone:
     """The transformer in two parts, as packed objectives take it."""
 
-    def hidden(params, rows: TokenBatch):
+    def hidden(params, tokens: Tokens):
         return apply_hidden(
             model,
             params,
-            rows.inputs,
-            rows.positions,
-            rows.segment_ids,
-            rows.branch_ids,
+            tokens.inputs,
+            tokens.positions,
+            tokens.segment_ids,
+            tokens.branch_ids,
         )
 
     return Backbone(hidden, lambda params: Head(*unembedding(model, params)))

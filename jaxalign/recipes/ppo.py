@@ -7,7 +7,8 @@ from typing import Literal
 import jax.numpy as jnp
 
 from jaxalign.errors import UserError
-from jaxalign.objectives import gae_credit, ppo_objective, value_objective
+from jaxalign.losses import ppo_loss
+from jaxalign.objectives import bind, gae_credit, value_loss
 from jaxalign.ops import adaptive_kl_update, fixed_kl_update, token_mean
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.method import Method
@@ -103,10 +104,12 @@ def method_of(config: Config) -> Method:
 
     def objective(models: Models):
         assert models.values is not None
-        return ppo_objective(
+        return bind(
+            ppo_loss,
             models.policy.backbone,
-            models.values,
-            temperature=config.temperature,
+            critic=models.values,
+            entropy=True,
+            sampling_temperature=config.temperature,
             chunk_size=config.chunk_size,
             longest=config.max_new_tokens,
             clip=config.cliprange,
@@ -119,8 +122,10 @@ def method_of(config: Config) -> Method:
 
     def critic_alone(models: Models):
         assert models.values is not None
-        return value_objective(
-            models.values,
+        return bind(
+            value_loss,
+            models.policy.backbone,
+            critic=models.values,
             longest=config.max_new_tokens,
             clip=config.cliprange_value,
             coef=config.vf_coef,

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 from rich.progress import track
 
 from jaxalign.data.packing.batches import Batches
-from jaxalign.objectives import packed_stats
+from jaxalign.objectives import token_statistics
 from jaxalign.recipes import reference
 from jaxalign.recipes.method import Plan, Run
-from jaxalign.recipes.placing import token_batch
 
 
 def score_reference(
@@ -23,14 +22,14 @@ def score_reference(
       run: The run.
       params: The first policy.
       folder: The run's.
-      plan: Its batches hold `target_ref_logps`.
+      plan: Its batches get the column `ref_logps`.
       online: Score each batch anew in each step, in place of all once.
     """
     return (_online if online else _cached)(run, params, folder, plan)
 
 
 def _scorer(run: Run):
-    stats = packed_stats(run.policy.backbone, chunk_size=run.config.chunk_size)
+    stats = token_statistics(run.policy.backbone, chunk_size=run.config.chunk_size)
     return run.program.map(lambda params, rows: stats(params, rows).logps)
 
 
@@ -41,7 +40,7 @@ def _online(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
     ref, scorer = run.program.spread(jax.tree.map(jnp.copy, params)), _scorer(run)
 
     def complete(batch):
-        return batch._replace(target_ref_logps=scorer(ref, batch.rows))
+        return batch.with_tokens(ref_logps=scorer(ref, batch.tokens))
 
     return plan._replace(complete=complete)
 
@@ -67,7 +66,7 @@ def _cached(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
                 lambda params, rows: run.program.rows(scorer(params, rows)),
                 ref,
                 (once[i] for i in steps),
-                lambda batch: run.program.place(token_batch(batch)),
+                lambda batch: run.program.place(batch.tokens),
             )
             reference.save(file, logps)
         return batches.with_columns(ref_logps=logps)

@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxalign.batch import Batch
 from jaxalign.data.packing.pack import unpack_targets
 
 Scorer = Callable[[Any, Any], jax.Array | np.ndarray]
-"""`(params, TokenBatch) -> [R, M]` log-probabilities of the target slots."""
+"""`(params, Tokens) -> [R, M]` log-probabilities of the target slots."""
 
 
 def fingerprint(**parts: Any) -> str:
@@ -40,7 +41,7 @@ def weights_digest(folder: Path) -> str:
 def score(
     scorer: Scorer,
     params: Any,
-    batches: Iterable[Mapping[str, np.ndarray]],
+    batches: Iterable[Batch],
     place: Callable[[Any], Any],
 ) -> dict[int, np.ndarray]:
     """Log-probabilities of every example's targets.

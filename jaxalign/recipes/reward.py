@@ -7,7 +7,7 @@ from jaxalign.data.packing.batches import permutation
 from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
 from jaxalign.models import PadToken, normalise_score
-from jaxalign.objectives import ScoreLoss, packed_reward_objective
+from jaxalign.objectives import ScoreLoss, reward_objective
 from jaxalign.objectives.score_losses import (
     all_pairs_loss,
     order_loss,
@@ -17,7 +17,6 @@ from jaxalign.objectives.score_losses import (
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.labels import check_order
 from jaxalign.recipes.method import Method, Outcome, Run
-from jaxalign.recipes.placing import reward_batch
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.reward_report import ScoreTable, held_out_scores, scorer_of
 from jaxalign.recipes.rows import make_encoder, read_rows
@@ -72,7 +71,7 @@ def main(config: Config) -> int:
     reference: list[Example] = []
 
     def objective(policy: Policy):
-        return packed_reward_objective(loss_fn, score_fn_of(policy.model))
+        return reward_objective(loss_fn, score_fn_of(policy.model))
 
     def check(run: Run) -> None:
         check_labels(run, config)
@@ -87,7 +86,6 @@ def main(config: Config) -> int:
         task=TASKS[config.loss],
         main_metric="loss" if config.loss == "regression" else "accuracy",
         objective=objective,
-        to_batch=reward_batch,
         head="score",
         read_ends=True,
         check=check,

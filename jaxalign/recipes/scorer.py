@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxalign.batch import Batch, Tokens
 from jaxalign.data.packing.layout import Layout, lay_out
 from jaxalign.data.packing.pack import RowShape, fill, pack, unpack_targets
 from jaxalign.data.packing.row_plan import buckets
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.models import ModelConfig, Transformer, score
-from jaxalign.objectives import TokenBatch
-from jaxalign.recipes.placing import token_batch
 from jaxalign.recipes.policy import open_policy
 from jaxalign.recipes.program import Program, mesh_program
 
@@ -26,18 +25,18 @@ _SMALLEST_SEQUENCE = 8
 Sequences = Sequence[Sequence[int] | np.ndarray]
 
 
-def score_fn_of(model: Transformer) -> Callable[[Any, TokenBatch], jax.Array]:
-    """`(params, TokenBatch) -> [R, M]`: the scalar head at the batch's `target_at`."""
+def score_fn_of(model: Transformer) -> Callable[[Any, Tokens], jax.Array]:
+    """`(params, Tokens) -> [R, M]`: the scalar head at the batch's `target_at`."""
 
-    def score_fn(params, rows: TokenBatch):
+    def score_fn(params, tokens: Tokens):
         return score(
             model,
             params,
-            rows.inputs,
-            rows.target_at,
-            rows.positions,
-            rows.segment_ids,
-            rows.branch_ids,
+            tokens.inputs,
+            tokens.target_at,
+            tokens.positions,
+            tokens.segment_ids,
+            tokens.branch_ids,
         )
 
     return score_fn
@@ -74,7 +73,7 @@ def make_scorer(
         scores = np.zeros(len(layouts), np.float32)
         # All are under way before the first is read.
         waiting = [
-            (batch, compiled(params, program.place(token_batch(batch))))
+            (batch, compiled(params, program.place(batch.tokens)))
             for batch in _batches(layouts, program.row_devices)
         ]
         for batch, out in waiting:
@@ -178,7 +177,7 @@ def _layout(index: int, ids: Sequence[int] | np.ndarray, config: ModelConfig) ->
     return lay_out(Example(index, (TokenSequence(ids, last),)), read_ends=True)
 
 
-def _batches(layouts: list[Layout], devices: int) -> Iterator[dict[str, np.ndarray]]:
+def _batches(layouts: list[Layout], devices: int) -> Iterator[Batch]:
     if not layouts:
         return
     tokens = buckets(layouts)[-1]

@@ -3,10 +3,10 @@
 import dataclasses
 
 from jaxalign.errors import UserError
-from jaxalign.objectives import packed_sft_objective
+from jaxalign.losses import sft_loss
+from jaxalign.objectives import bind_token_loss, token_accuracy, token_entropy
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.method import Method
-from jaxalign.recipes.placing import token_batch
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.training_run import run_training
 
@@ -37,8 +37,10 @@ def main(config: Config) -> int:
     """Fine-tunes a model; returns the exit code."""
 
     def objective(policy: Policy):
-        return packed_sft_objective(
+        return bind_token_loss(
+            sft_loss,
             policy.backbone,
+            metrics=(token_accuracy, token_entropy),
             chunk_size=config.chunk_size,
             entropy=config.entropy,
             label_smoothing=config.label_smoothing,
@@ -50,6 +52,5 @@ def main(config: Config) -> int:
         task="sft",
         main_metric="mean_token_accuracy",
         objective=objective,
-        to_batch=token_batch,
     )
     return run_training(config, method)

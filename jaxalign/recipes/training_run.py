@@ -75,7 +75,7 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
         samples.show(state.params, 0)
 
     def place(batch):
-        return plan.complete(program.place(method.to_batch(batch)))
+        return plan.complete(program.place(batch))
 
     step = program.train(objective, optimizer, plan.microbatch_size, plan.frozen)
     with Progress(num_steps, main_metric=method.main_metric) as progress:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxalign.batch import Batch
 from jaxalign.training import chaos, exits
 from jaxalign.training.checkpoint import Checkpoints
 from jaxalign.training.clock import Clock
@@ -23,7 +24,6 @@ from jaxalign.training.prefetch import Prefetch
 from jaxalign.training.progress import Progress
 from jaxalign.training.record import Record
 
-Batch = Mapping[str, np.ndarray]
 _LOG = logging.getLogger("jaxalign")
 
 
@@ -43,16 +43,16 @@ class Finished(NamedTuple):
 
 def count_tokens(batch: Batch) -> int:
     """How many positions of a packed batch the model reads, padding left out."""
-    return int(np.count_nonzero(batch["segment_ids"]))
+    return int(np.count_nonzero(batch.tokens.segment_ids))
 
 
 def train(
     step_fn: Callable[[Any, Any], tuple[Any, Mapping[str, Any]]],
     state: Any,
-    batches: Callable[[int], Iterator[Batch]],
+    batches: Callable[[int], Iterator[Any]],
     *,
     num_steps: int,
-    place: Callable[[Batch], Any],
+    place: Callable[[Any], Any],
     metrics: MetricsLog,
     stop: StopRequest,
     checkpoints: Checkpoints | None = None,
@@ -60,7 +60,7 @@ def train(
     evaluate: Evaluate | None = None,
     after_evaluation: Callable[[int], None] | None = None,
     learning_rate: Schedule | None = None,
-    num_tokens: Callable[[Batch], int] = count_tokens,
+    num_tokens: Callable[[Any], int] = count_tokens,
     host_metrics: Callable[[Batch], Mapping[str, float]] = lambda batch: {},
     steps_per_epoch: float | None = None,
     save_steps: int = 100,

@@ -1,7 +1,7 @@
 """What a loop remembers between lines of metrics, and writes down one step late."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -71,13 +71,13 @@ class Record:
         self.last_evaluation: dict[str, float] = {}
         self.compiles = False
 
-    def phase_of(self, batch: Mapping[str, np.ndarray]) -> str:
+    def phase_of(self, batch: Any) -> str:
         """`compile` for the first batch with these shapes, else `step`.
 
         Before a compilation it waits for the step that is running, whose time would
         otherwise be counted as compilation.
         """
-        shapes = tuple((name, x.shape) for name, x in sorted(batch.items()))
+        shapes = tuple(x.shape for x in jax.tree.leaves(batch))
         self.compiles = shapes not in self._shapes
         self._shapes.add(shapes)
         if not self.compiles:
@@ -199,7 +199,14 @@ def write_bad_batches(path: pathlib.Path, bad: list[tuple[int, Any]]) -> None:
     """Writes the last batch and the example ids of all as plain arrays."""
     arrays = {"steps": np.asarray([step for step, _ in bad])}
     for step, batch in bad:
-        if "example_ids" in batch:
-            arrays[f"example_ids/{step}"] = np.asarray(batch["example_ids"])
-    last = {f"batch/{name}": np.asarray(x) for name, x in bad[-1][1].items()}
+        named = dict(_named_leaves(batch))
+        if "example_ids" in named:
+            arrays[f"example_ids/{step}"] = named["example_ids"]
+    last = {f"batch/{name}": x for name, x in _named_leaves(bad[-1][1])}
     np.savez(path, allow_pickle=False, **arrays, **last)
+
+
+def _named_leaves(batch: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a batch by the last part of their path, `example_ids` say."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
+        yield jax.tree_util.keystr(path[-1:], simple=True), np.asarray(leaf)

@@ -64,23 +64,23 @@ def read_back(batch):
     rule lets its output see, found by looking at every token of the row.
     """
     found = {}
-    num_rows, num_targets = batch["target_ids"].shape
+    num_rows, num_targets = batch.tokens.target_ids.shape
     for r in range(num_rows):
         for m in range(num_targets):
-            if not batch["target_mask"][r, m]:
+            if not batch.tokens.target_mask[r, m]:
                 continue
-            i = int(batch["target_at"][r, m])
-            segment = int(batch["segment_ids"][r, i])
+            i = int(batch.tokens.target_at[r, m])
+            segment = int(batch.tokens.segment_ids[r, i])
             assert segment > 0, "a target hangs on padding"
-            branch = int(batch["branch_ids"][r, i])
+            branch = int(batch.tokens.branch_ids[r, i])
             context = [
-                (int(batch["positions"][r, j]), int(batch["inputs"][r, j]))
+                (int(batch.tokens.positions[r, j]), int(batch.tokens.inputs[r, j]))
                 for j in range(i + 1)
-                if batch["segment_ids"][r, j] == segment
-                and batch["branch_ids"][r, j] in (0, branch)
+                if batch.tokens.segment_ids[r, j] == segment
+                and batch.tokens.branch_ids[r, j] in (0, branch)
             ]
-            example = int(batch["example_ids"][r, segment - 1])
-            target = int(batch["target_ids"][r, m])
+            example = int(batch.example_ids[r, segment - 1])
+            target = int(batch.tokens.target_ids[r, m])
             sides = found.setdefault(example, {})
             sides.setdefault(max(branch, 1), []).append((context, target))
     return found

@@ -69,17 +69,17 @@ def test_text_survives_the_tokenizer():
 
 def test_each_target_is_the_token_behind_its_input():
     vocabulary = make_vocabulary(["where", "?", "Rome", "."])
-    rows = encode_answers(vocabulary, ["where ?"], ["Rome ."])
-    assert rows.inputs.shape == (1, WIDTH)
-    words = [vocabulary.tokenizer.id_to_token(i) for i in rows.inputs[0, :5]]
+    rows = encode_answers(vocabulary, ["where ?"], ["Rome ."]).tokens
+    assert rows.inputs.shape == (1, 1, WIDTH)
+    words = [vocabulary.tokenizer.id_to_token(i) for i in rows.inputs[0, 0, :5]]
     assert words == ["<bos>", "where", "?", "Rome", "."]
-    trained = rows.mask[0]
+    trained = rows.target_mask[0]
     assert np.flatnonzero(trained).tolist() == [2, 3, 4]
-    targets = [vocabulary.tokenizer.id_to_token(i) for i in rows.targets[0][trained]]
+    targets = [vocabulary.tokenizer.id_to_token(i) for i in rows.target_ids[0][trained]]
     assert targets == ["Rome", ".", "<eos>"]
-    whole = encode_texts(vocabulary, ["where ? Rome ."])
+    whole = encode_texts(vocabulary, ["where ? Rome ."]).tokens
     np.testing.assert_array_equal(whole.inputs, rows.inputs)
-    assert whole.mask.sum() == 5
+    assert whole.target_mask.sum() == 5
 
 
 def test_pairs_prefer_what_is_true_and_abstention_to_what_is_not():
@@ -120,23 +120,24 @@ def test_experience_starts_at_the_reference_and_ppo_moves_policy_and_critic():
     score = {"kernel": np.zeros((sft["final_norm"]["scale"].size, 1), np.float32)}
     params = {"policy": sft, "critic": {**sft, "score": score}}
     questions = [world.question(i) for i in range(4)]
-    tokens = encode_answers(vocabulary, questions, [world.answer(i) for i in range(4)])
+    batch = encode_answers(vocabulary, questions, [world.answer(i) for i in range(4)])
+    mask = batch.tokens.target_mask
     scores = np.array([1, 0, -1, 1], np.float32)
-    found = jax.jit(ppo.assess(model))(params, sft, tokens, scores)
+    found = jax.jit(ppo.assess(model))(params, sft, batch.tokens, scores)
 
     # No KL yet and a critic that knows nothing: with values of 0 the advantage of a
     # token is the score, discounted by lambda for each token before the last.
-    behind = np.where(tokens.mask, tokens.mask.sum(1, keepdims=True), 0)
-    behind = behind - np.cumsum(tokens.mask, axis=1) * tokens.mask
-    returns = np.where(tokens.mask, scores[:, None] * 0.95**behind, 0)
-    np.testing.assert_allclose(found.returns, returns, atol=1e-6)
-    inside = np.asarray(found.advantages)[tokens.mask]
+    behind = np.where(mask, mask.sum(1, keepdims=True), 0)
+    behind = behind - np.cumsum(mask, axis=1) * mask
+    returns = np.where(mask, scores[:, None] * 0.95**behind, 0)
+    np.testing.assert_allclose(found["returns"], returns, atol=1e-6)
+    inside = np.asarray(found["advantages"])[mask]
     np.testing.assert_allclose([inside.mean(), inside.std()], [0, 1], atol=1e-4)
 
     optimizer = ppo.without_policy_embeddings(training.optax.sgd(1.0))
     step = jax.jit(training.make_train_step(ppo.objective_of(model), optimizer))
     start = training.TrainState.create(params, optimizer, jax.random.key(0))
-    state, metrics = step(start, found)
+    state, metrics = step(start, batch.with_tokens(**found))
     assert metrics["val/ratio"].value == 1
     moved = jax.tree.map(lambda x, y: bool(np.any(x != y)), params, state.params)
     assert not moved["policy"]["embed"]["embedding"]

@@ -13,7 +13,7 @@ import numpy as np
 
 import jaxalign.losses
 from jaxalign.losses import Pair
-from jaxalign.objectives import takes_ref
+from jaxalign.objectives import array_names
 from jaxalign.recipes.loss_flags import hyperparameters, pairwise_losses
 from tests.losses.case import Case, lengths_to_mask, logps, pair_inputs
 
@@ -84,7 +84,7 @@ MORE: dict[str, tuple[Callable, Callable]] = {
 
 def case(name: str) -> Case:
     loss = getattr(losses, f"{name}_loss")
-    plain = pair_inputs if takes_ref(loss) else pairs_without_reference
+    plain = pair_inputs if "ref" in array_names(loss) else pairs_without_reference
     make_inputs, more = MORE.get(name, (plain, lambda p, m: ()))
 
     @functools.wraps(loss)
@@ -94,7 +94,7 @@ def case(name: str) -> Case:
     # A smoothing of 0 has no half.
     defaults = {key: x or 0.4 for key, x in hyperparameters(loss).items()}
     traced = {key: (0.5 * x, 0.8 * x) for key, x in defaults.items()}
-    return Case(call, make_inputs, (1,) if takes_ref(loss) else (), traced)
+    return Case(call, make_inputs, (1,) if "ref" in array_names(loss) else (), traced)
 
 
 NAMES = {name.removesuffix("_loss") for name in pairwise_losses()} | MORE.keys()

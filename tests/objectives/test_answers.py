@@ -1,18 +1,21 @@
 """Losses on K answers in packed rows, against each prompt alone in NumPy's float64."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxalign.batch import Batch
 from jaxalign.losses import (
     TwoPass,
     bco_unpaired_loss,
     infonca_loss,
     plackett_luce_dpo_loss,
 )
-from jaxalign.objectives import AnswerBatch, Backbone, Head, packed_answers_objective
-from tests.rows import Prompted, random_examples, token_batch
+from jaxalign.objectives import Backbone, Head, bind
+from tests.rows import Prompted, packed_batch, random_examples
 
 VOCAB, K = 9, 3
 LAYOUT = [[0, 1], [2], [3], []]
@@ -28,21 +31,15 @@ def make_examples(rng) -> list[Prompted]:
     return [Prompted(p, a[:k]) for (p, a), k in zip(whole, COUNTS, strict=True)]
 
 
-def make_batch(examples, rewards, ref) -> AnswerBatch:
-    most = max(map(len, LAYOUT))
-    start, length = np.zeros((2, len(LAYOUT), most, K), np.int32)
-    given = np.zeros((len(LAYOUT), most, K), np.float32)
+def make_batch(examples, name, values, ref) -> Batch:
+    """The answers in rows, with a label of each."""
+    batch = packed_batch([[examples[i] for i in row] for row in LAYOUT], 60, 50, ref)
+    given = np.zeros(batch.start.shape, np.float32)
     for r, row in enumerate(LAYOUT):
-        m = 0
         for p, i in enumerate(row):
-            for k, answer in enumerate(examples[i].responses):
-                start[r, p, k], length[r, p, k] = m, len(answer)
-                given[r, p, k] = rewards[i][k]
-                m += len(answer)
-    rows = token_batch([[examples[i] for i in row] for row in LAYOUT], 60, 50)
-    ref_logps = jnp.where(rows.target_mask, ref[np.asarray(rows.target_ids)], 0)
-    arrays = (jnp.asarray(x) for x in (start, length, given))
-    return AnswerBatch(rows, *arrays, target_ref_logps=ref_logps)
+            n = min(len(values[i]), given.shape[-1])
+            given[r, p, :n] = values[i][:n]
+    return batch._replace(per_completion={name: jnp.asarray(given)})
 
 
 def log_ratios(example, table, ref) -> list[float]:
@@ -80,9 +77,9 @@ def test_loss_and_gradient_of_packed_answers(loss, cost):
     rewards = [sorted(rng.normal(size=k), reverse=True) for k in COUNTS]
     ref = np.log(rng.dirichlet(np.ones(VOCAB))).astype(np.float32)
     table, direction = rng.normal(size=(2, VOCAB, VOCAB))
-    options = {"beta": 0.3} | ({"alpha": 1.0} if loss is infonca_loss else {})
-    objective = packed_answers_objective(loss, BACKBONE, chunk_size=8, **options)
-    batch = make_batch(examples, rewards, ref)
+    options: Any = {"beta": 0.3} | ({"alpha": 1.0} if loss is infonca_loss else {})
+    objective = bind(loss, BACKBONE, chunk_size=8, **options)
+    batch = make_batch(examples, "score", rewards, ref)
 
     def value(table):
         return objective(table, batch, jax.random.key(0)).loss.value
@@ -111,9 +108,9 @@ def test_single_answers_and_a_shift_that_remembers():
     good = [[1.0, 0, 0], [0.0, 0, 0], [0.0, 0, 0], [1.0, 0, 0]]
     ref = np.log(rng.dirichlet(np.ones(VOCAB))).astype(np.float32)
     tables = rng.normal(size=(2, VOCAB, VOCAB))
-    objective = packed_answers_objective(bco_unpaired_loss, BACKBONE, beta=0.3)
+    objective = bind(bco_unpaired_loss, BACKBONE, beta=0.3)
     assert isinstance(objective, TwoPass)
-    batch, key = make_batch(examples, good, ref), jax.random.key(0)
+    batch, key = make_batch(examples, "desirable", good, ref), jax.random.key(0)
     memory, seen = objective.memory, []
     for table in tables:
         params = jnp.asarray(table, jnp.float32)

@@ -6,10 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxalign.objectives import Backbone, Head, packed_distillation_objective
-from jaxalign.recipes.placing import distillation_batch
+from jaxalign.objectives import Backbone, Head, distillation_objective
 from jaxalign.training import TrainState, make_train_step
-from tests.rows import random_examples, token_batch
+from tests.rows import packed_batch, random_examples
 
 VOCAB = 7
 TEMPERATURE = 1.3
@@ -24,19 +23,10 @@ def backbone(padding: int) -> Backbone:
 def setup():
     rng = np.random.default_rng(0)
     examples = random_examples(rng, 6, VOCAB, responses=1)
-    rows = token_batch(
-        [[examples[i] for i in x] for x in ([0, 1], [2], [3, 4, 5], [])], 40, 30
-    )
-    starts, lengths = np.zeros((2, 4, 3, 1), np.int32)
-    for r, row in enumerate([[0, 1], [2], [3, 4, 5]]):
-        at = 0
-        for p, i in enumerate(row):
-            starts[r, p], lengths[r, p] = at, len(examples[i].responses[0])
-            at += len(examples[i].responses[0])
-    where = {"branch_start": starts, "branch_length": lengths}
-    batch = distillation_batch({**rows._asdict(), **where})
+    layout = [0, 1], [2], [3, 4, 5], []
+    batch = packed_batch([[examples[i] for i in row] for row in layout], 40, 30)
     tables = rng.normal(size=(2, VOCAB, VOCAB)).astype(np.float32)
-    return examples, jax.tree.map(jnp.asarray, batch), *tables
+    return examples, batch, *tables
 
 
 def in_numpy(examples, student, teacher, beta):
@@ -65,7 +55,7 @@ def in_numpy(examples, student, teacher, beta):
 
 
 def objective(beta):
-    return packed_distillation_objective(
+    return distillation_objective(
         backbone(2), backbone(5), beta=beta, temperature=TEMPERATURE, chunk_size=8
     )
 

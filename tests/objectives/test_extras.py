@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalign import losses
-from jaxalign.losses import Pair
-from jaxalign.objectives import Backbone, Head, packed_preference_objective
-from tests.rows import pair_batch, random_examples
+from jaxalign.objectives import Backbone, Head, bind
+from tests.rows import packed_batch, random_examples
 
 VOCAB = 9
 LAYOUT = [[0, 1], [2], [3, 4], []]
@@ -65,21 +64,20 @@ def test_every_extra():
     table, other = rng.normal(size=(2, VOCAB, VOCAB)).astype(np.float32)
     ref = np.log(rng.dirichlet(np.ones(VOCAB))).astype(np.float32)
     rows = [[examples[i] for i in row] for row in LAYOUT]
-    batch = pair_batch(rows, 60, 50, ref)
+    batch = packed_batch(rows, 60, 50, ref)
     margins = np.zeros((4, 2), np.float32)
     for r, row in enumerate(LAYOUT):
         margins[r, : len(row)] = [MARGINS[i] for i in row]
     margin = jnp.asarray(margins)
-    labels = {"margin": Pair(margin, margin), "win_rate": Pair(margin, margin / 2)}
-    batch = batch._replace(labels=labels)
+    sides = {"margin": (margin, margin), "win_rate": (margin, margin / 2)}
+    labels = {name: jnp.stack(both, axis=-1) for name, both in sides.items()}
+    batch = batch._replace(per_completion=labels)
 
     @jax.jit
     def run(table, other, batch):
         found = {}
         for name in LOSSES:
-            objective = packed_preference_objective(
-                getattr(losses, name), BACKBONE, chunk_size=8
-            )
+            objective = bind(getattr(losses, name), BACKBONE, chunk_size=8)
             params = (table, other) if name.startswith("tdpo") else table
             found[name] = objective(params, batch, jax.random.key(0)).loss.value
         return found

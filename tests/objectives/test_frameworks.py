@@ -10,9 +10,10 @@ import optax
 import pytest
 from flax import linen, nnx
 
-from jaxalign.objectives import dpo_objective, logits_stats, sft_objective
+from jaxalign.losses import dpo_loss, sft_loss
+from jaxalign.objectives import bind
 from jaxalign.training import TrainState, make_train_step
-from tests.rows import plain_pairs, plain_tokens, random_examples
+from tests.rows import plain_batch, random_examples
 
 V, D = 12, 8
 
@@ -77,23 +78,23 @@ def flax_linen():
 
 def sft():
     examples = random_examples(np.random.default_rng(0), 4, V, responses=1)
-    return sft_objective, plain_tokens(examples, 0, 12)
+    return sft_loss, plain_batch(examples, 12)
 
 
 def dpo():
     examples = random_examples(np.random.default_rng(0), 4, V, responses=2)
     ref = np.full(V, -np.log(V), np.float32)
-    return dpo_objective, plain_pairs(examples, 12, ref)
+    return dpo_loss, plain_batch(examples, 12, ref)
 
 
 @pytest.mark.parametrize("task", [sft, dpo])
 @pytest.mark.parametrize("make", [plain_function, pytree, flax_nnx, flax_linen])
 def test_it_learns(make, task):
     params, apply_fn = make()
-    make_objective, batch = task()
+    loss, batch = task()
     optimizer = optax.sgd(0.5)
     state = TrainState.create(params, optimizer, jax.random.key(0))
-    objective = make_objective(logits_stats(apply_fn))
+    objective = bind(loss, apply_fn)
     step = jax.jit(make_train_step(objective, optimizer, num_microbatches=2))
     losses = []
     for _ in range(12):

@@ -8,11 +8,10 @@ import pytest
 from jaxalign.objectives import (
     Backbone,
     Head,
-    RolloutBatch,
     online,
     online_objective,
 )
-from tests.rows import random_examples, token_batch
+from tests.rows import packed_batch, random_examples
 
 VOCAB = 9
 TEMPERATURE = 0.8
@@ -37,22 +36,24 @@ def setup(k):
     """Five prompts; answer 0 of the last is not used, nor is there a fourth row."""
     rng = np.random.default_rng(k)
     examples = random_examples(rng, 5, VOCAB, responses=k)
-    rows = token_batch([[examples[i] for i in row] for row in LAYOUT], 60, 50)
+    batch = packed_batch([[examples[i] for i in row] for row in LAYOUT], 60, 50)
+    rows = batch.tokens
     table = rng.normal(size=(VOCAB, VOCAB)).astype(np.float32)
     ref, old = np.log(rng.dirichlet(np.ones(VOCAB), size=2)).astype(np.float32)
-    starts, lengths = np.zeros((2, 4, 2, k), np.int32)
+    lengths = np.zeros((4, 2, k), np.int32)
     scores = np.zeros(rows.target_ids.shape, np.float32)
     for r, row in enumerate(LAYOUT):
         at = 0
         for p, i in enumerate(row):
             for a, answer in enumerate(examples[i].responses):
                 used = k == 2 or (i, a) != (4, 0)
-                starts[r, p, a], lengths[r, p, a] = at, len(answer) * used
+                lengths[r, p, a] = len(answer) * used
                 scores[r, at : at + len(answer)] = SCORES[k][i][a]
                 at += len(answer)
     ids = np.asarray(rows.target_ids)
-    leaves = starts, lengths, old[ids], scores, ref[ids]
-    batch = RolloutBatch(rows, *map(jnp.asarray, leaves))
+    known = {"old_logps": old[ids], "advantages": scores, "ref_logps": ref[ids]}
+    batch = batch._replace(length=jnp.asarray(lengths))
+    batch = batch.with_tokens(**{k: jnp.asarray(x) for k, x in known.items()})
     return examples, batch, table, ref, old
 
 

@@ -15,23 +15,22 @@ import optax
 import pytest
 
 from jaxalign import losses
+from jaxalign.batch import Batch
 from jaxalign.data.packing.completions import AnswerRows, answer_layouts, with_columns
 from jaxalign.objectives import (
     MixedBatch,
-    Regulariser,
-    RolloutBatch,
-    TokenBatch,
+    bind,
+    bind_token_loss,
+    completion_mask,
     mix_scale,
     mixed_objective,
-    packed_sft_objective,
-    policy_objective,
-    ppo_objective,
-    value_objective,
+    regularised,
+    value_loss,
 )
 from jaxalign.ops import fixed_length, kl_k2, sequence_mean, sequence_sum, token_mean
 from jaxalign.training import TrainState, make_train_step
 from tests.objectives import test_split_invariance as toy
-from tests.rows import random_examples, token_batch
+from tests.rows import packed_batch, random_examples
 
 G, K, N = 5, 4, 5
 COLUMNS = ("old_logps", "advantages", "ref_logps", "weights", "values", "returns")
@@ -50,7 +49,7 @@ def make_answers(rng):
     return prompts, tokens, lengths, mask, columns
 
 
-def packed(rng, row_multiple=8) -> RolloutBatch:
+def packed(rng, row_multiple=8) -> Batch:
     prompts, tokens, lengths, mask, columns = make_answers(rng)
     rows = AnswerRows.plan(
         longest_prompt=4,
@@ -64,15 +63,12 @@ def packed(rng, row_multiple=8) -> RolloutBatch:
     layouts = answer_layouts(prompts, tokens, lengths, together=rows.together)
     # A row's columns are float32; integers stand for the values, to be put back.
     numbers = np.arange(G * K * N, dtype=np.float32).reshape(G * K, N)
-    batch: Any = rows.batch(with_columns(layouts, mask, {"number": numbers}))
-    number = batch["number"].astype(int)
+    batch = rows.batch(with_columns(layouts, mask, {"number": numbers}))
+    number = batch.per_token["number"].astype(int)
     filled: Any = {name: x.ravel()[number] for name, x in columns.items()}
-    filled = {k: np.where(batch["target_mask"], v, np.nan) for k, v in filled.items()}
-    token_rows = TokenBatch(**{name: batch[name] for name in TokenBatch._fields})
-    arrays = RolloutBatch(
-        token_rows, batch["branch_start"], batch["branch_length"], **filled
-    )
-    return jax.tree.map(jnp.asarray, arrays)
+    real = batch.tokens.target_mask
+    filled = {k: np.where(real, v, np.nan) for k, v in filled.items()}
+    return jax.tree.map(jnp.asarray, batch._replace(per_token=filled))
 
 
 def critic(params, rows):
@@ -162,13 +158,16 @@ def test_packed_rows_give_the_update_of_answers_one_by_one(name):
             added = aggregate(jnp.where(mask, added, 0), mask)
             return out.loss.value + added.value
 
-        objective = policy_objective(
-            loss_fn,
+        loss = regularised(
+            loss_fn, aggregate=aggregate, kl=kl_k2, kl_coef=0.3, entropy_coef=0.2
+        )
+        objective = bind(
+            loss,
             toy.BACKBONE,
-            temperature=TEMPERATURE,
+            sampling_temperature=TEMPERATURE,
             chunk_size=40,
+            entropy=True,
             longest=N,
-            regulariser=Regulariser(aggregate, kl_k2, 0.3, 0.2),
             **options,
         )
         expected = gradient_step(oracle, params)
@@ -208,8 +207,14 @@ def test_ppo_is_one_update_packed_or_not_and_in_any_parts():
                 **options,
             ).loss.value
 
-        objective = ppo_objective(
-            toy.BACKBONE, critic, temperature=TEMPERATURE, chunk_size=40, **options
+        objective = bind(
+            losses.ppo_loss,
+            toy.BACKBONE,
+            critic=critic,
+            sampling_temperature=TEMPERATURE,
+            chunk_size=40,
+            entropy=True,
+            **options,
         )
         expected = gradient_step(oracle, params)
         batch = packed(np.random.default_rng(0))
@@ -230,7 +235,9 @@ def test_the_critic_alone_makes_its_part_of_the_update():
             error = losses.ppo_value_loss(values, old, returns, mask, clip=0.4)
             return 0.3 * error.loss.value
 
-        objective = value_objective(critic, longest=N, coef=0.3, clip=0.4)
+        objective = bind(
+            value_loss, toy.BACKBONE, critic=critic, longest=N, coef=0.3, clip=0.4
+        )
         got = update(objective, packed(np.random.default_rng(0)), params)
         expected = gradient_step(oracle, params)
         chex.assert_trees_all_close(got, expected, rtol=1e-9, atol=1e-11)
@@ -244,9 +251,9 @@ def test_the_second_stream_has_a_denominator_of_its_own(coef):
         params = make_params(rng)
         batch = packed(np.random.default_rng(0))
         examples = random_examples(rng, 7, toy.V, responses=1)
-        rows = token_batch([*([x] for x in examples), []], toy.LENGTH, 8)
-        main = policy_objective(losses.policy_gradient_loss, toy.BACKBONE, longest=N)
-        sft = packed_sft_objective(toy.BACKBONE, chunk_size=40)
+        rows = packed_batch([*([x] for x in examples), []], toy.LENGTH, 8)
+        main = bind(losses.policy_gradient_loss, toy.BACKBONE, longest=N)
+        sft = bind_token_loss(losses.sft_loss, toy.BACKBONE, chunk_size=40)
 
         def value(objective, batch):
             return lambda p: objective(p, batch, jax.random.key(0)).loss.value
@@ -254,8 +261,9 @@ def test_the_second_stream_has_a_denominator_of_its_own(coef):
         def oracle(params):
             return value(main, batch)(params) + coef * value(sft, rows)(params)
 
-        weight = sequence_sum(jnp.zeros(batch.mask().shape), batch.mask()).weight
-        mixed = MixedBatch(batch, rows, mix_scale(weight, rows.target_mask))
+        mask = completion_mask(batch)
+        weight = sequence_sum(jnp.zeros(mask.shape), mask).weight
+        mixed = MixedBatch(batch, rows, mix_scale(weight, rows.tokens.target_mask))
         objective = mixed_objective(main, sft, coef=coef)
         expected = gradient_step(oracle, params)
         for parts in ({}, {"num_microbatches": 4}):
@@ -269,12 +277,12 @@ def test_a_sum_of_both_gradients_is_what_a_very_large_coefficient_leaves():
         rng = np.random.default_rng(2)
         params = make_params(rng)
         batch = packed(np.random.default_rng(0))
-        rows = token_batch(
+        rows = packed_batch(
             [[x] for x in random_examples(rng, 8, toy.V, responses=1)], toy.LENGTH, 8
         )
-        main = policy_objective(losses.policy_gradient_loss, toy.BACKBONE, longest=N)
-        sft = packed_sft_objective(toy.BACKBONE, chunk_size=40)
-        scale = mix_scale(jnp.float64(G * K), rows.target_mask)
+        main = bind(losses.policy_gradient_loss, toy.BACKBONE, longest=N)
+        sft = bind_token_loss(losses.sft_loss, toy.BACKBONE, chunk_size=40)
+        scale = mix_scale(jnp.float64(G * K), rows.tokens.target_mask)
         mixed = mixed_objective(main, sft, coef=1e9)
 
         def grads(objective, batch):

@@ -17,7 +17,7 @@ from jaxalign.losses import LossOutput
 from jaxalign.models import PARTITION_RULES, Transformer, score, with_score_head
 from jaxalign.objectives import (
     compared,
-    packed_reward_objective,
+    reward_objective,
     score_extremes,
 )
 from jaxalign.objectives.score_losses import (
@@ -28,7 +28,6 @@ from jaxalign.objectives.score_losses import (
 )
 from jaxalign.ops import Mean
 from jaxalign.parallel import batch_sharding, make_mesh, shardings
-from jaxalign.recipes.placing import reward_batch
 from jaxalign.recipes.scorer import score_fn_of
 from jaxalign.training import TrainState, make_train_step
 from tests.tiny import make_model, make_params
@@ -108,15 +107,13 @@ def test_packed_scores_are_those_of_each_answer_alone(packing, share_prompt):
         share_prompt=share_prompt,
         row_multiple=2,
     )
-    objective = packed_reward_objective(weighted, score_fn_of(model))
+    objective = reward_objective(weighted, score_fn_of(model))
 
     def value(params, batch):
         out = objective(params, batch, KEY)
         return out.loss.value, out.metrics
 
-    got, grads = jax.jit(jax.value_and_grad(value, has_aux=True))(
-        params, reward_batch(batches[0])
-    )
+    got, grads = jax.jit(jax.value_and_grad(value, has_aux=True))(params, batches[0])
     expected, expected_grads = plain_update()
     np.testing.assert_allclose(got[0], expected, rtol=1e-4)
     chex.assert_trees_all_close(grads, expected_grads, rtol=1e-3, atol=2e-4)
@@ -138,8 +135,8 @@ def test_every_mesh_makes_the_plain_update(sizes):
     )
     state = TrainState.create(jax.tree.map(np.array, params), optimizer, KEY)
     state = jax.device_put(state, shardings(PARTITION_RULES, mesh, state))
-    batch = jax.device_put(reward_batch(batches[0]), batch_sharding(mesh))
-    objective = packed_reward_objective(weighted, score_fn_of(model))
+    batch = jax.device_put(batches[0], batch_sharding(mesh))
+    objective = reward_objective(weighted, score_fn_of(model))
     step = make_train_step(objective, optimizer, num_microbatches=2)
     state, metrics = jax.jit(step)(state, batch)
     loss, grads = plain_update()
@@ -162,10 +159,10 @@ def test_rows_are_read_as_the_losses_want_them():
         for x in examples_of((2, 1, 3, 2))
     ]
     found = {}
-    batch = reward_batch(Batches(examples, batch_size=4, read_ends=True)[0])
+    batch = Batches(examples, batch_size=4, read_ends=True)[0]
     pairs = pair_loss(margin_scale=2.0, center=0.01)
     for loss in (pairs, order_loss, all_pairs_loss, score_regression_loss):
-        objective = packed_reward_objective(loss, score_fn_of(model))
+        objective = reward_objective(loss, score_fn_of(model))
         found[loss] = float(jax.jit(objective)(params, batch, KEY).loss.value)
 
     scores = []

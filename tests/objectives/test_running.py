@@ -22,12 +22,10 @@ from jaxalign.losses import (
 from jaxalign.objectives import (
     Backbone,
     Head,
-    logits_stats,
-    packed_preference_objective,
-    preference_objective,
+    bind,
 )
 from jaxalign.training import TrainState, make_eval_step, make_train_step
-from tests.rows import pair_batch, plain_pairs, random_examples
+from tests.rows import packed_batch, plain_batch, random_examples
 from tests.training.test_step import (
     by_jit,
     by_pmap,
@@ -57,12 +55,11 @@ def setup(steps=3):
         rows = [[i for i in row if i < (6, 5, 2)[n]] for row in LAYOUT]
         pairs.append([own[i] for row in rows for i in row])
         # Left out by their lengths, so that all batches have one shape.
-        batch = pair_batch([[own[i] for i in row] for row in LAYOUT], 40, 30, ref)
-        kept = np.zeros(batch.length.chosen.shape, np.int32)
+        batch = packed_batch([[own[i] for i in row] for row in LAYOUT], 40, 30, ref)
+        kept = np.zeros(batch.length.shape, np.int32)
         for r, row in enumerate(LAYOUT):
-            kept[r, : len(row)] = [i < (6, 5, 2)[n] for i in row]
-        length = jax.tree.map(lambda x, kept=kept: x * kept, batch.length)
-        batches.append(batch._replace(length=length))
+            kept[r, : len(row)] = [[i < (6, 5, 2)[n]] for i in row]
+        batches.append(batch._replace(length=batch.length * kept))
     return table, ref, pairs, batches
 
 
@@ -140,7 +137,7 @@ def _mean_cost(method, sides, rewards):
 
 
 def start(loss, table):
-    objective = packed_preference_objective(loss, BACKBONE, chunk_size=8, beta=BETA)
+    objective = bind(loss, BACKBONE, chunk_size=8, beta=BETA)
     key = jax.random.key(0)
     return objective, TrainState.create(jnp.asarray(table), SGD, key, objective.memory)
 
@@ -229,13 +226,12 @@ def test_the_mixture_reads_the_shift_of_bco():
 def test_rows_without_packing_remember_the_same():
     examples = random_examples(np.random.default_rng(1), 8, VOCAB, responses=2)
     ref = np.log(np.full(VOCAB, 1 / VOCAB)).astype(np.float32)
-    stats = logits_stats(lambda params, ids: params[ids])
     found = []
     for objective, batch in (
-        (preference_objective(bco_loss, stats), plain_pairs(examples, 12, ref)),
+        (bind(bco_loss, lambda table, ids: table[ids]), plain_batch(examples, 12, ref)),
         (
-            packed_preference_objective(bco_loss, BACKBONE),
-            pair_batch([examples], 200, 100, ref),
+            bind(bco_loss, BACKBONE),
+            packed_batch([examples], 200, 100, ref),
         ),
     ):
         table = jnp.asarray(setup(0)[0])
@@ -253,7 +249,7 @@ def test_rows_without_packing_remember_the_same():
 def test_other_losses_have_no_memory(loss, given):
     """SLiC has a hyperparameter that is called delta; BCO's may be given as one."""
     table, *_, batches = setup()
-    objective = packed_preference_objective(loss, BACKBONE, **given)
+    objective = bind(loss, BACKBONE, **given)
     state = TrainState.create(jnp.asarray(table), SGD, jax.random.key(0))
     new, metrics = jax.jit(make_train_step(objective, SGD))(state, batches[0])
     assert jax.tree.structure(new) == jax.tree.structure(state)

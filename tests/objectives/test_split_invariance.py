@@ -4,6 +4,8 @@ In float64, where nothing but a mistake can make a difference, with very unequal
 lengths and rows that hold no trained token.
 """
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -13,25 +15,17 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxalign.losses import dpo_loss
+from jaxalign.losses import dpo_loss, sft_loss
 from jaxalign.objectives import (
     Backbone,
     Head,
-    dpo_objective,
-    logits_stats,
-    packed_preference_objective,
-    packed_sft_objective,
-    sft_objective,
+    bind,
+    bind_token_loss,
+    mean_logits,
+    token_accuracy,
 )
 from jaxalign.training import TrainState, make_train_step
-from tests.rows import (
-    Prompted,
-    pair_batch,
-    plain_pairs,
-    plain_tokens,
-    random_examples,
-    token_batch,
-)
+from tests.rows import Prompted, packed_batch, plain_batch, random_examples
 from tests.ways import MESH
 
 V, D, LENGTH = 13, 6, 12
@@ -66,11 +60,11 @@ def packed_rows(examples):
 
 def sft_cases(rng):
     examples = random_examples(rng, 7, V, responses=1)
-    plain = plain_tokens([*examples, Prompted([1], [[]])], 0, LENGTH)
-    packed = token_batch(packed_rows(examples), 3 * LENGTH, 24)
-    objective = sft_objective(logits_stats(apply_fn), label_smoothing=0.1, z_loss=0.01)
-    return (objective, plain), (
-        packed_sft_objective(BACKBONE, chunk_size=40, label_smoothing=0.1, z_loss=0.01),
+    plain = plain_batch([*examples, Prompted([1], [[]])], LENGTH)
+    packed = packed_batch(packed_rows(examples), 3 * LENGTH, 24)
+    options: Any = {"label_smoothing": 0.1, "z_loss": 0.01, "metrics": [token_accuracy]}
+    return (bind(sft_loss, apply_fn, **options), plain), (
+        bind_token_loss(sft_loss, BACKBONE, chunk_size=40, **options),
         packed,
     )
 
@@ -78,14 +72,11 @@ def sft_cases(rng):
 def dpo_cases(rng):
     examples = random_examples(rng, 7, V, responses=2, longest=5)
     ref = -rng.gamma(2.0, size=V)
-    plain = plain_pairs([*examples, NOTHING], LENGTH, ref)
-    packed = pair_batch(packed_rows(examples), 3 * LENGTH, 30, ref)
-    options = {"beta": 0.3, "label_smoothing": 0.1}
-    objective = packed_preference_objective(
-        dpo_loss, BACKBONE, chunk_size=40, **options
-    )
-    return (dpo_objective(logits_stats(apply_fn), **options), plain), (
-        objective,
+    plain = plain_batch([*examples, NOTHING], LENGTH, ref)
+    packed = packed_batch(packed_rows(examples), 3 * LENGTH, 30, ref)
+    options: Any = {"beta": 0.3, "label_smoothing": 0.1, "metrics": [mean_logits]}
+    return (bind(dpo_loss, apply_fn, **options), plain), (
+        bind(dpo_loss, BACKBONE, chunk_size=40, **options),
         packed,
     )
 

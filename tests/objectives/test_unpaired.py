@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxalign.objectives import Backbone, Head, UnpairedBatch, packed_kto_objective
+from jaxalign.objectives import Backbone, Head, kto_objective
 from jaxalign.training import TrainState, make_train_step
-from tests.rows import pair_batch, random_examples
+from tests.rows import packed_batch, random_examples
 
 VOCAB = 11
 WEIGHTS = {"desirable_weight": 1.5, "undesirable_weight": 0.5}
@@ -29,17 +29,11 @@ def setup(rng):
     rows = [[0, 1], [2], [3, 4], [5]]
     table = rng.normal(size=(VOCAB, VOCAB)).astype(np.float32)
     ref = np.log(rng.dirichlet(np.ones(VOCAB))).astype(np.float32)
-    pairs = pair_batch([[examples[i] for i in row] for row in rows], 40, 30, ref)
-    labels = np.zeros((4, 2), bool)
+    batch = packed_batch([[examples[i] for i in row] for row in rows], 40, 30, ref)
+    labels = np.zeros(batch.start.shape, np.float32)
     for r, row in enumerate(rows):
-        labels[r, : len(row)] = wanted[row]
-    batch = UnpairedBatch(
-        pairs.rows,
-        pairs.start,
-        pairs.length,
-        jnp.asarray(labels),
-        pairs.target_ref_logps,
-    )
+        labels[r, : len(row)] = wanted[row][:, None]
+    batch = batch._replace(per_completion={"desirable": jnp.asarray(labels)})
     return examples, wanted, table, ref, batch
 
 
@@ -76,14 +70,12 @@ def test_one_step(parts, seed):
     examples, wanted, table, ref, batch = setup(np.random.default_rng(seed))
     # So that z₀ lies above zero for one seed and is clamped for the other.
     ref = ref + np.float32(-2.0 if seed == 1 else 2.0)
-    batch = batch._replace(
-        target_ref_logps=jnp.asarray(
-            np.where(batch.rows.target_mask, ref[np.asarray(batch.rows.target_ids)], 0)
-        )
-    )
+    targets = np.asarray(batch.tokens.target_ids)
+    known = np.where(batch.tokens.target_mask, ref[targets], 0)
+    batch = batch.with_tokens(ref_logps=jnp.asarray(known))
     z0, loss, grad = in_numpy(examples, wanted, table, ref)
     assert (z0 > 0) == (seed == 1)
-    objective = packed_kto_objective(BACKBONE, chunk_size=8, beta=BETA, **WEIGHTS)
+    objective = kto_objective(BACKBONE, chunk_size=8, beta=BETA, **WEIGHTS)
     optimizer = optax.sgd(1.0)
     step = jax.jit(make_train_step(objective, optimizer, num_microbatches=parts))
     state = TrainState.create(jnp.asarray(table), optimizer, jax.random.key(0))

@@ -8,12 +8,12 @@ import numpy as np
 import optax
 import pytest
 
-from jaxalign.losses import dpo_loss
+from jaxalign.losses import dpo_loss, sft_loss
 from jaxalign.models import PARTITION_RULES
-from jaxalign.objectives import packed_preference_objective, packed_sft_objective
+from jaxalign.objectives import bind, bind_token_loss
 from jaxalign.parallel import batch_sharding, make_mesh, replicated, shardings
 from jaxalign.training import TrainState, make_train_step
-from tests.rows import pair_batch, random_examples, token_batch
+from tests.rows import packed_batch, random_examples
 from tests.tiny import backbone_of, make_model, make_params
 
 V = 32
@@ -29,14 +29,12 @@ def setup(task):
     rows = [examples[i : i + 1] for i in range(6)] + [examples[6:], []]
     rows = rows + [[]] * 7 + [examples[:1]]
     if task == "sft":
-        objective = packed_sft_objective(backbone_of(model), chunk_size=32)
-        batch = token_batch(rows, 32, 16)
+        objective = bind_token_loss(sft_loss, backbone_of(model), chunk_size=32)
+        batch = packed_batch(rows, 32, 16)
     else:
-        objective = packed_preference_objective(
-            dpo_loss, backbone_of(model), chunk_size=32, beta=0.3
-        )
+        objective = bind(dpo_loss, backbone_of(model), chunk_size=32, beta=0.3)
         ref = -rng.gamma(2.0, size=V).astype(np.float32)
-        batch = pair_batch(rows, 48, 32, ref)
+        batch = packed_batch(rows, 48, 32, ref)
     return objective, batch, make_params(model)
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from jaxalign.__main__ import main
+from jaxalign.batch import Batch
 from jaxalign.errors import UserError
 from jaxalign.recipes import distill, own_answers
-from jaxalign.recipes.placing import distillation_batch
+from jaxalign.recipes.program import mesh_program
 from tests.recipes.test_runs import cli
 
 
@@ -79,11 +80,17 @@ def test_without_packing_each_answer_has_a_row(
     """Of the data and of the student's own; with it several share one."""
     seen = []
 
-    def noted(arrays):
-        seen.append(int(arrays["segment_ids"].max()))
-        return distillation_batch(arrays)
+    def noted(mesh):
+        program = mesh_program(mesh)
 
-    monkeypatch.setattr(distill, "distillation_batch", noted)
+        def place(batch):
+            if isinstance(batch, Batch):
+                seen.append(int(batch.tokens.segment_ids.max()))
+            return program.place(batch)
+
+        return program._replace(place=place)
+
+    monkeypatch.setattr("jaxalign.recipes.program.mesh_program", noted)
     for name, more in (("packed", ()), ("apart", ("--no-packing",))):
         argv = command(tiny_model, teacher, rows, tmp_path / name, "--lmbda", "1")
         more = (*more, "--max-steps", "1", "--row-length", "64", "--no-export")

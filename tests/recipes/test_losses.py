@@ -11,7 +11,7 @@ from jaxalign import losses
 from jaxalign.data.packing.batches import Batches
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
-from jaxalign.objectives import takes_ref
+from jaxalign.objectives import array_names
 from jaxalign.recipes import dpo, ref_logps
 from jaxalign.recipes.command_line import field_names, parse
 from jaxalign.recipes.config import MeshConfig
@@ -23,7 +23,6 @@ from jaxalign.recipes.loss_flags import (
     losses_on,
     pairwise_losses,
 )
-from jaxalign.recipes.placing import answer_batch
 from jaxalign.training import OptimizerConfig
 
 PATHS = ["--model", "m", "--data", "d", "--output-dir", "o"]
@@ -158,7 +157,7 @@ def test_a_reference_free_loss_scores_no_reference(
         raise AssertionError("the reference was scored")
 
     monkeypatch.setattr(ref_logps, "_scorer", refuse)
-    free = {x for x in pairwise_losses() if not takes_ref(find_loss(x))}
+    free = {x for x in pairwise_losses() if "ref" not in array_names(find_loss(x))}
     assert {"orpo_loss", "simpo_loss", "cpo_loss", "cpo_simpo_loss"} <= free
     lines = run(tiny_model, pairs, tmp_path / "run", "orpo_loss", odds_weight=0.5)
     assert lines[-1]["loss"] < lines[0]["loss"]
@@ -251,13 +250,11 @@ def test_every_answer_keeps_its_own_score():
         sequences = tuple(TokenSequence(x, np.arange(len(x)) >= 2) for x in ids)
         scores = np.array([x[2] for x in ids], np.float32)
         examples.append(Example(i, sequences, {"score": scores}))
-    columns = {x.index: x.per_target("score") for x in examples}
-    batches = Batches(examples, batch_size=6, seed=1).with_columns(score=columns)
-    batch = answer_batch(batches[0], "score")
+    batch = Batches(examples, batch_size=6, seed=1)[0]
     found = 0
     for r, p, k in zip(*np.nonzero(batch.length), strict=True):
-        first = batch.rows.target_ids[r, batch.start[r, p, k]]
-        assert batch.label[r, p, k] == first
+        first = batch.tokens.target_ids[r, batch.start[r, p, k]]
+        assert batch.per_completion["score"][r, p, k] == first
         found += 1
     assert found == 12
 

@@ -1,4 +1,8 @@
-"""Token sequences to the arrays of an update: the one place where tokens are shifted.
+"""Token sequences to batches of arrays: the one place where tokens are shifted.
 
-Layout of rows, packing, and batches by number.
+Layout of rows, packing, and batches by number; `make_batch` for rows of your own.
 """
+
+from jaxalign.data.packing.unpacked import make_batch
+
+__all__ = ["make_batch"]

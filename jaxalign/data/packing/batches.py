@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxalign.batch import Batch
 from jaxalign.data.packing.layout import Layout, lay_out
 from jaxalign.data.packing.pack import RowShape, fill, pack
 from jaxalign.data.packing.row_plan import (
@@ -70,8 +71,8 @@ class BatchPlan:
         return next(listed, round_rows(count, self.row_multiple, self.at_a_time))
 
 
-class Batches(Sequence[dict[str, np.ndarray]]):
-    """The updates of a run as a sequence of dicts of arrays; see `pack.fill`.
+class Batches(Sequence[Batch]):
+    """The updates of a run as a sequence of batches of NumPy arrays.
 
     Update `step` holds the examples number `step * batch_size` and following of an
     endless row of epochs, each a permutation of its own. The last update of the run may
@@ -106,8 +107,8 @@ class Batches(Sequence[dict[str, np.ndarray]]):
           shuffle: False keeps the order given.
           packing: several examples in a row; else one, padded to a bucket.
           share_prompt: hold the prompt of several answers once.
-          read_ends: hold the end of each sequence in place of its trained tokens, and
-            labels as columns; numbers of answers may then differ.
+          read_ends: hold the end of each sequence in place of its trained tokens;
+            numbers of completions may then differ.
           row_multiple: numbers of rows are multiples of it: the devices.
           rows_at_a_time: from the tokens in a row to how many rows make a microbatch
             at most, over all devices, a multiple of `row_multiple`. Numbers of rows
@@ -132,9 +133,15 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         most = max(len(x.sequences) for x in examples)
         if not read_ends and any(len(x.sequences) < most for x in examples):
             raise UserError("The examples have different numbers of answers.")
-        self.layouts = [
+        layouts = [
             lay_out(x, share_prompt=share_prompt, read_ends=read_ends, branches=most)
             for x in examples
+        ]
+        # A label that some lack would come and go between batches, and compile anew.
+        common = set.intersection(*(set(x.labels) for x in layouts))
+        self.layouts = [
+            dataclasses.replace(x, labels={k: x.labels[k] for k in sorted(common)})
+            for x in layouts
         ]
         self.batch_size = batch_size
         self.seed = seed
@@ -151,7 +158,7 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         """The number of updates."""
         return math.ceil(self._total / self.batch_size)
 
-    def __getitem__(self, step: Any) -> dict[str, np.ndarray]:
+    def __getitem__(self, step: Any) -> Batch:
         """The batch of update `step`, this host's rows of it."""
         step = int(step)
         if not 0 <= step < len(self):
@@ -168,7 +175,7 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         batch = fill(layouts, rows, shape, count)
         index, processes = self._process
         here = slice(index * count // processes, (index + 1) * count // processes)
-        return {name: leaf[here] for name, leaf in batch.items()}
+        return batch.rows(here)
 
     def with_columns(self, **columns: Mapping[int, np.ndarray]) -> "Batches":
         """The same batches with per-target columns.
@@ -265,7 +272,7 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         return tuple(shapes)
 
 
-class BatchIterator(Iterator[dict[str, np.ndarray]]):
+class BatchIterator(Iterator[Batch]):
     """Batches from `start` on, made ahead of time by grain.
 
     Its state is one integer, the number of the next step.
@@ -277,7 +284,7 @@ class BatchIterator(Iterator[dict[str, np.ndarray]]):
         self._buffer = buffer
         self.set_state({"step": start})
 
-    def __next__(self) -> dict[str, np.ndarray]:
+    def __next__(self) -> Batch:
         """The batch of the next step."""
         batch = next(self._iterator)
         self._step += 1

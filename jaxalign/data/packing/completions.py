@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxalign.batch import Batch
 from jaxalign.data.packing.layout import Layout, lay_out
 from jaxalign.data.packing.pack import RowShape, fill, pack, unpack_targets
 from jaxalign.data.packing.row_plan import round_rows
@@ -73,9 +74,7 @@ def with_columns(
     return [dataclasses.replace(x, columns=own(x)) for x in layouts]
 
 
-def read_column(
-    batch: Mapping[str, np.ndarray], column: np.ndarray, out: np.ndarray, mask
-) -> None:
+def read_column(batch: Batch, column: np.ndarray, out: np.ndarray, mask) -> None:
     """Writes per-target values `[R, M]` of a batch into the dense array `[B, N]` `out`.
 
     Args:
@@ -84,7 +83,7 @@ def read_column(
       out: gets the values of the batch's answers.
       mask: `[B, N]` bool.
     """
-    together = batch["branch_length"].shape[-1]
+    together = batch.length.shape[-1]
     for index, values in unpack_targets(batch, column).items():
         here = slice(index * together, (index + 1) * together)
         out[here][mask[here]] = values
@@ -168,8 +167,8 @@ class AnswerRows:
         shape = RowShape(tokens, targets, most)
         return cls(together, shape, tuple(sorted(counts)), packing)
 
-    def batch(self, layouts: Sequence[Layout]) -> dict[str, np.ndarray]:
-        """The arrays of `pack.fill` for these examples, in the fewest rows there are.
+    def batch(self, layouts: Sequence[Layout]) -> Batch:
+        """The batch of `pack.fill` for these examples, in the fewest rows there are.
 
         Args:
           layouts: of `answer_layouts`; at most as many as were planned for.

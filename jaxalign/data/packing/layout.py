@@ -27,6 +27,7 @@ class Layout:
       target_at: index into `inputs` whose output predicts it, `[m]`.
       branch_lengths: number of targets of each sequence, `[K]`.
       columns: per-target values `[m]` by name, such as `ref_logps`.
+      labels: what the record says of each sequence, `[K]` by name, such as `margin`.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Layout:
     target_at: np.ndarray
     branch_lengths: np.ndarray
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def shared_prefix(sequences: tuple[TokenSequence, ...]) -> int:
@@ -70,7 +72,7 @@ def lay_out(
       share_prompt: hold the common prompt once; else each branch holds its own.
       read_ends: for models that score whole sequences. Each has one slot in place of
         its targets, its last token, which the model then reads too; `target_at` is
-        where that token itself lies, and the example's labels become columns.
+        where that token itself lies.
       branches: K, of which those behind the example's own are empty; by default none.
     """
     sequences = tuple(x.to_last_target() for x in example.sequences)
@@ -98,5 +100,5 @@ def lay_out(
         target_ids=np.concatenate(target_ids).astype(np.int32),
         target_at=np.concatenate(target_at).astype(np.int32),
         branch_lengths=np.asarray(lengths, np.int32),
-        columns=example.labels if read_ends else {},
+        labels=example.labels,
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxalign.batch import Batch, Tokens
 from jaxalign.data.packing.layout import Layout
 from jaxalign.errors import UserError
 
@@ -73,7 +74,7 @@ def fill(
     rows: Sequence[Sequence[int]],
     shape: RowShape,
     num_rows: int,
-) -> dict[str, np.ndarray]:
+) -> Batch:
     """The arrays of a batch; rows beyond `rows` are all padding.
 
     Args:
@@ -83,54 +84,60 @@ def fill(
       num_rows: R, at least `len(rows)`.
 
     Returns:
-      `inputs`, `positions`, `segment_ids`, `branch_ids` [R, T]; `target_ids`,
-      `target_at` [R, M] int32 and `target_mask` [R, M] bool; `example_ids` [R, P]
-      int64, -1 where there is none; `branch_start`, `branch_length` [R, P, K] int32,
-      which of the M targets belong to each sequence (chosen before rejected); each
-      per-target column that all of the examples have, [R, M] float32.
+      A packed `Batch` of NumPy arrays, with those columns and labels that all of the
+      examples have, as float32.
     """
-    t, m, p = shape.tokens, shape.targets, shape.examples
-    k = max((len(x.branch_lengths) for x in layouts), default=1)
-    row_leaves = ("inputs", "positions", "segment_ids", "branch_ids")
-    batch: dict[str, np.ndarray] = {
-        name: np.zeros((num_rows, t), np.int32) for name in row_leaves
-    }
-    batch |= {
-        name: np.zeros((num_rows, m), np.int32) for name in ("target_ids", "target_at")
-    }
-    batch["target_mask"] = np.zeros((num_rows, m), bool)
-    batch["example_ids"] = np.full((num_rows, p), -1, np.int64)
-    columns = [{*x.columns} for x in layouts] or [set()]
-    names = sorted(set.intersection(*columns))
-    batch |= {name: np.zeros((num_rows, m), np.float32) for name in names}
-    starts, lengths = np.zeros((2, num_rows, p, k), np.int32)
+    batch = _empty(layouts, shape, num_rows)
+    tokens = batch.tokens
     for r, row in enumerate(rows):
         at, target = 0, 0
         for slot, i in enumerate(row):
             x = layouts[i]
             here = slice(at, at + len(x.inputs))
             there = slice(target, target + len(x.target_ids))
-            batch["inputs"][r, here] = x.inputs
-            batch["positions"][r, here] = x.positions
-            batch["branch_ids"][r, here] = x.branch_ids
-            batch["segment_ids"][r, here] = slot + 1
-            batch["target_ids"][r, there] = x.target_ids
-            batch["target_at"][r, there] = x.target_at + at
-            batch["target_mask"][r, there] = True
-            batch["example_ids"][r, slot] = x.index
-            for name in names:
-                batch[name][r, there] = x.columns[name]
-            lengths[r, slot] = x.branch_lengths
+            tokens.inputs[r, here] = x.inputs
+            tokens.positions[r, here] = x.positions
+            tokens.branch_ids[r, here] = x.branch_ids
+            tokens.segment_ids[r, here] = slot + 1
+            tokens.target_ids[r, there] = x.target_ids
+            tokens.target_at[r, there] = x.target_at + at
+            tokens.target_mask[r, there] = True
+            batch.example_ids[r, slot] = x.index
+            for name, column in batch.per_token.items():
+                column[r, there] = x.columns[name]
+            for name, label in batch.per_completion.items():
+                label[r, slot, : len(x.labels[name])] = x.labels[name]
+            batch.length[r, slot] = x.branch_lengths
             ends = np.cumsum(x.branch_lengths)
-            starts[r, slot] = target + ends - x.branch_lengths
+            batch.start[r, slot] = target + ends - x.branch_lengths
             at, target = here.stop, there.stop
-    return batch | {"branch_start": starts, "branch_length": lengths}
+    return batch
 
 
-def unpack_targets(
-    batch: Mapping[str, np.ndarray], column: np.ndarray
-) -> dict[int, np.ndarray]:
-    """The values of a per-target array, by example.
+def _empty(layouts: Sequence[Layout], shape: RowShape, num_rows: int) -> Batch:
+    """A batch of padding, with room for the columns that all of the layouts have."""
+    t, m, p = shape.tokens, shape.targets, shape.examples
+    k = max((len(x.branch_lengths) for x in layouts), default=1)
+    inputs = np.zeros((4, num_rows, t), np.int32)
+    targets = np.zeros((2, num_rows, m), np.int32)
+    starts, lengths = np.zeros((2, num_rows, p, k), np.int32)
+
+    def room(mappings: list[Mapping[str, np.ndarray]], *shape: int):
+        names: set[str] = set.intersection(*(set(x) for x in mappings or [{}]))
+        return {x: np.zeros((num_rows, *shape), np.float32) for x in sorted(names)}
+
+    return Batch(
+        Tokens._make([*inputs, *targets, np.zeros((num_rows, m), bool)]),
+        np.full((num_rows, p), -1, np.int32),
+        starts,
+        lengths,
+        room([x.columns for x in layouts], m),
+        room([x.labels for x in layouts], p, k),
+    )
+
+
+def unpack_targets(batch: Batch, column: np.ndarray) -> dict[int, np.ndarray]:
+    """The values of a per-token array, by example.
 
     The reverse of how the packer lays out a column, so that what a model made of a
     batch can be kept by example: in the order of `Layout.target_ids`, all branches one
@@ -143,15 +150,15 @@ def unpack_targets(
     Returns:
       `{example id: [m]}` for every example of the batch.
     """
-    values = {}
-    segments = np.take_along_axis(batch["segment_ids"], batch["target_at"], axis=1)
-    segments = np.where(batch["target_mask"], segments, 0)
-    for r, slot in np.argwhere(batch["example_ids"] >= 0):
+    values, tokens = {}, batch.tokens
+    segments = np.take_along_axis(tokens.segment_ids, tokens.target_at, axis=1)
+    segments = np.where(tokens.target_mask, segments, 0)
+    for r, slot in np.argwhere(batch.example_ids >= 0):
         mine = segments[r] == slot + 1
-        values[int(batch["example_ids"][r, slot])] = np.asarray(column[r])[mine]
+        values[int(batch.example_ids[r, slot])] = np.asarray(column[r])[mine]
     return values
 
 
-def pad_fraction(batch: Mapping[str, np.ndarray]) -> float:
+def pad_fraction(batch: Batch) -> float:
     """The share of positions that are padding: metric `data/pad_fraction`."""
-    return float(np.mean(batch["segment_ids"] == 0))
+    return float(np.mean(batch.tokens.segment_ids == 0))

@@ -62,8 +62,3 @@ class Example:
     labels: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     where: str = ""
     prompt_differs: bool = False
-
-    def per_target(self, label: str) -> np.ndarray:
-        """A label of each sequence, once for each of its trained tokens: `[m]`."""
-        counts = [int(x.trained.sum()) for x in self.sequences]
-        return np.repeat(self.labels[label], counts)

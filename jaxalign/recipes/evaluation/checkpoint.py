@@ -9,9 +9,8 @@ import numpy as np
 from jaxalign.data.packing.batches import Batches
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
-from jaxalign.objectives import packed_stats
+from jaxalign.objectives import token_statistics
 from jaxalign.recipes import reference
-from jaxalign.recipes.placing import token_batch
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.program import Program, mesh_program
 from jaxalign.recipes.prompt import Prompt
@@ -74,13 +73,13 @@ class Checkpoint(NamedTuple):
             shuffle=False,
             row_multiple=self.program.row_devices,
         )
-        stats = packed_stats(self.policy.backbone, temperature=temperature)
+        stats = token_statistics(self.policy.backbone, temperature=temperature)
         scorer = self.program.map(lambda params, rows: stats(params, rows).logps)
         found = reference.score(
             lambda params, rows: self.program.rows(scorer(params, rows)),
             self.params,
             (batches[i] for i in range(len(batches))),
-            lambda batch: self.program.place(token_batch(batch)),
+            lambda batch: self.program.place(batch.tokens),
         )
         ends = [np.cumsum(x.branch_lengths)[:-1] for x in batches.layouts]
         return [np.split(found[i], at) for i, at in enumerate(ends)]

@@ -17,7 +17,7 @@ class Method(NamedTuple):
     Attributes:
       name: As the model card says it.
       rules: What is done with scores.
-      objective: From the models to what is minimised, on `RolloutBatch`.
+      objective: From the models to what is minimised.
       weight: From the mask of answers `[..., T]` to the weight of the loss.
       passes: Over the answers of an iteration.
       kl: Whether the reference is needed.

@@ -36,7 +36,7 @@ class Models(NamedTuple):
 
     @property
     def values(self) -> Critic | None:
-        """`(params, TokenBatch) -> [R, M]`, as objectives take it."""
+        """`(params, Tokens) -> [R, M]`, as objectives take it."""
         return None if self.critic is None else score_fn_of(self.critic.model)
 
     def load(self, key: jax.Array) -> Any:

@@ -11,7 +11,8 @@ from rich.console import Console
 from jaxalign.data.packing.batches import Batches
 from jaxalign.data.packing.completions import AnswerRows
 from jaxalign.data.packing.row_plan import microbatches
-from jaxalign.objectives import mixed_objective, packed_sft_objective, rollout_scorer
+from jaxalign.losses import sft_loss
+from jaxalign.objectives import bind_token_loss, mixed_objective, rollout_scorer
 from jaxalign.recipes.method import rows_at_a_time
 from jaxalign.recipes.open_rewards import reward_digests
 from jaxalign.recipes.reference import weights_digest
@@ -68,7 +69,9 @@ class Setup(NamedTuple):
         program, objective = models.program, method.objective(models)
         mix = None
         if self.mix is not None:
-            sft = packed_sft_objective(models.policy.backbone, chunk_size=c.chunk_size)
+            sft = bind_token_loss(
+                sft_loss, models.policy.backbone, chunk_size=c.chunk_size
+            )
             objective = mixed_objective(
                 objective, sft, coef=c.mix_coef, select=models.policy_of
             )

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxalign.batch import Batch
 from jaxalign.data.packing.batches import permutation
 from jaxalign.data.packing.completions import (
     AnswerRows,
@@ -15,10 +16,9 @@ from jaxalign.data.packing.completions import (
     with_columns,
 )
 from jaxalign.data.packing.layout import Layout
-from jaxalign.objectives import MixedBatch, RolloutBatch, Scores, mix_scale
+from jaxalign.objectives import MixedBatch, Scores, completion_mask, mix_scale
 from jaxalign.objectives.rollout_metrics import with_update
 from jaxalign.ops import Mean
-from jaxalign.recipes.placing import token_batch
 from jaxalign.recipes.program import Program
 from jaxalign.recipes.rl.sampling import Answers
 from jaxalign.training import TrainState, chaos
@@ -35,7 +35,7 @@ class Mix:
       weight: From the mask of all answers of an update to the weight of its loss.
     """
 
-    batch: Callable[[int], Mapping[str, np.ndarray]]
+    batch: Callable[[int], Batch]
     weight: Callable[[jax.Array], jax.Array]
 
 
@@ -46,7 +46,7 @@ class Updates:
     Attributes:
       rows: How answers lie in rows.
       program: How functions run on the devices.
-      score: Compiled, `(models, TokenBatch) -> Scores`.
+      score: Compiled, `(models, Tokens) -> Scores`.
       step: Compiled, `(TrainState, batch) -> (TrainState, metrics)`.
       warm_up: The same for iterations in which the policy stands still.
       warm_up_iterations: How many those are.
@@ -85,7 +85,7 @@ class Updates:
         size = self.part_size(len(layouts))
         for start in range(0, len(layouts), size):
             batch = self.rows.batch(layouts[start : start + size])
-            placed = self.program.place(token_batch(batch))
+            placed = self.program.place(batch.tokens)
             for name, column in self.score(models, placed)._asdict().items():
                 if column is not None:
                     dense = out.setdefault(name, np.zeros(mask.shape, np.float32))
@@ -124,7 +124,7 @@ class Updates:
             step, mixes = self.warm_up, False
         metrics: dict[str, Mean] | None = None
         for number, part in enumerate(self._parts(key, len(filled))):
-            batch = self._batch([filled[i] for i in part], columns, used)
+            batch = self._batch([filled[i] for i in part], used)
             first = iteration * self.passes * self.minibatches
             whole = self._with_mix(batch, first + number) if mixes else batch
             state, new = step(state, self.program.place(whole))
@@ -139,21 +139,19 @@ class Updates:
             order = permutation(size, int(jax.random.bits(noise)), epoch=0)
             yield from (x for x in np.array_split(order, self.minibatches) if len(x))
 
-    def _batch(self, layouts, columns, used: np.ndarray) -> RolloutBatch:
+    def _batch(self, layouts, used: np.ndarray) -> Batch:
+        """Completions that do not count are left out by their length."""
         batch = self.rows.batch(layouts)
         groups = used.reshape(-1, self.rows.together)
-        counts = groups[np.maximum(batch["example_ids"], 0)]
-        length: Any = np.where(counts, batch["branch_length"], 0)
-        start: Any = batch["branch_start"]
-        known: Any = {name: batch[name] for name in columns}
-        return RolloutBatch(token_batch(batch), start, length, **known)
+        counts = groups[np.maximum(batch.example_ids, 0)]
+        return batch._replace(length=np.where(counts, batch.length, 0))
 
-    def _with_mix(self, batch: RolloutBatch, number: int):
+    def _with_mix(self, batch: Batch, number: int):
         if self.mix is None:
             return batch
-        rows = token_batch(self.mix.batch(number))
-        weight = self.mix.weight(batch.mask())
-        return MixedBatch(batch, rows, mix_scale(weight, rows.target_mask))
+        other = self.mix.batch(number)
+        weight = self.mix.weight(completion_mask(batch))
+        return MixedBatch(batch, other, mix_scale(weight, other.tokens.target_mask))
 
 
 _with_update = jax.jit(with_update)

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import chex
+import jax
 import numpy as np
 import pytest
 
@@ -17,13 +19,11 @@ def make(count=23, sides=2, **options):
 
 
 def ids_of(batch):
-    return sorted(int(x) for x in batch["example_ids"].ravel() if x >= 0)
+    return sorted(int(x) for x in batch.example_ids.ravel() if x >= 0)
 
 
 def assert_same(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    chex.assert_trees_all_equal(a, b)
 
 
 def splitmix_order(size, seed, epoch):
@@ -79,7 +79,7 @@ def test_a_fraction_of_an_epoch_and_no_shuffling():
 def test_a_batch_holds_its_examples_as_if_alone(packing, sides):
     examples = {x.index: x for x in some_examples(23, sides)}
     for batch in make(sides=sides, packing=packing, row_multiple=4):
-        assert len(batch["inputs"]) % 4 == 0
+        assert len(batch.tokens.inputs) % 4 == 0
         found = read_back(batch)
         assert found == {i: alone(examples[i]) for i in ids_of(batch)}
 
@@ -87,7 +87,9 @@ def test_a_batch_holds_its_examples_as_if_alone(packing, sides):
 def test_few_shapes_occur_and_all_were_announced():
     for options in ({}, {"packing": False}, {"row_multiple": 8}):
         batches = make(60, num_epochs=5.0, **options)
-        shapes = {(*b["inputs"].shape, b["target_ids"].shape[1]) for b in batches}
+        shapes = {
+            (*b.tokens.inputs.shape, b.tokens.target_ids.shape[1]) for b in batches
+        }
         plan = batches.plan
         announced = {
             (r, s.tokens, s.targets) for r in plan.row_counts for s in plan.shapes
@@ -99,10 +101,10 @@ def test_few_shapes_occur_and_all_were_announced():
 def test_without_packing_a_row_holds_one_example_in_a_bucket():
     batches = make(60, sides=1, packing=False)
     for batch in batches:
-        assert batch["example_ids"].shape[1] == 1
-        longest = int((batch["segment_ids"] > 0).sum(1).max())
+        assert batch.example_ids.shape[1] == 1
+        longest = int((batch.tokens.segment_ids > 0).sum(1).max())
         fits = [s.tokens for s in batches.plan.shapes if s.tokens >= longest]
-        assert batch["inputs"].shape[1] == min(fits)
+        assert batch.tokens.inputs.shape[1] == min(fits)
 
 
 def test_any_step_can_be_asked_for():
@@ -154,10 +156,9 @@ def test_hosts_hold_the_rows_of_the_one_batch(hosts):
     ]
     for step in range(len(whole)):
         joined = [part[step] for part in parts]
-        assert len({len(x["inputs"]) for x in joined}) == 1
+        assert len({len(x.tokens.inputs) for x in joined}) == 1
         assert_same(
-            {name: np.concatenate([x[name] for x in joined]) for name in joined[0]},
-            whole[step],
+            jax.tree.map(lambda *parts: np.concatenate(parts), *joined), whole[step]
         )
 
 
@@ -165,11 +166,13 @@ def test_columns_reach_the_targets_of_their_examples():
     batches = make()
     scored = {}
     for batch in make(num_epochs=1.0, shuffle=False, batch_size=7):
-        scored |= unpack_targets(batch, batch["target_ids"] * np.float32(0.5))
+        scored |= unpack_targets(batch, batch.tokens.target_ids * np.float32(0.5))
     filled = batches.with_columns(ref_logps=scored)
     for batch in filled:
-        np.testing.assert_array_equal(batch["ref_logps"], batch["target_ids"] * 0.5)
-        assert batch["ref_logps"].dtype == np.float32
+        np.testing.assert_array_equal(
+            batch.per_token["ref_logps"], batch.tokens.target_ids * 0.5
+        )
+        assert batch.per_token["ref_logps"].dtype == np.float32
     assert "ref_logps" not in batches[0]
     assert filled.plan == batches.plan
 
@@ -230,6 +233,6 @@ def test_numbers_of_answers_may_differ_where_only_ends_are_read():
     mixed = [*some_examples(2, 1), *some_examples(3, 3, seed=1)]
     mixed = [dataclasses.replace(x, index=i) for i, x in enumerate(mixed)]
     batches = Batches(mixed, batch_size=2, read_ends=True)
-    shapes = {batch["branch_length"].shape[-1] for batch in batches}
+    shapes = {batch.length.shape[-1] for batch in batches}
     assert shapes == {3}
-    assert sum(batch["branch_length"].sum() for batch in batches) == 11
+    assert sum(batch.length.sum() for batch in batches) == 11

@@ -62,10 +62,10 @@ def test_answers_go_into_rows_of_planned_shapes_and_come_back(
     layouts = with_columns(layouts, mask, {"advantages": values})
     batch = rows.batch(layouts)
     assert len(rows.counts) <= 4
-    assert batch["inputs"].shape == (len(batch["inputs"]), rows.shape.tokens)
-    assert len(batch["inputs"]) in rows.counts
+    assert batch.tokens.inputs.shape == (len(batch.tokens.inputs), rows.shape.tokens)
+    assert len(batch.tokens.inputs) in rows.counts
     out = np.zeros_like(values)
-    read_column(batch, batch["advantages"], out, mask)
+    read_column(batch, batch.per_token["advantages"], out, mask)
     np.testing.assert_array_equal(out, np.where(mask, values, 0))
     found = read_back(batch)
     for b in range(len(tokens)):

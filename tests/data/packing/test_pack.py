@@ -46,7 +46,7 @@ def test_each_target_sees_what_it_would_see_alone(examples, spare, share_prompt,
         slots,
     )
     batch, _ = packed(examples, shape, share_prompt, extra_rows=1)
-    ids = batch["example_ids"]
+    ids = batch.example_ids
     assert sorted(ids[ids >= 0]) == [x.index for x in examples]
     found = read_back(batch)
     assert found == {x.index: alone(x) for x in examples}
@@ -59,35 +59,37 @@ def test_starts_and_lengths_point_at_the_targets_of_each_branch(sides, data):
     shape = RowShape(60, 40, 5)
     batch, _ = packed(examples, shape)
     by_id = {x.index: x for x in examples}
-    for r, p in np.ndindex(*batch["example_ids"].shape):
-        example = by_id.get(int(batch["example_ids"][r, p]))
+    for r, p in np.ndindex(*batch.example_ids.shape):
+        example = by_id.get(int(batch.example_ids[r, p]))
         for side in range(sides):
-            start = int(batch["branch_start"][r, p, side])
-            length = int(batch["branch_length"][r, p, side])
+            start = int(batch.start[r, p, side])
+            length = int(batch.length[r, p, side])
             if example is None:
                 assert length == 0
                 continue
             x = example.sequences[side]
             expected = [int(t) for t, on in zip(x.ids, x.trained, strict=True) if on]
-            assert batch["target_ids"][r, start : start + length].tolist() == expected
-            assert batch["target_mask"][r, start : start + length].all()
+            assert (
+                batch.tokens.target_ids[r, start : start + length].tolist() == expected
+            )
+            assert batch.tokens.target_mask[r, start : start + length].all()
 
 
 def test_padding_is_zero_and_comes_last():
     batch, _ = packed(some_examples(9, 2), RowShape(64, 40, 4), extra_rows=2)
-    for r in range(len(batch["inputs"])):
-        real = batch["segment_ids"][r] > 0
+    for r in range(len(batch.tokens.inputs)):
+        real = batch.tokens.segment_ids[r] > 0
         assert not np.any(np.diff(real.astype(int)) > 0)
         for name in ("inputs", "positions", "branch_ids"):
-            assert not batch[name][r][~real].any()
-        assert not batch["target_ids"][r][~batch["target_mask"][r]].any()
-        assert not batch["target_at"][r][~batch["target_mask"][r]].any()
-    kinds = {name: leaf.dtype for name, leaf in batch.items()}
-    assert kinds.pop("target_mask") == np.bool_
-    assert kinds.pop("example_ids") == np.int64
-    assert set(kinds.values()) == {np.dtype(np.int32)}
-    assert {leaf.shape[0] for leaf in batch.values()} == {len(batch["inputs"])}
-    assert pad_fraction(batch) == np.mean(batch["segment_ids"] == 0)
+            assert not getattr(batch.tokens, name)[r][~real].any()
+        assert not batch.tokens.target_ids[r][~batch.tokens.target_mask[r]].any()
+        assert not batch.tokens.target_at[r][~batch.tokens.target_mask[r]].any()
+    *tokens, mask = batch.tokens
+    leaves = [*tokens, batch.example_ids, batch.start, batch.length]
+    assert mask.dtype == np.bool_
+    assert {leaf.dtype for leaf in leaves} == {np.dtype(np.int32)}
+    assert {len(leaf) for leaf in [*leaves, mask]} == {len(batch.tokens.inputs)}
+    assert pad_fraction(batch) == np.mean(batch.tokens.segment_ids == 0)
 
 
 def test_a_pair_by_hand():
@@ -123,8 +125,8 @@ def test_nothing_is_shared_by_prompts_that_differ_at_once():
 @pytest.mark.parametrize("sides", [1, 2, 4])
 def test_branches_have_an_axis_of_their_own(sides):
     batch, _ = packed(some_examples(5, sides), RowShape(80, 60, 3))
-    for name in ("branch_start", "branch_length"):
-        assert batch[name].shape == (len(batch["inputs"]), 3, sides)
+    for leaf in (batch.start, batch.length):
+        assert leaf.shape == (len(batch.tokens.inputs), 3, sides)
 
 
 def test_best_fit_leaves_fewer_rows_than_one_each():
@@ -146,7 +148,7 @@ def test_columns_go_out_and_come_back(sides):
     """What a scorer writes per target returns under the example's id."""
     examples = some_examples(11, sides)
     batch, layouts = packed(examples, RowShape(90, 60, 4), extra_rows=1)
-    values = unpack_targets(batch, batch["target_ids"].astype(np.float32))
+    values = unpack_targets(batch, batch.tokens.target_ids.astype(np.float32))
     assert values.keys() == {x.index for x in examples}
     for x in examples:
         expected = [int(i) for s in x.sequences for i in s.ids[s.trained]]
@@ -155,9 +157,9 @@ def test_columns_go_out_and_come_back(sides):
         dataclasses.replace(x, columns={"ref_logps": values[x.index]}) for x in layouts
     ]
     shape = RowShape(90, 60, 4)
-    again = fill(layouts, pack(layouts, shape), shape, len(batch["inputs"]))
-    assert again["ref_logps"].dtype == np.float32
-    assert again["ref_logps"].tolist() == batch["target_ids"].tolist()
+    again = fill(layouts, pack(layouts, shape), shape, len(batch.tokens.inputs))
+    assert again.per_token["ref_logps"].dtype == np.float32
+    assert again.per_token["ref_logps"].tolist() == batch.tokens.target_ids.tolist()
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 8))
@@ -206,10 +208,10 @@ def test_each_end_sees_its_own_answer_and_itself(examples, share_prompt):
             ids = sequence.ids.tolist()
             expected.append(([(t, ids[t]) for t in range(end + 1)], ids[end]))
         assert found[x.index] == sorted(expected)
-    for r, p in np.argwhere(batch["example_ids"] >= 0):
-        example = next(x for x in examples if x.index == batch["example_ids"][r, p])
+    for r, p in np.argwhere(batch.example_ids >= 0):
+        example = next(x for x in examples if x.index == batch.example_ids[r, p])
         k = len(example.sequences)
-        assert batch["branch_length"][r, p].tolist() == [1] * k + [0] * (3 - k)
+        assert batch.length[r, p].tolist() == [1] * k + [0] * (3 - k)
 
 
 def test_labels_lie_at_the_ends_of_their_answers():
@@ -221,9 +223,8 @@ def test_labels_lie_at_the_ends_of_their_answers():
     assert x.inputs.tolist() == [1, 2, 3, 4, 2, 5]
     assert x.target_at.tolist() == [3, 5]
     batch = fill([x], [[0]], RowShape(8, 3, 1), 1)
-    assert batch["score"].tolist() == [[0.5, -2.0, 0.0]]
-    assert unpack_targets(batch, batch["score"])[4].tolist() == [0.5, -2.0]
-    assert not lay_out(example).columns
+    assert batch.per_completion["score"].tolist() == [[[0.5, -2.0]]]
+    assert not batch.per_token
 
 
 @given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 5))
@@ -247,5 +248,5 @@ def test_a_column_that_some_examples_lack_is_left_out():
         dataclasses.replace(x, columns=c) for x, c in zip(layouts, columns, strict=True)
     ]
     batch = fill(layouts, [[0], [1]], RowShape(16, 16, 1), 2)
-    assert "win_rate" not in batch
-    assert (batch["margin"][batch["target_mask"]] == 2).all()
+    assert batch.per_token.keys() == {"margin"}
+    assert (batch.per_token["margin"][batch.tokens.target_mask] == 2).all()

@@ -1,21 +1,18 @@
 """The loop of somebody with a model and a reward of their own, from the parts alone."""
 
-from typing import Any
-
 import jax
 import numpy as np
 
+from jaxalign.batch import Tokens
 from jaxalign.data.packing.completions import AnswerRows, answer_layouts, with_columns
 from jaxalign.losses import ppo_policy_loss
 from jaxalign.models import apply_hidden, unembedding
 from jaxalign.objectives import (
     Backbone,
     Head,
-    RolloutBatch,
-    TokenBatch,
     advantages_of,
+    bind,
     centered_credit,
-    policy_objective,
 )
 from jaxalign.rollout import generate
 from jaxalign.training import (
@@ -29,8 +26,8 @@ from tests.rollout.models_under_test import DECODER, MODEL, params
 PROMPTS, K, N = [[1, 2], [4, 5, 6], [7]], 8, 4
 
 
-def hidden(params, rows: TokenBatch):
-    return apply_hidden(MODEL, params, *rows[:4])
+def hidden(params, tokens: Tokens):
+    return apply_hidden(MODEL, params, *tokens[:4])
 
 
 def reward(ids) -> float:
@@ -39,7 +36,7 @@ def reward(ids) -> float:
 
 def test_forty_lines_learn_a_reward():
     backbone = Backbone(hidden, lambda p: Head(*unembedding(MODEL, p)))
-    objective = policy_objective(ppo_policy_loss, backbone, longest=N)
+    objective = bind(ppo_policy_loss, backbone, longest=N)
     optimizer, _ = make_optimizer(OptimizerConfig(learning_rate=0.02), num_steps=12)
     step = jax.jit(make_train_step(objective, optimizer))
     rows = AnswerRows.plan(
@@ -67,13 +64,8 @@ def test_forty_lines_learn_a_reward():
             "old_logps": answers.logps,
             "advantages": np.asarray(credit.advantages).reshape(-1, N),
         }
-        x: Any = rows.batch(with_columns(layouts, answers.mask, columns))
-        tokens = TokenBatch(**{name: x[name] for name in TokenBatch._fields})
-        columns = {name: x[name] for name in columns}
-        state, metrics = step(
-            state,
-            RolloutBatch(tokens, x["branch_start"], x["branch_length"], **columns),
-        )
+        batch = rows.batch(with_columns(layouts, answers.mask, columns))
+        state, metrics = step(state, batch)
         history.append(rewards.mean())
         ratios.append(float(metrics["val/ratio"].value))
     assert np.mean(history[-3:]) > np.mean(history[:2]) + 0.2

@@ -203,7 +203,7 @@ def test_the_stop_token_is_trained():
         together=rows.together,
     )
     batch = rows.batch(layouts)
-    trained = batch["target_ids"][batch["target_mask"]]
+    trained = batch.tokens.target_ids[batch.tokens.target_mask]
     ends = sum(int(x) for x in done.stopped)
     assert ends > 0
     assert np.isin(trained, [3, 11]).sum() == ends

@@ -13,8 +13,9 @@ import numpy as np
 import optax
 import pytest
 
+from jaxalign.batch import Batch
 from jaxalign.data.packing.completions import AnswerRows
-from jaxalign.objectives import MixedBatch, TokenBatch
+from jaxalign.objectives import MixedBatch, completion_mask
 from jaxalign.objectives.credit import group_to_go_credit
 from jaxalign.ops import fixed_kl_update
 from jaxalign.recipes import ppo
@@ -29,7 +30,7 @@ from jaxalign.rewards import Completion, Reward, score
 from jaxalign.rollout import Completions
 from jaxalign.training import Clock
 from tests.recipes.rl.test_rl_faults import CONTROL, PROMPTS
-from tests.rows import Prompted, token_batch
+from tests.rows import Prompted, packed_batch
 
 G, K, N = 4, 4, 3
 
@@ -85,10 +86,12 @@ def learn(updates, answers: Answers, iteration=0, used=None):
     )
 
 
-def other_rows(number) -> dict[str, np.ndarray]:
+def other_rows(number) -> Batch:
     """A batch of the other stream in which `number` can be read."""
     row = [Prompted([1], [[2] * (1 + number % 3)])]
-    return token_batch([row], 6, 5)._replace(inputs=np.full((1, 6), number))._asdict()
+    batch = packed_batch([row], 6, 5)
+    tokens = batch.tokens._replace(inputs=np.full((1, 6), number))
+    return batch._replace(tokens=tokens)
 
 
 def test_the_other_stream_moves_on_by_a_batch_with_every_update_but_warm_ups():
@@ -104,7 +107,7 @@ def test_the_other_stream_moves_on_by_a_batch_with_every_update_but_warm_ups():
         learn(updates, make_answers(), iteration)
     assert [name for name, _ in seen] == ["warm up"] * 8 + ["step"] * 8
     assert not any(isinstance(x, MixedBatch) for _, x in seen[:8])
-    numbers = [int(x.mix.inputs[0, 0]) for _, x in seen[8:]]
+    numbers = [int(x.mix.tokens.inputs[0, 0]) for _, x in seen[8:]]
     assert numbers == list(range(8, 16))
 
 
@@ -123,7 +126,7 @@ def test_the_scale_of_the_other_stream_is_that_of_the_update_it_is_in():
     counts = [int((x.main.length > 0).sum()) for _, x in seen]
     assert sum(counts) == G * K - 3
     for (_, batch), count in zip(seen, counts, strict=True):
-        tokens = int(batch.mix.target_mask.sum())
+        tokens = int(batch.mix.tokens.target_mask.sum())
         np.testing.assert_allclose(batch.scale, count / tokens)
 
 
@@ -145,8 +148,7 @@ def test_an_answer_that_no_reward_applies_to_has_no_token_in_an_update():
     learn(updates, answers)
     ((_, batch),) = seen
     expected = np.delete(answers.completions.lengths, [2, 7]).sum()
-    assert batch.mask().sum() == expected
-    assert isinstance(batch.rows, TokenBatch)
+    assert completion_mask(batch).sum() == expected
     assert (batch.length > 0).sum() == 14
 
 
