@@ -162,7 +162,12 @@ def test_what_cannot_be_read_is_refused_by_name():
     with pytest.raises(ValueError, match="unknown reads `temper`"):
         bind(unknown, backbone_of(model))
     cases = [
-        (dpo_loss, backbone_of(model), packed._replace(per_token={}), "`ref`.*column"),
+        (
+            dpo_loss,
+            backbone_of(model),
+            packed._replace(per_token={}),
+            "`ref_logps`.*column",
+        ),
         (
             dpo_loss,
             backbone_of(model),

@@ -58,7 +58,8 @@ def setup(steps=3):
         batch = packed_batch([[own[i] for i in row] for row in LAYOUT], 40, 30, ref)
         kept = np.zeros(batch.length.shape, np.int32)
         for r, row in enumerate(LAYOUT):
-            kept[r, : len(row)] = [[i < (6, 5, 2)[n]] for i in row]
+            counts = [i < (6, 5, 2)[n] for i in row]
+            kept[r, : len(row)] = np.reshape(counts, (-1, 1))
         batches.append(batch._replace(length=batch.length * kept))
     return table, ref, pairs, batches
 

@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxalign.losses import LossOutput, TwoPass, sft_loss
-from jaxalign.ops import Mean, token_logps
+from jaxalign.ops import Mean, token_stats
 from jaxalign.training import TrainState, make_eval_step, make_train_step
 from tests.ways import MESH
 
@@ -35,8 +35,10 @@ class Rows(NamedTuple):
 
 def mean_nll(params, batch: Rows, key) -> LossOutput:
     del key
-    logits = params["table"][batch.inputs]
-    return sft_loss(token_logps(logits, batch.targets), batch.mask)
+    stats = token_stats(params["table"][batch.inputs], batch.targets)
+    correct = Mean.of(stats.correct, where=batch.mask)
+    loss = sft_loss(stats.logps, batch.mask).loss
+    return LossOutput(loss, {"mean_token_accuracy": correct})
 
 
 OBJECTIVE = mean_nll
