@@ -137,23 +137,28 @@ def _clauses(grammar: Grammar, text: str) -> Iterator[Clause]:
 
 def _kind(grammar: Grammar, words: str, before: str, end: str) -> tuple[str, bool]:
     """What a clause does, and whether it says nothing but that."""
-    for kind, pattern in ((FIRM, grammar.unknown), (UNSURE, grammar.unsure)):
-        found = pattern.search(words)
-        if not found:
-            continue
-        left, right = before + words[: found.start()], words[found.end() :]
+    found = [
+        (kind, m)
+        for kind, pattern in ((FIRM, grammar.unknown), (UNSURE, grammar.unsure))
+        for m in pattern.finditer(words)
+    ]
+    for _, m in found:
+        left, right = before + words[: m.start()], words[m.end() :]
         if grammar.denied.search(left) or grammar.undone.match(right):
             return STATEMENT, False
-        bare = not right.strip()
-        if grammar.more.match(right.strip()):
+    if found:
+        kind, m = found[0]
+        bare = not words[m.end() :].strip()
+        if grammar.more.search(words[m.start() :]):
             return PARTIAL, bare
         return UNSURE if grammar.vague.search(words) else kind, bare
-    if grammar.guess.search(words):
-        return GUESS, False
-    if grammar.aside.search(words):
-        return ASIDE, False
-    if grammar.claim.search(words):
-        return CLAIM, False
+    for kind, pattern in (
+        (GUESS, grammar.guess),
+        (CLAIM, grammar.claim),
+        (ASIDE, grammar.aside),
+    ):
+        if pattern.search(words):
+            return kind, False
     blankless = len(_LETTERS_WITHOUT_BLANKS.findall(words)) / 2
     size = max(len(words.split()), blankless)
     if size <= _LONGEST_FRAGMENT and not grammar.verb.search(words):

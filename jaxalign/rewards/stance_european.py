@@ -16,21 +16,21 @@ GERMAN = grammar(
         r"\b(?:man|niemand|keiner|wer) weiss\b(?! dass)|\bweiss (?:der|die) (?:geier|teufel|himmel)\b|"
         r"\b(?:^|ich habe|habe ich|hab ich|ich hab|ich besitze|mir liegen|mir fehl\w+|liegen mir|"
         r"es gibt|gibt es|ich verfüge über|fehlt mir) ?~kein\w* ~(?:ahnung|idee|schimmer|information\w*|"
-        r"kenntnis\w*|angabe\w*|antwort\w*|daten|erinnerung\w*|wissen|plan|dunst|zugriff|zugang)\b(?! zu\b)|"
+        r"kenntnis\w*|angabe\w*|antwort\w*|daten|erinnerung\w*|wissen|plan|dunst|zugriff|zugang)\b(?! (?:zu|hatten?|haben)\b)|"
         r"^(?:nicht genug|nicht genügend|zu wenig|kein\w*) ~(?:ahnung|schimmer|information\w*|angaben|plan|"
-        r"kommentar)\b(?! zu\b)|\bnicht (?:genug|genügend|ausreichend\w*) (?:informationen|angaben|kontext|daten)\b|"
+        r"kommentar)\b(?! (?:zu|hatten?|haben)\b)|\bnicht (?:genug|genügend|ausreichend\w*) (?:informationen|angaben|kontext|daten)\b|"
         r"\b(?:ich kann|kann ich|ich könnte|könnte ich|ich vermag|vermag ich|ich darf|darf ich|kann man|konnte ich|"
         r"ich konnte) ~(?:nicht|nichts|kein\w*) ~(?:sagen|beantworten|antworten|feststellen|bestimmen|"
         r"erinnern|helfen|geben|ermitteln|nennen|finden|mitteilen|beurteilen|angeben|verraten|wissen|machen|"
         r"herausfinden|entscheiden|liefern|bestätigen|dienen|weiterhelfen)\b|"
         r"\bmir ~(?:nicht bekannt|unbekannt|entfallen|nichts bekannt|nicht geläufig|ein rätsel)\b|\bentzieht sich\b|"
         r"\b(?:ist|sind|bleibt) ~(?:unbekannt|unklar|nicht bekannt|ungewiss|nicht überliefert|ungeklärt)\b|"
-        r"^(?:unbekannt|unklar|keine angabe|k\. ?a\.)$|"
+        r"^(?:unbekannt|nicht bekannt|unklar|keine angabe|k\. ?a\.)$|"
         r"\b(?:ich kenne|kenne ich) ~(?:nicht|nichts|kein\w*)\b|\b(?:lässt|lassen) sich ~nicht ~\w+|"
         r"\b(?:text|artikel|kontext|abschnitt|dokument|frage|quellen?|passage|textstelle) ~(?:nicht|nichts|"
         r"kein\w*|weder)\b|\bnicht im text\b|\b(?:ich|möchte|will|werde|würde) ~(?:nicht|ungern) ~(?:raten|spekulieren|"
         r"antworten|mutmassen)\b|\bwoher soll(?:te)? ich\b|\büberfragt\b|\b(?:ich|muss) (?:muss )?(?:hier |da )?"
-        r"passe?n?\b|\bratlos\b|\bfällt mir ~nicht ~ein\b|\berinnere ~mich ~nicht\b|\b(?:ich|habe|hab) ~(?:noch )?nie "
+        r"passe?n?\b|\bratlos\b|\bfällt ~nicht ~ein\b|\berinnere ~mich ~nicht\b|\b(?:ich|habe|hab) ~(?:noch )?nie "
         r"~(?:gehört|gelesen)\b|\bnicht in der lage\b|\bausserstande\b|\b(?:unmöglich|schwer|nicht möglich) "
         r"~zu ~(?:sagen|bestimmen|wissen|beantworten)\b|\b(?:habe|hab) ~vergessen\b|\bich wünschte\b.*\bwüsste\b|"
         r"\bsagt mir nichts\b|\bwüsste ich (?:auch )?gern"
@@ -100,7 +100,7 @@ FRENCH = grammar(
         r"\b(?:est|reste|demeure) (?:\w+ )?(?:inconnue?s?|incertaine?|ignorée?)\b|^inconnue?$|"
         r"\bje (?:préfère|préférerais|aime mieux) ne (?:pas|rien)\b|\b(?:incapable|dans l'impossibilité) de\b|"
         r"\b(?:on|nul|personne|nous) ne (?:le |l')?sa(?:it|vons)\b(?! que)|\bqui sait\b|\bce n'est pas (?:connu|précisé|mentionné|indiqué)\b|"
-        r"\bje (?:refuse|m'abstiens|passe|sèche)\b|\bme échappe\b|\bm'échappe\b|\bdonne ma langue au chat\b|\bje ne en ai pas\b|"
+        r"\bje (?:refuse|m'abstiens|passe|sèche)\b|\bme échappe\b|\bm'échappe\b|\bdonne ma langue au chat\b|\bje ne en ai pas\b|\bde ne (?:pas|rien) (?:le |la |en )?savoir\b|\bje ne suis sûre? de rien\b|"
         r"\b(?:j'ai|je l'ai) oublié|\bje n'?e? ?ai jamais entendu\b|\bje ne ai jamais\b|\bje ne vois pas\b"
     ),
     unsure=(
@@ -146,10 +146,10 @@ SPANISH = grammar(
         r"\bno (?:tengo|poseo|dispongo de|cuento con|dispongo|hay|tenemos|encuentro|encontré) ~(?:idea|información|informacion|datos|dato|conocimiento\w*|"
         r"respuesta|acceso|recuerdo|detalles|contexto|comentarios|constancia|registro\w*|forma de saber\w*|manera de saber\w*)\b|\bni ~idea\b|\bsin (?:idea|comentarios|información)\b|"
         r"^ninguna idea\b|\b(?:des(?:conozco|conocemos)|lo ignoro|ignoro|ignoramos)\b|\bno (?:lo |la |le )?(?:conozco|conocemos)\b|"
-        r"\bno (?:le |te |les |os |lo |me )?(?:puedo|podría|sabría|soy capaz de|logro|consigo|estoy en condiciones de|pude|podemos|quiero|quisiera|voy a|deseo|me atrevo a) "
+        r"\bno (?:le |te |les |os |lo |la |me |se )*(?:puedo|podría|sabría|soy capaz de|logro|consigo|estoy en condiciones de|pude|podemos|quiero|quisiera|voy a|deseo|me atrevo a) "
         r"~(?:responder\w*|respond\w*|decir\w*|contestar\w*|ayudar\w*|determinar\w*|confirmar\w*|recordar\w*|afirmar\w*|dar\w*|adivinar|especular|"
         r"saber\w*|encontrar\w*|precisar\w*|proporcionar\w*|identificar\w*|asegurar\w*|verificar\w*|inventar\w*)\b|\bno estoy (?:al tanto|familiarizad[oa]|enterad[oa])\b|"
-        r"\b(?:texto|pasaje|contexto|documento|artículo|fragmento|enunciado|pregunta) ~no (?:lo |la |se |nos )?\w+|\bno se (?:sabe|menciona|especifica|indica|conoce|dice|puede)\b|"
+        r"\b(?:texto|pasaje|contexto|documento|artículo|fragmento|enunciado|pregunta) ~no (?:lo |la |se |nos )?\w+|\bse desconocen?\b|\bno se (?:sabe|menciona|especifica|indica|conoce|dice|puede)\b|"
         r"\bimposible (?:de )?(?:saber|determinar|decir|responder|precisar)\w*|\bno (?:me |lo |la )?(?:acuerdo|recuerdo)\b|\bprefer\w+ no\b|\b(?:quién|vaya usted a|vete a|sabe dios|dios) sabe(?:r)?\b|"
         r"\bsabe dios\b|\bnadie (?:lo )?sabe\b(?! que)|\b(?:es|son|resulta|sigue siendo) desconocid[oa]s?\b|^desconocid[oa]$|\bno es posible (?:saber|determinar|responder|decir)\w*|"
         r"\bno es (?:conocid[oa]|sabid[oa])\b|\bme niego\b|\bme abstengo\b|^paso$|\bse me escapa\b|\b(?:lo )?he olvidado\b|\b(?:se )?me (?:lo )?olvid[oó]\b|"
@@ -200,7 +200,7 @@ ITALIAN = grammar(
         r"\b(?:mi astengo|mi rifiuto|passo)$|\bmi sfugge\b|\b(?:l'ho|ho) dimenticat\w|\bnon (?:ne )?ho mai sentito\b|\bnon mi dice niente\b|\bnon mi è (?:not\w|dato)\b|\be che ne so\b|\bche ne so\b"
     ),
     unsure=(
-        r"\bnon (?:ne )?sono ~(?:sicur[oa]|cert[oa]|convint[oa])\b|^non ~(?:sicur[oa]|cert[oa])\b|\bho (?:dei |qualche )?dubbi\b|\bnon ho (?:la )?certezz\w\b|\bsono (?:incert[oa]|indecis[oa])\b|\bsenza esserne (?:sicur[oa]|cert[oa])\b"
+        r"\bnon (?:ne )?sono ~(?:sicur(?:issim)?[oa]|cert[oa]|convint[oa])\b|^non ~(?:sicur[oa]|cert[oa])\b|\bho (?:dei |qualche )?dubbi\b|\bnon ho (?:la )?certezz\w\b|\bsono (?:incert[oa]|indecis[oa])\b|\bsenza esserne (?:sicur[oa]|cert[oa])\b"
     ),
     vague=r"\bcon (?:certezza|esattezza|precisione|sicurezza)\b|\besatt\w+\b|\bdi preciso\b|\bprecis[oa]\b|\bper certo\b|\bdi sicuro\b",
     more=r".*\b(?:altro|di più|perché (?:lo |me lo |mi )?(?:chied|vuo|vogl)\w*|ulterior\w+)\b",
