@@ -6,13 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from jaxalign.rewards.reply import reply_of
-from jaxalign.rewards.stance_english import ENGLISH
-from jaxalign.rewards.stance_european import FRENCH, GERMAN, ITALIAN, SPANISH
-from jaxalign.rewards.stance_grammar import Grammar
-from jaxalign.rewards.stance_more import (CHINESE, DUTCH, JAPANESE, PORTUGUESE, RUSSIAN)
+from jaxalign.rewards.stance_grammar import LANGUAGES, Grammar, grammar_of
 
-
-GRAMMARS = (ENGLISH, GERMAN, FRENCH, SPANISH, ITALIAN, PORTUGUESE, DUTCH, RUSSIAN, CHINESE, JAPANESE)
 _INNER_APOSTROPHE = re.compile(r"(?<=\w)[’‘ʼ´`′＇](?=\w)")
 _QUOTE_MARKS = str.maketrans(dict.fromkeys("“”„‟‘’‚«»‹›「」『』《》〈〉＂´′", '"'))
 _SINGLE_QUOTES = re.compile(r"(?<!\w)'(?=\S)([^'\"]*(?:\w'\w[^'\"]*)*)'(?!\w)")
@@ -72,7 +67,7 @@ def abstains(text: str) -> bool:
     (True, False)
     """
     text = cleaned(text)
-    return any(_abstains(grammar, text) for grammar in GRAMMARS)
+    return any(_abstains(grammar_of(x), text) for x in LANGUAGES)
 
 
 def cleaned(text: str) -> str:

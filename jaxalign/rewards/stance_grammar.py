@@ -1,24 +1,43 @@
-"""How a language says that its speaker does not know: patterns, as data."""
+"""How a language says that its speaker does not know: patterns, as data.
 
+The patterns are in `stances/LANGUAGE.toml`: regular expressions, a list of alternatives
+for each attribute of `Grammar`.
+"""
+
+import functools
+import importlib.resources
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+import tomllib
+from typing import Any, NamedTuple
 
-NEVER = "(?!)"
+LANGUAGES = (
+    "english",
+    "german",
+    "french",
+    "spanish",
+    "italian",
+    "portuguese",
+    "dutch",
+    "russian",
+    "chinese",
+    "japanese",
+)
+_NEVER = "(?!)"
+_COURTESY = r"(?:(?<=[\s,.!?:;(-])|^)(?:{})(?=[\s,.!?:;)-]|$),?"
 
 
 class Grammar(NamedTuple):
     """Patterns of one language, searched in clauses without regard to capitals.
 
     Attributes:
-      folds: Spellings, and what they are read as, in this order.
+      folds: What is read as what, in this order: spellings, and courtesies as nothing.
       unknown: Says that the speaker does not know, or does not say.
       unsure: Says that the speaker is not certain; an answer may stand beside it.
       vague: Beside `unknown`: what is not known is the exact answer only.
       more: Behind `unknown`: what is not known is something else than the answer.
-      denied: Before `unknown`: it is denied, supposed, or said by somebody else.
-      undone: The same, behind it.
-      mention: A sentence about the words and not of them.
+      denied: Right before `unknown`: it is denied, supposed, or somebody else says it.
+      undone: The same, right behind it.
+      mention: A sentence about the words, which does not say them.
       guess: Gives an answer with a reserve.
       claim: Gives an answer.
       aside: Neither: a courtesy, advice, a reason, the question again.
@@ -44,40 +63,54 @@ class Grammar(NamedTuple):
     def folded(self, text: str) -> str:
         """The text in the spelling of the patterns.
 
-        >>> ENGLISH = grammar(folds=[("can't", "can not")])
-        >>> ENGLISH.folded("I can't say")
-        'I can not say'
+        >>> grammar_of("english").folded("Well, I can't say.")
+        'I can not say.'
         """
         for pattern, replacement in self.folds:
             text = pattern.sub(replacement, text)
-        return text
+        return text.strip(" ,")
 
 
-def grammar(
-    *, folds: Iterable[tuple[str, str]] = (), adverbs: str = NEVER, **patterns: str
-) -> Grammar:
+@functools.cache
+def grammar_of(language: str) -> Grammar:
+    """The grammar of one of `LANGUAGES`."""
+    folder = importlib.resources.files("jaxalign.rewards") / "stances"
+    return read_grammar((folder / f"{language}.toml").read_text(encoding="utf-8"))
+
+
+def read_grammar(toml: str) -> Grammar:
     """Compiles the patterns of a language.
 
     Args:
-      folds: See `Grammar`.
-      adverbs: What may stand where a pattern has `~`: up to four such words, each
-        with the blank behind it.
-      **patterns: Of the other attributes; those that are left out match nothing.
+      toml: A list of alternatives by attribute of `Grammar`. Besides: `adverbs`, up to
+        four of which can stand where a pattern has `~`; `courtesies`, which are taken
+        out; `folds`, pairs of a pattern and its replacement; and `parts`, which stand
+        where a pattern has their name in braces.
+
+    >>> small = read_grammar("unknown = ['i ~do not know']\\nadverbs = ['really']")
+    >>> bool(small.unknown.search("I really do not know."))
+    True
     """
-    slot = rf"(?:(?:{adverbs}) ){{0,4}}"
+    data = tomllib.loads(toml)
+    parts = {k: _either(v) for k, v in data.pop("parts", {}).items()}
+    slot = rf"(?:{_either(data.pop('adverbs', [_NEVER]))} ){{0,4}}"
 
     def compiled(pattern: str) -> re.Pattern[str]:
+        for name, part in parts.items():
+            pattern = pattern.replace(f"{{{name}}}", part)
         return re.compile(pattern.replace("~", slot), re.IGNORECASE)
 
-    given = {name: compiled(patterns.pop(name, NEVER)) for name in Grammar._fields[1:]}
-    assert not patterns, f"no part of a grammar: {', '.join(patterns)}"
-    return Grammar(tuple((compiled(x), y) for x, y in folds), **given)
+    folds = [(compiled(x), y) for x, y in data.pop("folds", [])]
+    if courtesies := data.pop("courtesies", []):
+        folds.append((compiled(_COURTESY.format("|".join(courtesies))), ""))
+        folds += [(compiled("[ ,]+,"), ","), (compiled(" {2,}"), " ")]
+    given: dict[str, Any] = {
+        name: compiled(_either(data.pop(name, [_NEVER])) + "$" * (name == "denied"))
+        for name in Grammar._fields[1:]
+    }
+    assert not data, f"no part of a grammar: {', '.join(data)}"
+    return Grammar(tuple(folds), **given)
 
 
-def words(text: str) -> str:
-    """Alternatives, from words with blanks between them.
-
-    >>> words("say tell")
-    '(?:say|tell)'
-    """
-    return f"(?:{'|'.join(text.split())})"
+def _either(patterns: list[str]) -> str:
+    return f"(?:{'|'.join(patterns)})"
