@@ -7,13 +7,13 @@ from typing import Literal, TypeAlias
 
 from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
+from jaxalign.rewards.accepted import accepted_answers
 from jaxalign.rewards.matching import (
-    accepted_answers,
     is_contained,
     is_same,
     normalized,
 )
-from jaxalign.rewards.number import accepted_numbers, final_number
+from jaxalign.rewards.number import accepted_values, is_right
 
 Outcome: TypeAlias = Literal["correct", "abstain", "wrong"]
 Match: TypeAlias = Literal["normalized", "contains", "number"]
@@ -162,7 +162,7 @@ def outcome_of(
     if answers is None:
         return "wrong"
     if match == "number":
-        right = final_number(text) in (accepted_numbers(completion, column) or ())
+        right = is_right(text, accepted_values(completion, column) or [])
     else:
         compare = is_same if match == "normalized" else is_contained
         right = any(compare(text, answer) for answer in answers)
