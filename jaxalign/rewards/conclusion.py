@@ -10,7 +10,10 @@ _ANSWER_IS = re.compile(
 _ARITHMETIC = re.compile(
     r"\s*(?:[-+*/×÷^·]|\\times|\\cdot|\\div|times\b|plus\b|minus\b|divided by\b)"
 )
-_NUMBER_IN_FRONT = re.compile(r"[^\d\n.;]{0,20}?-?[$€£]?[\d][\d.,/]*(?<![.,])%?")
+_NUMBER_IN_FRONT = re.compile(
+    r"(?!.{0,20}\b(?:between|from|not|n't|either|neither|than|least|most)\b)"
+    r"[^\d\n.;]{0,20}?-?[$€£]?[\d][\d.,/]*(?<![.,])%?"
+)
 
 
 class Conclusion(NamedTuple):

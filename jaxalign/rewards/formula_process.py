@@ -1,5 +1,6 @@
 """A process that compares formulas, so that a hopeless one costs its time only."""
 
+import atexit
 import functools
 import json
 import os
@@ -28,6 +29,7 @@ class FormulaProcess:
         self._process: subprocess.Popen[str] | None = None
         self._replies: queue.Queue[str] = queue.Queue()
         self._owner = 0
+        atexit.register(self.close)
 
     @staticmethod
     @functools.cache
@@ -84,6 +86,7 @@ class FormulaProcess:
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
+            start_new_session=True,  # a Ctrl-C is for us to answer
         )
         threading.Thread(
             target=_read, args=(self._process, self._replies), daemon=True

@@ -7,7 +7,15 @@ import contextlib
 import json
 import logging
 import sys
+import time
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
+
+CPU_TIME = 60
+"""Seconds for one comparison, in case that nobody is left to end us."""
 MEMORY = 2 << 30
 """Bytes of address space: a tower of powers ends in an error instead of the machine."""
 
@@ -18,12 +26,17 @@ def as_formula(text: str) -> str:
     return text if any(x in text for x in marks) else f"${text}$"
 
 
+def limit(name: str, value: int) -> None:
+    """Lowers a limit of the operating system, where it has such."""
+    if resource is not None:
+        kind = getattr(resource, name)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
+
+
 def main() -> None:
     """Answers `{"accepted": ..., "text": ...}` with `true` or `false`."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    limit("RLIMIT_AS", MEMORY)
     from math_verify import parse, verify
 
     logging.disable()
@@ -32,6 +45,7 @@ def main() -> None:
     print("ready", file=replies, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
+        limit("RLIMIT_CPU", int(time.process_time()) + CPU_TIME)
         try:
             # No time limits of its own: they need SIGALRM, so the main thread, and do
             # not end one long operation. The other side has a clock and can end us.

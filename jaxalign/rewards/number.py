@@ -63,7 +63,7 @@ def accepted_values(completion: Completion, column: str) -> list[Numeral | str] 
       None where the column holds None.
 
     Raises:
-      UserError: An answer is neither.
+      UserError: None of the answers is either.
 
     >>> row = Completion("?", "", columns={"answer": ["1,000 km", "x^2"]})
     >>> [str(getattr(x, "value", x)) for x in accepted_values(row, "answer")]
@@ -72,16 +72,14 @@ def accepted_values(completion: Completion, column: str) -> list[Numeral | str] 
     answers = accepted_answers(completion, column)
     if answers is None:
         return None
-    values = [_accepted(x) for x in answers]
-    for answer, value in zip(answers, values, strict=True):
-        if value is None:
-            raise UserError(
-                f"row {completion.index}: `{column}` is {answer!r:.80}, which holds no "
-                "number, or several of which none is marked as the answer. Write the "
-                "number alone, or behind ####, or name the column with the number: "
-                "(column=NAME)."
-            )
-    return [x for x in values if x is not None]
+    values = [x for x in map(_accepted, answers) if x is not None]
+    if answers and not values:
+        raise UserError(
+            f"row {completion.index}: `{column}` is {answers[-1]!r:.80}, which holds no "
+            "number, or several of which none is marked as the answer. Write the number "
+            "alone, or behind ####, or name the column with the number: (column=NAME)."
+        )
+    return values
 
 
 def is_right(text: str, wanted: list[Numeral | str]) -> bool:
@@ -122,9 +120,9 @@ def final_number(text: str) -> Numeral | None:
 def _accepted(answer: str) -> Numeral | str | None:
     found = conclusion(answer)
     text = without_latex(found.text)
-    if is_formula(found.text):
-        return answer
     numbers = numerals(text)
+    if is_formula(found.text) or (not numbers and "\\" in answer):
+        return answer
     words = [x for x in text.split() if x.isalpha()]
     if len(numbers) == 1 or (numbers and (found.is_marked or len(words) >= _PROSE)):
         return numbers[0] if found.first else numbers[-1]

@@ -21,7 +21,7 @@ _SIZE = (
     rf"|(?<!\d,)(?!\d{{1,3}}(?:,\d{{3}})+(?!\d))\d+,\d+(?![,\d])|{_WHOLE}(?:\.\d+)?|\.\d+)"
 )
 # A time, a date, a ratio, a version: no number.
-_OTHER = r"\d+(?::\d+)+|\d+(?:/\d+){2,}|\d+(?:-\d+){2,}|\d+(?:\.\d+){2,}"
+_OTHER = r"(?:\d+(?::\d+)+|\d+(?:/\d+){2,}|\d+(?:-\d+){2,}|\d+(?:\.\d+){2,})"
 # A minus behind a word or a number is none: "5-3" holds 5 and 3. Digits behind a letter
 # or a sign of a power ("m2", "v1.2", "m^2") are part of a word.
 _NUMERAL = re.compile(
