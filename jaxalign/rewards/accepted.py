@@ -9,7 +9,10 @@ import numpy as np
 from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
 
-_YES_AND_NO = {True: ["True", "true", "Yes", "yes"], False: ["False", "false", "No", "no"]}
+_YES_AND_NO = {
+    True: ["True", "true", "Yes", "yes"],
+    False: ["False", "false", "No", "no"],
+}
 
 
 def accepted_answers(completion: Completion, column: str) -> list[str] | None:
@@ -40,9 +43,9 @@ def accepted_answers(completion: Completion, column: str) -> list[str] | None:
         texts = _texts(x)
         if texts is None:
             raise UserError(
-                f"row {completion.index}: `{column}` is {value!r:.80}, not an answer or "
-                "a list of answers (texts, numbers, true or false). Mend the row, or "
-                "name another column: (column=NAME)."
+                f"row {completion.index}: `{column}` is {value!r:.80}, not an answer "
+                "or a list of answers (texts, numbers, true or false). Mend the row, "
+                "or name another column: (column=NAME)."
             )
         answers += texts
     return answers

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 import time
+from typing import Any
 
 try:
     import resource
@@ -49,8 +50,9 @@ def main() -> None:
         try:
             # No time limits of its own: they need SIGALRM, so the main thread, and do
             # not end one long operation. The other side has a clock and can end us.
-            accepted = parse(as_formula(request["accepted"]), parsing_timeout=None)
-            found = parse(request["text"], parsing_timeout=None)
+            unlimited: Any = {"parsing_timeout": None}
+            accepted = parse(as_formula(request["accepted"]), **unlimited)
+            found = parse(request["text"], **unlimited)
             same = bool(verify(accepted, found, timeout_seconds=None))
         except (Exception, RecursionError, MemoryError):
             same = False

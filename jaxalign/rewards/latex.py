@@ -13,11 +13,17 @@ _STEPS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"(?<=\d)(?:\{,\}|\\[,!:; ]|~)(?=\d{3}(?!\d))", ""),  # 1{,}000
-        (rf"\\(?:text|mathrm|textbf|mathbf|textit|mathit|mbox|operatorname)\s*{_GROUP}", r" \1 "),
-        (rf"(?<=\d)\s*(?=\\[dtc]?frac)", " "),  # 1\frac{1}{2}
+        (
+            rf"\\(?:text|mathrm|textbf|mathbf|textit|mathit|mbox|operatorname)\s*{_GROUP}",
+            r" \1 ",
+        ),
+        (r"(?<=\d)\s*(?=\\[dtc]?frac)", " "),  # 1\frac{1}{2}
         (r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\1/\2"),
-        (rf"\\[dtc]?frac\s*\{{\s*(-?)\s*([\d.]+)\s*\}}\s*\{{\s*([\d.]+)\s*\}}", r"\1\2/\3"),
-        (rf"\\[dtc]?frac\s*\{{\s*(-?)\s*([\d.]+)\s*\}}\s*(\d)", r"\1\2/\3"),
+        (
+            r"\\[dtc]?frac\s*\{\s*(-?)\s*([\d.]+)\s*\}\s*\{\s*([\d.]+)\s*\}",
+            r"\1\2/\3",
+        ),
+        (r"\\[dtc]?frac\s*\{\s*(-?)\s*([\d.]+)\s*\}\s*(\d)", r"\1\2/\3"),
         (r"\\times\b|\\cdot\b", "×"),
         (r"\^\s*\{?\s*\\circ\s*\}?|\\degree\b", "°"),
         (r"\^\s*\{\s*([-+]?\d+)\s*\}", r"^\1"),

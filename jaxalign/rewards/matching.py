@@ -11,7 +11,9 @@ from jaxalign.rewards.reply import reply_of
 
 _ARTICLES = ("a", "an", "the")
 _CURRENCY, _UNIT = "$€£¥₩₹", "%‰°"
-_BLANKLESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
+_BLANKLESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
+)
 _LETTERS = rf"(?:(?![{_BLANKLESS}])[^\W\d_])(?:(?![{_BLANKLESS}])[^\W_])*"
 # Between two digits a sign is part of the number, as a sign before the first one is;
 # within a word (U.S.A., O'Neill, Jean-Luc) it joins two parts. Languages that set no

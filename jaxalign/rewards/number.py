@@ -1,7 +1,5 @@
 """Numbers and formulas compared by value."""
 
-from fractions import Fraction
-
 from jaxalign.errors import UserError
 from jaxalign.rewards.accepted import accepted_answers
 from jaxalign.rewards.completion import Completion
@@ -75,9 +73,10 @@ def accepted_values(completion: Completion, column: str) -> list[Numeral | str] 
     values = [x for x in map(_accepted, answers) if x is not None]
     if answers and not values:
         raise UserError(
-            f"row {completion.index}: `{column}` is {answers[-1]!r:.80}, which holds no "
-            "number, or several of which none is marked as the answer. Write the number "
-            "alone, or behind ####, or name the column with the number: (column=NAME)."
+            f"row {completion.index}: `{column}` is {answers[-1]!r:.80}, which holds "
+            "no number, or several of which none is marked as the answer. Write the "
+            "number alone, or behind ####, or name the column with the number: "
+            "(column=NAME)."
         )
     return values
 
@@ -85,7 +84,7 @@ def accepted_values(completion: Completion, column: str) -> list[Numeral | str] 
 def is_right(text: str, wanted: list[Numeral | str]) -> bool:
     """Whether a completion ends with one of the accepted numbers or formulas.
 
-    >>> is_right("That makes 50%.", [Numeral(Fraction(1, 2))])
+    >>> is_right("That makes 50%.", numerals("or 0.5"))
     True
     """
     text = reply_of(text)

@@ -59,7 +59,10 @@ class Numeral(NamedTuple):
         >>> Numeral(Fraction(5)).is_same(five_million)
         False
         """
-        mine, theirs = {self.value * 10**self.zeros}, {accepted.value * 10**accepted.zeros}
+        mine, theirs = (
+            {self.value * 10**self.zeros},
+            {accepted.value * 10**accepted.zeros},
+        )
         if self.zeros and not accepted.zeros:
             mine.add(self.value)
         if self.is_percent != accepted.is_percent:

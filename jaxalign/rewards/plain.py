@@ -3,7 +3,9 @@
 import re
 import unicodedata
 
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0e\ufe0f\ufeff]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0e\ufe0f\ufeff]"
+)
 _APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼ`´′＇‛", "'"))
 _QUOTES = str.maketrans(dict.fromkeys("“”„‟«»‹›「」『』″＂", '"'))
 _HYPHENS = str.maketrans(dict.fromkeys("‐‑‒−﹣－⁻", "-"))
@@ -14,13 +16,13 @@ _VULGAR = re.compile(r"(?<=\d)(?=[¼½¾⅐-⅞])")
 
 
 def plain(text: str) -> str:
-    """The text with plain digits, quotes, hyphens, minus signs and blanks.
+    r"""The text with plain digits, quotes, hyphens, minus signs and blanks.
 
     By compatibility (NFKC), but what would change a number is kept apart: 10² is 10^2
     and 1½ is 1 1/2.
 
     >>> plain("“−５ °C” – it’s 10² or 1½")
-    '"-5 °C" – it\\'s 10^2 or 1 1/2'
+    '"-5 °C" – it\'s 10^2 or 1 1/2'
     """
     text = _INVISIBLE.sub("", _VULGAR.sub(" ", text))
     text = _SUPERSCRIPT.sub(r"^\1\2", text).translate(_QUOTES).translate(_APOSTROPHES)

@@ -23,7 +23,7 @@ LANGUAGES = (
     "japanese",
 )
 _NEVER = "(?!)"
-_COURTESY = r"(?:(?<=[\s,.!?:;(-])|^)(?:{})(?=[\s,.!?:;)-]|$),?"
+_COURTESY = r"(?:(?<=[\s,.!?:;(—–-])|^)(?:{})(?=[\s,.!?:;)—–-]|$),?"
 
 
 class Grammar(NamedTuple):
@@ -79,7 +79,7 @@ def grammar_of(language: str) -> Grammar:
 
 
 def read_grammar(toml: str) -> Grammar:
-    """Compiles the patterns of a language.
+    r"""Compiles the patterns of a language.
 
     Args:
       toml: A list of alternatives by attribute of `Grammar`. Besides: `adverbs`, up to
@@ -87,7 +87,7 @@ def read_grammar(toml: str) -> Grammar:
         out; `folds`, pairs of a pattern and its replacement; and `parts`, which stand
         where a pattern has their name in braces.
 
-    >>> small = read_grammar("unknown = ['i ~do not know']\\nadverbs = ['really']")
+    >>> small = read_grammar("unknown = ['i ~do not know']\nadverbs = ['really']")
     >>> bool(small.unknown.search("I really do not know."))
     True
     """
