@@ -15,7 +15,7 @@ _WHOLE_QUOTE = re.compile(r'\s*"([^"]+)"[\s.!。]*')
 _QUOTE = re.compile(r'"[^"]*"')
 _OWN_QUOTE = re.compile(
     r"\b(?:answer|response|reply|antwort|réponse|respuesta|risposta|resposta|antwoord"
-    r'|ответ|答案|回答|答え)\b[\w\s]{0,12}[:：,]?\s*"([^"]+)"',
+    r'|ответ|答案|回答|答え)\b[\w\s]{0,12}[:：,]?\s*"([^"]+)"(?=\s*(?:[.!,;:。—-]|$))',
     re.IGNORECASE,
 )
 _LIST_MARK = re.compile(r"(?m)^\s*(?:[-•+>#]+|\(?\d{1,2}[.)]|\(?[a-zA-Z]\))\s+")
@@ -113,9 +113,6 @@ def _answers(clauses: list[Clause], i: int, stances: list[int]) -> bool:
 
 def _clauses(grammar: Grammar, text: str) -> Iterator[Clause]:
     for number, (sentence, end) in enumerate(_SENTENCE.findall(text)):
-        if grammar.mention.search(sentence):
-            yield Clause(STATEMENT, number, True, False, True)
-            continue
         starts = [m.end() for m in _JOINT.finditer(sentence)]
         starts += [m.start() for m in grammar.links.finditer(sentence)]
         bounds = [0, *sorted(set(starts)), len(sentence)]
@@ -139,7 +136,9 @@ def _kind(grammar: Grammar, words: str, before: str, end: str) -> tuple[str, boo
     ]
     for _, m in found:
         left, right = before + words[: m.start()], words[m.end() :]
-        if grammar.denied.search(left) or grammar.undone.match(right):
+        if any(x.search(left) for x in (grammar.denied, grammar.mention)) or (
+            grammar.undone.match(right)
+        ):
             return STATEMENT, False
     if found:
         kind, m = found[0]
