@@ -5,6 +5,7 @@ from jaxalign.rewards.abstention import (
     abstention_reward,
     abstention_threshold,
     outcome_of,
+    outcomes,
     wrong_reward,
 )
 from jaxalign.rewards.completion import Completion
@@ -15,6 +16,7 @@ from jaxalign.rewards.ensemble import (
     soft_pessimism,
 )
 from jaxalign.rewards.judge import (
+    abstention_judge,
     comparing_judge,
     preferences,
     rating_judge,
@@ -40,12 +42,15 @@ from jaxalign.rewards.shaping import (
     missing_eos_score,
     token_rewards,
 )
+from jaxalign.rewards.stance import abstains
 
 __all__ = [
     "Completion",
     "Reward",
     "Scores",
+    "abstains",
     "abstention",
+    "abstention_judge",
     "abstention_reward",
     "abstention_threshold",
     "comparing_judge",
@@ -65,6 +70,7 @@ __all__ = [
     "normalized_match",
     "number_match",
     "outcome_of",
+    "outcomes",
     "overlong_penalty",
     "parse_reward",
     "preferences",

@@ -1,33 +1,21 @@
 """Saying "I don't know": three outcomes, and the rewards that make it worth while."""
 
-import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from jaxalign.errors import UserError
+from jaxalign.rewards.accepted import accepted_answers, opposite_answers
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.matching import (
-    accepted_answers,
-    is_contained,
-    is_same,
-    normalized,
-)
-from jaxalign.rewards.number import accepted_numbers, final_number
+from jaxalign.rewards.matching import is_contained, is_same, normalized
+from jaxalign.rewards.number import accepted_values, is_right
+from jaxalign.rewards.reply import reply_of
+from jaxalign.rewards.stance import abstains, cleaned
 
 Outcome: TypeAlias = Literal["correct", "abstain", "wrong"]
 Match: TypeAlias = Literal["normalized", "contains", "number"]
-
-REFUSALS = (
-    "I don't know",
-    "I do not know",
-    "I'm not sure",
-    "I am not sure",
-    "I have no idea",
-    "I can't answer",
-    "I cannot answer",
-)
-"""What abstains, unless other phrases are given."""
+Detector: TypeAlias = Callable[[list[Completion]], Sequence[bool]]
+"""Which completions abstain: one true or false for each."""
 
 
 def abstention(
@@ -38,7 +26,8 @@ def abstention(
     wrong: float = -1.0,
     column: str = "answer",
     match: Match = "contains",
-    refusals: Sequence[str] = REFUSALS,
+    refusals: Sequence[str] | str | None = None,
+    detector: Detector | None = None,
 ) -> list[float]:
     """`correct` for a right answer, `abstain` for "I don't know", `wrong` for others.
 
@@ -52,7 +41,11 @@ def abstention(
       column: Column with the accepted answer, or a list of them. None says that the
         question has no answer: whatever does not abstain is wrong.
       match: How answers are compared; see `outcome_of`.
-      refusals: Phrases that abstain; see `is_refusal`.
+      refusals: Phrases that abstain, in place of the detector `abstains`, which knows
+        ten languages; see `is_refusal`.
+      detector: A function that says which completions abstain, in place of it too, such
+        as `abstention_judge` makes from a language model. On the command line: a
+        function of one's own that calls this one with it, or `judged_abstention`.
 
     Returns:
       One of the three for each.
@@ -65,16 +58,10 @@ def abstention(
     [1.0, -1.0, 0.0]
     """
     rewards = check_order(correct=correct, abstain=abstain, wrong=wrong)
-    if isinstance(refusals, str):
-        refusals = [refusals]
-    if not all(map(normalized, refusals)):
-        raise UserError(f"refusals {list(refusals)!r}: one of them is empty.")
-    if match not in ("normalized", "contains", "number"):
-        raise UserError(f"match={match!r}: known are normalized, contains, number.")
-    return [
-        rewards[outcome_of(c, column=column, match=match, refusals=refusals)]
-        for c in completions
-    ]
+    found = outcomes(
+        completions, column=column, match=match, refusals=refusals, detector=detector
+    )
+    return [rewards[x] for x in found]
 
 
 def abstention_reward(
@@ -133,21 +120,40 @@ def wrong_reward(threshold: float) -> float:
     return -threshold / (1 - threshold) + 0.0
 
 
+def outcomes(
+    completions: list[Completion],
+    *,
+    column: str = "answer",
+    match: Match = "contains",
+    refusals: Sequence[str] | str | None = None,
+    detector: Detector | None = None,
+) -> list[Outcome]:
+    """The outcome of each completion; see `abstention` and `outcome_of`."""
+    if match not in ("normalized", "contains", "number"):
+        raise UserError(f"match={match!r}: known are normalized, contains, number.")
+    silent = _silent(completions, refusals, detector)
+    return [
+        _outcome(c, x, column, match) for c, x in zip(completions, silent, strict=True)
+    ]
+
+
 def outcome_of(
     completion: Completion,
     *,
     column: str = "answer",
     match: Match = "contains",
-    refusals: Sequence[str] = REFUSALS,
+    refusals: Sequence[str] | str | None = None,
+    detector: Detector | None = None,
 ) -> Outcome:
     """Whether a completion is right, wrong, or abstains.
 
     Args:
-      completion: Prompt, answer and row.
+      completion: Prompt, text and row.
       column: Column with the accepted answer, or a list of them, or None.
       match: `normalized`: the whole completion is an accepted answer; `contains`: one
         stands in it; `number`: it ends with the right number. See `matching`, `number`.
-      refusals: Phrases that abstain.
+      refusals: Phrases that abstain; see `is_refusal`.
+      detector: Says what abstains; see `abstention`.
 
     Returns:
       `abstain` goes before the other two.
@@ -155,28 +161,67 @@ def outcome_of(
     >>> outcome_of(Completion("2 + 2?", "It is 4.", columns={"answer": 4}))
     'correct'
     """
+    return outcomes(
+        [completion], column=column, match=match, refusals=refusals, detector=detector
+    )[0]
+
+
+def is_refusal(text: str, refusals: Sequence[str]) -> bool:
+    """Whether one of the phrases stands in a text, normalised, and not as a quotation.
+
+    Phrases are taken by the letter: they do not know what goes before or behind them.
+
+    >>> phrases = ["I don't know", "我不知道"]
+    >>> is_refusal("Sorry, I don’t know!", phrases), is_refusal("抱歉，我不知道。", phrases)
+    (True, True)
+    """
+    return any(is_contained(cleaned(text), x) for x in refusals)
+
+
+def _silent(
+    completions: list[Completion],
+    refusals: Sequence[str] | str | None,
+    detector: Detector | None,
+) -> list[bool]:
+    """Whether each completion abstains, by whoever is to say so."""
+    if detector is not None:
+        if refusals is not None or not callable(detector):
+            raise UserError(
+                f"detector is {detector!r:.60}: it must be a function of the "
+                "completions, without refusals=PHRASES beside it. On the command line "
+                "name a function of your own that calls `abstention` with it."
+            )
+        found = list(detector(completions)) if completions else []
+        if len(found) != len(completions):
+            raise UserError(
+                f"the detector of abstentions gave {len(found)} values for "
+                f"{len(completions)} completions; it must give true or false for each."
+            )
+        return [bool(x) for x in found]
+    if refusals is None:
+        return [abstains(c.completion) for c in completions]
+    phrases = [refusals] if isinstance(refusals, str) else list(refusals)
+    if not all(isinstance(x, str) and normalized(x) for x in phrases):
+        raise UserError(f"refusals {phrases!r}: one of them is empty, or no text.")
+    return [is_refusal(c.completion, phrases) for c in completions]
+
+
+def _outcome(
+    completion: Completion, silent: bool, column: str, match: Match
+) -> Outcome:
     answers = accepted_answers(completion, column)
-    text = completion.completion
-    if is_refusal(text, refusals):
+    if silent:
         return "abstain"
     if answers is None:
         return "wrong"
     if match == "number":
-        right = final_number(text) in (accepted_numbers(completion, column) or ())
-    else:
-        compare = is_same if match == "normalized" else is_contained
-        right = any(compare(text, answer) for answer in answers)
+        wanted = accepted_values(completion, column) or []
+        return "correct" if is_right(completion.completion, wanted) else "wrong"
+    compare = is_same if match == "normalized" else is_contained
+    text = reply_of(completion.completion)
+    right = any(compare(text, x) for x in answers)
+    right &= not any(compare(text, x) for x in opposite_answers(completion, column))
     return "correct" if right else "wrong"
-
-
-def is_refusal(text: str, refusals: Sequence[str] = REFUSALS) -> bool:
-    """Whether the first sentence holds one of the phrases, normalised.
-
-    >>> is_refusal("Sorry, I don’t know that. Ask Ada."), is_refusal("4. I don't know.")
-    (True, False)
-    """
-    first = re.split(r"[.!?\n]", text.strip().replace("’", "'"), maxsplit=1)[0]
-    return any(is_contained(first, x.replace("’", "'")) for x in refusals)
 
 
 def check_order(

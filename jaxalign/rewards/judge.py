@@ -6,17 +6,17 @@ to the text of its reply.
 
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import numpy as np
 
 from jaxalign.errors import UserError
+from jaxalign.rewards.abstention import Detector
 from jaxalign.rewards.completion import Completion
+from jaxalign.rewards.requests import Respond, check_template, filled, replies
 from jaxalign.rewards.reward import RewardFunction
-
-Respond: TypeAlias = Callable[[list[str]], list[str]]
-"""The judge: requests to replies."""
+from jaxalign.rewards.stance import abstains
+from jaxalign.rewards.verdict import verdicts
 
 RATE = """\
 Read a question and an answer to it. Judge how helpful, correct and clear the answer is.
@@ -48,6 +48,24 @@ Answer B:
 """
 """Asks for a verdict; a template has `{prompt}`, `{first}` and `{second}`."""
 
+GRADE = r"\\?\[\\?\[\s*([-+−]?[0-9]+(?:[.,][0-9]+)?)\s*(?:/\s*([0-9]+))?\s*\\?\]\\?\]"
+"""A grade in double brackets: [[7]], [[7.5]], [[7/10]]."""
+
+ABSTAINS = """\
+Read a question and an answer to it. Does the answer name something as the answer to the
+question, be it wrong or with reserve (maybe it is ...)? Or does it say that its writer
+does not know, or cannot or will not answer? Say in one sentence why. Then write your
+verdict exactly like this: [[A]] if it answers, [[B]] if it does not.
+
+Question:
+{prompt}
+
+Answer:
+{completion}
+"""
+"""Asks whether a completion abstains; a template has `{prompt}` and `{completion}`."""
+
+_VERDICT = re.compile(r"\\?\[\\?\[\s*([ABC])\s*\\?\]\\?\]", re.IGNORECASE)
 _VERDICTS = {"A": 1.0, "B": 0.0, "C": 0.5}
 
 
@@ -55,7 +73,7 @@ def rating_judge(
     respond: Respond,
     *,
     template: str = RATE,
-    pattern: str = r"\[\[\s*([0-9]+(?:\.[0-9]+)?)\s*\]\]",
+    pattern: str = GRADE,
     lowest: float = 1.0,
     highest: float = 10.0,
 ) -> RewardFunction:
@@ -65,12 +83,19 @@ def rating_judge(
       respond: The judge.
       template: The request. `{prompt}`, `{completion}` and `{column}` of the row are
         filled in; other braces stay.
-      pattern: Regular expression whose group 1 is the grade; the last match counts.
+      pattern: Regular expression whose group 1 is the grade, and group 2, if there is
+        one, what it is out of. The last match counts that is not quoted from what was
+        judged; see `verdicts`. Where it cannot be told apart, the lower grade counts:
+        an answer that brings its own mark only loses by it.
       lowest: The grade that becomes 0.
       highest: The grade that becomes 1.
 
     Returns:
       A reward function; None for replies without a grade on the scale.
+
+    Raises:
+      UserError: The template has no place for the texts, the pattern no group, or the
+        scale no length.
 
     >>> judge = rating_judge(lambda requests: ["Fine, but short. [[7]]", "Hm."])
     >>> judge([Completion("Why?", "So."), Completion("Why?", "No.")])
@@ -80,24 +105,26 @@ def rating_judge(
     if not lowest < highest:
         raise UserError(f"lowest ({lowest:g}) must be below highest ({highest:g}).")
 
-    def grade(reply: str) -> float | None:
-        found = re.findall(pattern, reply)
-        value = float(found[-1]) if found else np.nan
-        return (
-            (value - lowest) / (highest - lowest)
-            if lowest <= value <= highest
-            else None
-        )
+    grade_of = _compiled(pattern)
+
+    def grade(reply: str, judged: Sequence[str]) -> float | None:
+        found = [
+            _on_scale(m, lowest, highest)
+            for m in verdicts(reply, grade_of, judged)
+            if m is not None
+        ]
+        return None if None in found else min(found, default=None)  # pyright: ignore
 
     def reward(completions: list[Completion]) -> list[float | None]:
-        requests = [
-            filled(
-                template,
-                {**c.columns, "prompt": c.prompt, "completion": c.completion},
-            )
+        shown = [
+            {**c.columns, "prompt": c.prompt, "completion": c.completion}
             for c in completions
         ]
-        return [grade(x) for x in replies(respond, requests)]
+        given = replies(respond, [filled(template, x) for x in shown])
+        return [
+            grade(reply, [str(x) for x in values.values()])
+            for reply, values in zip(given, shown, strict=True)
+        ]
 
     return reward
 
@@ -183,6 +210,40 @@ def rival_judge(respond: Respond, *, template: str = COMPARE) -> RewardFunction:
     return reward
 
 
+def abstention_judge(respond: Respond, *, template: str = ABSTAINS) -> Detector:
+    """A judge that says which completions abstain, for `abstention(detector=...)`.
+
+    Args:
+      respond: The judge.
+      template: The request. `{prompt}`, `{completion}` and `{column}` of the row are
+        filled in. The reply's verdict is [[A]] (answers) or [[B]] (abstains).
+
+    Returns:
+      A function from completions to true where they abstain. Where there is no verdict,
+      it says what `abstains` says.
+
+    >>> judge = abstention_judge(lambda requests: ["No name in it. [[B]]", "Hm."])
+    >>> judge([Completion("Who?", "Ask Ada."), Completion("Who?", "I don't know.")])
+    [True, True]
+    """
+    check_template(template, "prompt", "completion")
+
+    def detector(completions: list[Completion]) -> list[bool]:
+        shown = [
+            {**c.columns, "prompt": c.prompt, "completion": c.completion}
+            for c in completions
+        ]
+        given = replies(respond, [filled(template, x) for x in shown])
+        found = []
+        for completion, reply in zip(completions, given, strict=True):
+            verdict = _verdict(reply, [completion.prompt, completion.completion])
+            unread = verdict not in (0.0, 1.0)
+            found.append(abstains(completion.completion) if unread else verdict == 0.0)
+        return found
+
+    return detector
+
+
 def preferences(
     respond: Respond,
     prompts: Sequence[str],
@@ -204,7 +265,7 @@ def preferences(
       first: n answers.
       second: n answers.
       template: The request, with `{prompt}`, `{first}` and `{second}`. The reply's last
-        [[A]], [[B]] or [[C]] (a tie) is the verdict.
+        [[A]], [[B]] or [[C]] (a tie) is the verdict, quotations left out.
 
     Returns:
       `[n]`, NaN where a reply holds no verdict.
@@ -219,48 +280,39 @@ def preferences(
     orders = [*triples, *((p, b, a) for p, a, b in triples)]
     names = ("prompt", "first", "second")
     requests = [filled(template, dict(zip(names, x, strict=True))) for x in orders]
-    verdicts = np.array([_verdict(x) for x in replies(respond, requests)])
-    shown, swapped = np.split(verdicts, 2)
+    found = map(_verdict, replies(respond, requests), orders)
+    shown, swapped = np.split(np.array(list(found)), 2)
     return (shown + (1 - swapped)) / 2
 
 
-def replies(respond: Respond, requests: list[str]) -> list[str]:
-    """The judge's replies, one for each request."""
-    got = list(respond(requests)) if requests else []
-    if len(got) != len(requests) or not all(isinstance(x, str) for x in got):
+def _verdict(reply: str, judged: Sequence[str]) -> float:
+    own, shared = verdicts(reply, _VERDICT, judged)
+    found = own or shared
+    return _VERDICTS[found[1].upper()] if found else float("nan")
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
         raise UserError(
-            f"the judge gave {len(got)} replies to {len(requests)} requests; it must "
-            "give one text for each."
-        )
-    return got
-
-
-def filled(template: str, values: Mapping[str, object]) -> str:
-    """The template with `{name}` replaced for the names at hand; other braces stay.
-
-    Values are not looked into, so an answer cannot smuggle in a placeholder.
-
-    >>> filled("{prompt} {completion} {x}", {"prompt": "{completion}", "completion": 1})
-    '{completion} 1 {x}'
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name = match[1]
-        return str(values[name]) if name in values else match[0]
-
-    return re.sub(r"\{(\w+)\}", value, template)
-
-
-def check_template(template: str, *names: str) -> None:
-    """Refuses a template in which something is missing."""
-    missing = [f"{{{name}}}" for name in names if f"{{{name}}}" not in template]
-    if missing:
+            f"pattern {pattern!r} is no regular expression: {error}."
+        ) from error
+    if not compiled.groups:
         raise UserError(
-            f"the judge's template has no {' and no '.join(missing)}; write it where "
-            f"the text belongs. The template begins: {template[:60]!r}"
+            f"pattern {pattern!r} has no group: put the part that is the grade in "
+            r"parentheses, as in 'Rating: (\d+)'."
         )
+    return compiled
 
 
-def _verdict(reply: str) -> float:
-    found = re.findall(r"\[\[\s*([ABC])\s*\]\]", reply)
-    return _VERDICTS[found[-1]] if found else float("nan")
+def _on_scale(m: re.Match[str], lowest: float, highest: float) -> float | None:
+    """A grade as a share of the scale; None if it is no number on it."""
+    try:
+        value = float(m[1].replace("−", "-").replace(",", "."))
+        out_of = float(m[2] or highest) if m.re.groups > 1 else highest
+    except (ValueError, AttributeError):
+        return None
+    if out_of != highest or not lowest <= value <= highest:
+        return None
+    return (value - lowest) / (highest - lowest)

@@ -1,41 +1,46 @@
-"""Numbers compared as numbers."""
-
-import re
-from fractions import Fraction
+"""Numbers and formulas compared by value."""
 
 from jaxalign.errors import UserError
+from jaxalign.rewards.accepted import accepted_answers
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.matching import accepted_answers
+from jaxalign.rewards.conclusion import conclusion
+from jaxalign.rewards.latex import is_formula, same_formula, without_latex
+from jaxalign.rewards.numeral import Numeral, numerals
+from jaxalign.rewards.reply import reply_of
 
-# A minus behind a word or a number is none: "5-3" holds 5 and 3. Digits behind a letter
-# ("m2", "v1.2") are part of a word.
-_NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)])[-−])?\$?(?<![A-Za-z_0-9.])"
-    r"(?P<size>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
-    r"(?P<power>[eE][-+]?[0-9]{1,2}(?![0-9]))?(?:/(?P<divisor>[0-9]+))?"
-)
-_LONGEST = 100  # characters; what is longer is babble, and slow to compute with
+_PROSE = 4
+"""Words from which an accepted answer is a worked solution, whose end counts."""
 
 
 def number_match(
     completions: list[Completion], *, column: str = "answer"
 ) -> list[float | None]:
-    """1 if the number that the completion ends with is that of the answer, else 0.
+    r"""1 if the number that the completion ends with is that of the answer, else 0.
 
     The number is the one behind the last `####`, as in GSM8K (Cobbe et al.,
-    https://arxiv.org/abs/2110.14168), else the last one in the text; see
-    `final_number`. A completion without a number gets 0.
+    https://arxiv.org/abs/2110.14168), else in the last `\boxed{}`, else behind the last
+    "answer is", else the last one in the text. A completion without a number gets 0.
+
+    Read are signs, decimals, fractions (3/4, ¾, 1 1/2, `\frac{3}{4}`), powers (2e3,
+    2 × 10^3), thousands set apart (1,000; 1 000; `1{,}000`; 1.000,50) and a decimal
+    comma (3,14). Units and currencies are passed over. A percent sign or a word such
+    as million may be left out on one side: 50% is 50 and 0.5, and 5 million is 5 where
+    the answer does not say million.
+
+    An answer that is a formula (`\sqrt{2}`, `x^2 + 1`, `(1, 2)`) is compared by
+    math-verify, the extra `math`; so is a formula in a completion.
 
     Args:
-      completions: What to score.
-      column: Column with the answer (a number, or text that ends with it), or a list of
-        them; None there: not applicable.
+      completions: What to score; thoughts are left out, see `reply_of`.
+      column: Column with the answer (a number, a formula, or a solution that ends with
+        it), or a list of them; None there: not applicable.
 
     Returns:
       1, 0 or None for each.
 
     Raises:
-      UserError: A row has no such column, or its answer holds no number.
+      UserError: A row has no such column, or its answer holds no number, or it is a
+        formula and math-verify is not installed.
 
     >>> columns = {"answer": "16 - 3 - 4 = 9, 9 * 2 = 18 #### 18"}
     >>> number_match([Completion("?", "So she makes $18.00.", columns=columns)])
@@ -43,43 +48,81 @@ def number_match(
     """
     values: list[float | None] = []
     for completion in completions:
-        wanted = accepted_numbers(completion, column)
-        right = wanted and final_number(completion.completion) in wanted
+        wanted = accepted_values(completion, column)
+        right = wanted and is_right(completion.completion, wanted)
         values.append(None if wanted is None else float(bool(right)))
     return values
 
 
-def accepted_numbers(completion: Completion, column: str) -> set[Fraction] | None:
-    """The numbers that the accepted answers of a row end with; None if it has none."""
+def accepted_values(completion: Completion, column: str) -> list[Numeral | str] | None:
+    """The accepted answers of a row as numbers, or as the text of a formula.
+
+    Returns:
+      None where the column holds None.
+
+    Raises:
+      UserError: None of the answers is either.
+
+    >>> row = Completion("?", "", columns={"answer": ["1,000 km", "x^2"]})
+    >>> [str(getattr(x, "value", x)) for x in accepted_values(row, "answer")]
+    ['1000', 'x^2']
+    """
     answers = accepted_answers(completion, column)
     if answers is None:
         return None
-    numbers = {final_number(x) for x in answers} - {None}
-    if not numbers:
+    values = [x for x in map(_accepted, answers) if x is not None]
+    if answers and not values:
         raise UserError(
-            f"row {completion.index}: `{column}` is {answers[-1:]!r:.80}, which holds "
-            "no number. Name the column with the number: (column=NAME)."
+            f"row {completion.index}: `{column}` is {answers[-1]!r:.80}, which holds "
+            "no number, or several of which none is marked as the answer. Write the "
+            "number alone, or behind ####, or name the column with the number: "
+            "(column=NAME)."
         )
-    return {x for x in numbers if x is not None}
+    return values
 
 
-def final_number(text: str) -> Fraction | None:
-    """The first number behind the last `####`, or else the last number; exact.
+def is_right(text: str, wanted: list[Numeral | str]) -> bool:
+    """Whether a completion ends with one of the accepted numbers or formulas.
 
-    Thousands may be set apart by commas; `$` is passed over, `3/4` and `2e3` are read.
-
-    >>> [str(final_number(x)) for x in ("#### -1,200 metres", "5-3 = 2.50", "none")]
-    ['-1200', '5/2', 'None']
+    >>> is_right("That makes 50%.", numerals("or 0.5"))
+    True
     """
-    _, mark, tail = text.rpartition("####")
-    numbers = [n for m in _NUMBER.finditer(tail) if (n := _value(m)) is not None]
+    text = reply_of(text)
+    found = final_number(text)
+    for value in wanted:
+        if isinstance(value, Numeral) and found is not None:
+            if found.is_same(value):
+                return True
+        elif isinstance(value, str) or is_formula(conclusion(text).text):
+            written = value if isinstance(value, str) else str(value.value)
+            if same_formula(written, text, needed=isinstance(value, str)):
+                return True
+    return False
+
+
+def final_number(text: str) -> Numeral | None:
+    r"""The number that a text comes to; see `number_match`. None without one.
+
+    >>> texts = ["#### -1,200 metres", "5-3 = 2.50", r"so \boxed{\frac{3}{4}}", "none"]
+    >>> [str(x.value) if x else None for x in map(final_number, texts)]
+    ['-1200', '5/2', '3/4', None]
+    """
+    found = conclusion(text)
+    if found.is_marked and is_formula(found.text):
+        return None
+    numbers = numerals(without_latex(found.text))
     if not numbers:
         return None
-    return numbers[0] if mark else numbers[-1]
+    return numbers[0] if found.first else numbers[-1]
 
 
-def _value(match: re.Match[str]) -> Fraction | None:
-    if len(match[0]) > _LONGEST or not int(match["divisor"] or "1"):
-        return None
-    size = Fraction(match["size"].replace(",", "") + (match["power"] or ""))
-    return (-size if match["sign"] else size) / int(match["divisor"] or "1")
+def _accepted(answer: str) -> Numeral | str | None:
+    found = conclusion(answer)
+    text = without_latex(found.text)
+    numbers = numerals(text)
+    if is_formula(found.text) or (not numbers and "\\" in answer):
+        return answer
+    words = [x for x in text.split() if x.isalpha()]
+    if len(numbers) == 1 or (numbers and (found.is_marked or len(words) >= _PROSE)):
+        return numbers[0] if found.first else numbers[-1]
+    return None

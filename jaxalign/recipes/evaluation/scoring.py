@@ -14,7 +14,7 @@ from jaxalign.recipes.evaluation.measure import (
     win_rate,
 )
 from jaxalign.rewards import Completion, Reward, score
-from jaxalign.rewards.abstention import Outcome, abstention, outcome_of
+from jaxalign.rewards.abstention import abstention, outcomes
 
 
 class Answers(NamedTuple):
@@ -83,8 +83,9 @@ def abstentions(
         if isinstance(function, functools.partial):
             function, given = function.func, function.keywords
         if function is abstention:
-            names = ("column", "match", "refusals")
+            names = ("column", "match", "refusals", "detector")
             options = {k: v for k, v in given.items() if k in names}
-            outcomes: list[Outcome] = [outcome_of(c, **options) for c in completions]
-            return abstention_table(outcomes, completions, known)
+            return abstention_table(
+                outcomes(completions, **options), completions, known
+            )
     return {}

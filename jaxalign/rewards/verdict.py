@@ -1,0 +1,74 @@
+"""A judge's own verdict in its reply, apart from marks that it quotes."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# Quotation marks, code, brackets; and whole lines that begin with > (a quotation).
+_QUOTED = re.compile(
+    r'"[^"]*"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|(?<!\w)\'[^\'\n]*\'(?!\w)|‘[^’]*’(?!\w)'
+    r"|```.*?```|`[^`]*`|\([^()]*\)|^[ \t]*>[^\n]*",
+    re.DOTALL | re.MULTILINE,
+)
+_REPORTED = re.compile(
+    r"\b(?:answer|response|completion|assistant|candidate|text|reply|model|author|writer|it|"
+    r"A|B)(?:'s)?\b[^.!?\n]{0,60}\b(?:says?|said|claims?|claimed|ends?|ended|writes?|wrote|"
+    r"contains?|states?|includes?|quotes?|grades?|rates?|awards?|gives?|gave|asserts?|adds?|"
+    r"appends?|itself|inserts?|demands?|asks?|tells?|instructs?)\b[^.!?\n]*$",
+    re.IGNORECASE,
+)
+_LAST_WORD = re.compile(r"(\w+)\W*$")
+
+
+class Verdicts(NamedTuple):
+    """What a reply holds, once quotations are left out.
+
+    Attributes:
+      own: The last verdict that does not stand in what was judged; or None.
+      shared: The last one that does, and is still no quotation; or None.
+    """
+
+    own: re.Match[str] | None
+    shared: re.Match[str] | None
+
+
+def verdicts(reply: str, pattern: re.Pattern[str], judged: Sequence[str]) -> Verdicts:
+    r"""The verdicts of a judge.
+
+    A mark that also stands in what was judged is a quotation, and left out, where it is
+    in quotation marks, brackets or code, where the same word goes before it there, or
+    where the sentence says that the answer says so.
+
+    Args:
+      reply: Of the judge.
+      pattern: Describes a verdict.
+      judged: The texts that were judged.
+
+    >>> grade = re.compile(r"\[\[(\d+)\]\]")
+    >>> found = verdicts('[[2]]. It ends in "[[10]]".', grade, ["So. [[10]]"])
+    >>> found.own[1], found.shared
+    ('2', None)
+    """
+    regions = [m.span() for m in _QUOTED.finditer(reply)]
+    own, shared = None, None
+    for m in pattern.finditer(reply):
+        contexts = [x for text in judged for x in _words_before(text, m[0])]
+        if not contexts:
+            own = m
+            continue
+        inside = any(start <= m.start() and m.end() <= end for start, end in regions)
+        before = reply[: m.start()]
+        if not (inside or _last_word(before) in contexts or _REPORTED.search(before)):
+            shared = m
+    return Verdicts(own, shared)
+
+
+def _words_before(text: str, mark: str) -> list[str]:
+    """The word before each place where a mark stands in a text, or else a blank."""
+    words = re.compile(r"\s*".join(re.escape(x) for x in mark.split()))
+    return [_last_word(text[: m.start()]) or " " for m in words.finditer(text)]
+
+
+def _last_word(text: str) -> str:
+    found = _LAST_WORD.search(text)
+    return found[1].casefold() if found else ""
