@@ -26,7 +26,7 @@ class DataConfig:
     model: str
     """Folder of a Hugging Face model, or its name on the hub."""
     data: str
-    """A file, a glob, `a.jsonl:0.7,b.jsonl:0.3`, or `tfds:NAME/CONFIG:SPLIT`."""
+    """A file, folder or glob, `a.jsonl:0.7,b.csv:0.3`, `tfds:NAME:SPLIT`, `hf:NAME`."""
     eval_data: str | None = None
     """Held-out rows of the same kind."""
     eval_fraction: float = 0.0

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 
+from jaxalign.data.records import layouts
 from jaxalign.data.records.formats import Format
 from jaxalign.data.records.read import open_rows, read_records, unpaired
 from jaxalign.data.records.record import Record
@@ -106,7 +107,7 @@ class Records(NamedTuple):
 
 
 def open_records(
-    config: DataConfig, path: str, task: Task | None, **bad_rows: Any
+    config: DataConfig, path: str, task: layouts.Task | None, **bad_rows: Any
 ) -> Records:
     """The records of a file; for `unpaired` each pair is two completions with a label.
 

@@ -55,8 +55,9 @@ def with_tools(row: Mapping[str, Any]) -> dict[str, Any]:
     older = row.get("functions")
     if isinstance(older, str) and older.lstrip().startswith("["):
         older = checks.parsed(older, "functions")
-    listed = isinstance(older, list) and len(older) > 0
-    if not listed or not all(isinstance(x, Mapping) and "name" in x for x in older):
+    if not isinstance(older, list) or not older:
+        return dict(row)
+    if not all(isinstance(x, Mapping) and "name" in x for x in older):
         return dict(row)
     if row.get("tools"):
         raise Flaw("the row has both `tools` and `functions`", "Keep one of them.")

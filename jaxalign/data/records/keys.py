@@ -23,7 +23,6 @@ LAYOUT = (
     "token_type_ids",
     "special_tokens_mask",
     "seq_lengths",
-    "length",
 )
 """Columns that say how token ids are laid out; each is checked against the ids."""
 
@@ -36,7 +35,7 @@ def _of_tokens(*sides: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-_WHOLE = ("input_ids", *MASKS, *LAYOUT)
+_WHOLE = ("input_ids", *MASKS, *LAYOUT, "length")
 
 READ: dict[str, tuple[str, ...]] = {
     "text": ("text",),

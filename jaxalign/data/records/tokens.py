@@ -193,9 +193,10 @@ def _check_layout(row, prefix: str, keep: slice, length: int, name: str) -> None
             f"`{lengths}` is {parts}, so several texts share the row",
             "Give each text a row of its own; rows are packed later.",
         )
-    said = f"{prefix}length"
-    if said in row and row[said] not in (length, real, [length], [real]):
+    # `prompt_length` is not the length of ids: it says where something else begins.
+    said = row.get("length", real) if not prefix else real
+    if said not in (length, real, [length], [real]):
         raise Flaw(
-            f"`{said}` is {row[said]!r}, and `{name}` has {length} ids",
+            f"`length` is {said!r}, and `{name}` has {length} ids",
             "Mend the row, or remove the column.",
         )

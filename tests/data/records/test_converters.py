@@ -216,7 +216,7 @@ def test_question_answer():
 DAMAGED = [
     (converters.sharegpt, {"conversations": "hi"}, "is text, not a list of turns"),
     (converters.sharegpt, {"conversations": []}, "not a list of turns"),
-    (converters.sharegpt, {"conversations": ["hi"]}, r"conversations\[0\]` is text, not a turn"),
+    (converters.sharegpt, {"conversations": ["hi"]}, r"\[0\]` is text, not a turn"),
     (converters.sharegpt, {"conversations": [{"from": "cat"}]}, "from` is 'cat'"),
     (converters.sharegpt, {"conversations": [{"value": "a"}]}, "from` is None"),
     (converters.alpaca, {"output": "5"}, "no `instruction`"),
