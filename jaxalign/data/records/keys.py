@@ -60,6 +60,7 @@ _RENDERED = ("text", "tokenised", "tokenised-pair")
 
 # Read from `Record.extra` by those who ask a record for numbers.
 _READ_LATER = ("win_rate_chosen", "win_rate_rejected")
+_READ_AND_KEPT = {"question_answer": ("answer",)}
 
 _MEDIA = (
     *("images", "image", "videos", "video", "audio", "audios"),
@@ -116,9 +117,15 @@ def unread(
     return {k: v for k, v in row.items() if k not in read}
 
 
-def told(extra: Mapping[str, Any]) -> list[str]:
-    """Names of the columns of a trained record that nothing reads."""
-    return [name for name in extra if name not in _READ_LATER]
+def told(extra: Mapping[str, Any], layout: str = "") -> list[str]:
+    """Names of the columns of a trained record that nothing reads.
+
+    Args:
+      extra: the record's other columns.
+      layout: its layout, as `Format.name`; converters may read a column and keep it.
+    """
+    read = (*_READ_LATER, *_READ_AND_KEPT.get(layout, ()))
+    return [name for name in extra if name not in read]
 
 
 def _refuse(

@@ -120,7 +120,7 @@ def read_records(
         for record in records:
             if report.bad and on_bad_row == "error":
                 break
-            report.add(record)
+            report.add(record, format.name)
             yield record
             if report.records == limit:
                 return

@@ -47,13 +47,13 @@ class ReadReport:
             f"{len(self.bad)} bad rows"
         )
 
-    def add(self, record: Record) -> None:
-        """Counts a record."""
+    def add(self, record: Record, layout: str = "") -> None:
+        """Counts a record of rows of that layout."""
         self.records += 1
         if isinstance(record, PromptOnly):
-            self.kept.update(record.extra)
+            self.kept.update(list(record.extra))
         else:
-            self.unread.update(keys.told(record.extra))
+            self.unread.update(keys.told(record.extra, layout))
         for message in _messages(record):
             self.untrained += not message.trained
             self.passed_on.update(k for k in message.extra if k not in FOR_TEMPLATES)

@@ -1,11 +1,13 @@
 """Tools and calls of tools reach templates as objects, whatever wrapped them."""
 
 import json
+from typing import Any
 
 import pytest
 
 from jaxalign.data.records.build_records import to_record
 from jaxalign.data.records.formats import detect
+from jaxalign.data.records.layouts import Task
 from jaxalign.errors import RowError
 
 ASKED = {"role": "user", "content": "rain in Oslo?"}
@@ -13,9 +15,13 @@ SAID = {"role": "assistant", "content": "Yes."}
 CALL = {"type": "function", "function": {"name": "rain", "arguments": {"city": "Oslo"}}}
 
 
-def calls_of(message, **columns):
-    row = {"messages": [ASKED, {"role": "assistant", **message}], **columns}
-    return to_record(row, detect(row, row, "sft"), "here").messages[1].extra
+def record(row, task: Task = "sft") -> Any:
+    return to_record(row, detect(row, row, task), "here")
+
+
+def calls_of(message):
+    row = {"messages": [ASKED, {"role": "assistant", **message}]}
+    return record(row).messages[1].extra
 
 
 def with_arguments(arguments):
@@ -53,7 +59,7 @@ def test_nulls_that_fill_columns_are_dropped():
     assert found == {"tool_calls": [CALL]}
     tool = {"name": "rain", "parameters": {"properties": {"city": {}, "zip": None}}}
     row = {"messages": [ASKED, SAID], "tools": [tool]}
-    found = to_record(row, detect(row, row, "sft"), "").tools
+    found = record(row).tools
     assert found == ({"name": "rain", "parameters": {"properties": {"city": {}}}},)
 
 
@@ -88,7 +94,7 @@ def test_calls_as_they_were_once():
         ],
         "functions": [{"name": "rain", "parameters": '{"type": "object"}'}],
     }
-    found = to_record(row, detect(row, row, "sft"), "")
+    found = record(row)
     assert (found.messages[2].role, found.messages[2].extra) == (
         "tool",
         {"name": "rain"},
@@ -97,22 +103,20 @@ def test_calls_as_they_were_once():
     assert found.tools == ({"type": "function", "function": tool},)
     assert "functions" not in found.extra
     with pytest.raises(RowError, match="both `tools` and `functions`"):
-        to_record({**row, "tools": [tool]}, detect(row, row, "sft"), "")
+        record({**row, "tools": [tool]})
     with pytest.raises(RowError, match="both `tool_calls` and `function_call`"):
         calls_of({"content": None, "function_call": old, "tool_calls": [CALL]})
 
 
 def test_a_column_functions_that_describes_none_is_another_thing():
     row = {"prompt": [ASKED], "functions": "def f(): pass"}
-    assert to_record(row, detect(row, row, "prompt"), "").extra == {
-        "functions": "def f(): pass"
-    }
+    assert record(row, "prompt").extra == {"functions": "def f(): pass"}
 
 
 @pytest.mark.parametrize("tools", [[], None, "[]", ""])
 def test_no_tools(tools):
     row = {"messages": [ASKED, SAID], "tools": tools or None}
-    assert to_record(row, detect(row, row, "sft"), "").tools is None
+    assert record(row).tools is None
 
 
 def test_tools_in_other_wrappings():
@@ -121,14 +125,14 @@ def test_tools_in_other_wrappings():
     nested = {"type": "function", "function": flat}
     for given in ([tool], json.dumps([tool]), [json.dumps(tool)], [flat]):
         row = {"messages": [ASKED, SAID], "tools": given}
-        assert to_record(row, detect(row, row, "sft"), "").tools == (tool,)
+        assert record(row).tools == (tool,)
     row = {"messages": [ASKED, SAID], "tools": [nested]}
-    (found,) = to_record(row, detect(row, row, "sft"), "").tools
+    (found,) = record(row).tools
     assert found["function"] == tool
     for bad, said in ((["f"], "not JSON"), ({"name": "f"}, "not a list of objects")):
         row = {"messages": [ASKED, SAID], "tools": bad}
         with pytest.raises(RowError, match=said):
-            to_record(row, detect(row, row, "sft"), "")
+            record(row)
 
 
 def test_conversations_keep_what_their_turns_say():
@@ -139,9 +143,9 @@ def test_conversations_keep_what_their_turns_say():
         SAID,
     ]
     plain = {"messages": messages}
-    expected = to_record(plain, detect(plain, plain, "sft"), "")
+    expected = record(plain)
     row = {"conversations": messages}
-    assert to_record(row, detect(row, row, "sft"), "").messages == expected.messages
+    assert record(row).messages == expected.messages
     said = {"user": "human", "assistant": "gpt", "tool": "observation"}
     turns = [
         {"from": said[m["role"]], "value": m["content"]}
@@ -149,7 +153,7 @@ def test_conversations_keep_what_their_turns_say():
         for m in messages
     ]
     row = {"conversations": turns}
-    assert to_record(row, detect(row, row, "sft"), "").messages == expected.messages
+    assert record(row).messages == expected.messages
 
 
 def test_a_turn_that_is_a_call():
@@ -162,7 +166,7 @@ def test_a_turn_that_is_a_call():
             {"from": "gpt", "value": "Yes."},
         ]
     }
-    found = to_record(row, detect(row, row, "sft"), "").messages[1]
+    found = record(row).messages[1]
     assert (found.role, found.content) == ("assistant", "")
     assert found.extra == {"tool_calls": [CALL]}
 
@@ -180,4 +184,4 @@ def test_a_turn_that_is_a_call():
 def test_turns_that_contradict_themselves(turn, said):
     row = {"conversations": [{"from": "human", "value": "hi"}, turn]}
     with pytest.raises(RowError, match=said):
-        to_record(row, detect(row, row, "sft"), "")
+        record(row)

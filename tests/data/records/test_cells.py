@@ -1,6 +1,7 @@
 """What flat files make of lists: read as what they were, or refused in a sentence."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ SHAREGPT = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]
 Q, A, B = Message("user", "hi"), Message("assistant", "yo"), Message("assistant", "no")
 
 
-def record(row, task, **options):
+def record(row, task: Any, **options) -> Any:
     return to_record(row, detect(row, row, task, **options), "here")
 
 

@@ -1,19 +1,20 @@
 """Keys and columns that say what is trained are followed or refused by name."""
 
 import json
+from typing import Any
 
 import pytest
 
 from jaxalign.data.records.build_records import to_record
 from jaxalign.data.records.formats import detect
 from jaxalign.data.records.read import detect_format, read_records
-from jaxalign.data.records.record import Message, PromptOnly
+from jaxalign.data.records.record import Completion, Message, PromptOnly
 from jaxalign.data.records.report import ReadReport
 from jaxalign.data.sources.source import open_source
 from jaxalign.errors import RowError
 
 
-def record(row, task="sft", **options):
+def record(row, task: Any = "sft", **options) -> Any:
     return to_record(row, detect(row, row, task, **options), "here")
 
 
@@ -178,7 +179,9 @@ def test_a_system_prompt_by_its_other_name():
 
 def test_a_system_text_that_comes_late_is_not_passed_over():
     format = detect(TEXT, TEXT, "sft")
-    assert to_record({**TEXT, "system": ""}, format, "").prompt == "a"
+    found = to_record({**TEXT, "system": ""}, format, "")
+    assert isinstance(found, Completion)
+    assert found.prompt == "a"
     with pytest.raises(RowError, match="`system` is for chat templates"):
         to_record({**TEXT, "system": "Be brief."}, format, "")
 
@@ -198,3 +201,21 @@ def test_what_was_read_and_not_trained_is_told(tmp_path):
         "keys of messages that only templates see: id",
         "1 turns of the assistant are read and not trained",
     ]
+
+
+def test_columns_are_counted_over_rows_and_an_answer_that_was_read_is_none(tmp_path):
+    rows = [
+        {"question": "2 + 2?", "answer": ["4"], "level": True},
+        {"question": "3 + 3?", "answer": "6", "level": "hard", "id": "x"},
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    source = open_source(str(file))
+    for task, note in (
+        ("sft", "columns that nothing reads: id, level"),
+        ("prompt", "columns kept for rewards: answer, id, level"),
+    ):
+        report = ReadReport()
+        format = detect_format(source, task)
+        assert len(list(read_records(source, format, report=report))) == 2
+        assert report.notes() == [note]

@@ -1,5 +1,7 @@
 """Token ids made elsewhere: padding goes, and the masks of trainers are followed."""
 
+from typing import Any
+
 import pytest
 
 from jaxalign.data.records.build_records import to_record
@@ -11,7 +13,7 @@ IDS = [10, 11, 12, 13]
 PADDED = {"input_ids": [*IDS, 0, 0], "attention_mask": [1, 1, 1, 1, 0, 0]}
 
 
-def record(row, task="sft"):
+def record(row, task: Any = "sft") -> Any:
     return to_record(row, detect(row, row, task), "here")
 
 

@@ -25,9 +25,7 @@ ROWS = [
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder that `datasets` loads like one of the Hub, with a cache of its own."""
-    pytest.importorskip("datasets")
-    import datasets
-
+    datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()
     folder = tmp_path / "set"
@@ -73,7 +71,7 @@ def test_a_data_set_that_is_a_program_is_refused(folder, tmp_path):
 
 
 def test_pictures_stay_bytes(folder):
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     rows = {"image": [{"bytes": b"no picture", "path": None}], "text": ["a"]}
     kinds = datasets.Features(
@@ -85,7 +83,7 @@ def test_pictures_stay_bytes(folder):
 
 
 def test_saved_sets_hold_objects_where_they_are_stored_as_json(folder, tmp_path):
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     found = datasets.load_dataset(str(folder))
     found.save_to_disk(str(tmp_path / "saved"))
