@@ -26,6 +26,9 @@ LAYOUT = (
 )
 """Columns that say how token ids are laid out; each is checked against the ids."""
 
+UNTRAINED = -100
+"""The label of a token that is not trained."""
+
 IDS = ("input_ids", "ids")
 """What token ids are called, behind `prompt_`, `completion_`, `chosen_`, ..."""
 
@@ -70,6 +73,11 @@ _WEIGHTS = (
     *("loss_weight", "loss_weights", "loss_scale", "sample_weight", "example_weight"),
     *("weights", "token_weights"),
 )
+# Names of masks that trainers do not share; without ids or with them nobody knows.
+_OTHER_MASKS = (
+    *("mask", "target_mask", "response_mask", "action_mask", "prompt_mask"),
+    *("train_mask", "label_mask"),
+)
 _SWITCHES = ("train", "trained", "trainable", "train_on", "train_on_turn", "loss")
 _BORDERS = (
     *("prompt_length", "prompt_len", "prompt_lengths", "source_len", "source_length"),
@@ -98,9 +106,11 @@ def check_columns(row: Mapping[str, Any], shape: str, conversational: bool) -> N
     _refuse(left, _WEIGHTS, _weight)
     _refuse(left, _SWITCHES, _switch)
     _refuse(left, ("history",), _history)
-    _refuse(left, MASKS, _mask)
-    if shape.startswith("tokenised") and not any(k in row for k in _masks_of(shape)):
-        _refuse(left, _BORDERS, _border)
+    _refuse(left, (*MASKS, *_OTHER_MASKS), _mask)
+    if shape.startswith("tokenised"):
+        _refuse(left, tuple(left), _like_a_mask)
+        if not any(name in row for name in _masks_of(shape)):
+            _refuse(left, _BORDERS, _border)
 
 
 def unread(
@@ -195,6 +205,19 @@ def _mask(name: str, value: Any) -> None:
             f"`{name}` says which tokens are trained, and there are no ids for it",
             "Give the ids in `input_ids` (--format tokenised; for pairs put `chosen_` "
             "and `rejected_` before both), or remove the column.",
+        )
+
+
+def _like_a_mask(name: str, value: Any) -> None:
+    """Beside token ids, a list of zeros and ones or with -100 says what is trained."""
+    if not isinstance(value, list | tuple) or not value:
+        return
+    numbers = all(isinstance(v, int) for v in value)
+    if numbers and (set(value) <= {0, 1} or UNTRAINED in value):
+        raise Flaw(
+            f"`{name}` looks like a mask of the token ids, and is not a known one",
+            "If it is true where a token is trained, say --columns loss_mask=NAME; "
+            "else remove the column.",
         )
 
 

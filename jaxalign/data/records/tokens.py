@@ -10,11 +10,8 @@ from typing import Any, NamedTuple
 
 from jaxalign.data.records import checks
 from jaxalign.data.records.checks import Flaw
-from jaxalign.data.records.keys import IDS, MASKS, SIDES
+from jaxalign.data.records.keys import IDS, MASKS, SIDES, UNTRAINED
 from jaxalign.data.records.record import Tokenised
-
-UNTRAINED = -100
-"""The label of a token that is not trained."""
 
 
 class _Ids(NamedTuple):

@@ -113,6 +113,10 @@ TEXT = {"prompt": "a", "completion": "b"}
         ({**TEXT, "labels": [-100, 5]}, "`labels` says which tokens"),
         ({"text": "a b", "completion_mask": [True]}, "`completion_mask` says"),
         ({**PAIR, "assistant_masks": [1]}, "`assistant_masks` says"),
+        ({"text": "a b", "response_mask": [0, 1]}, "`response_mask` says which"),
+        ({"input_ids": [1, 2], "mask": [0, 1]}, "`mask` says which tokens"),
+        ({"input_ids": [1, 2], "learnt": [0, 1]}, "`learnt` looks like a mask of the"),
+        ({"input_ids": [1, 2], "aims": [-100, 2]}, "`aims` looks like a mask"),
         ({**TEXT, "sample_weight": 0.5}, "`sample_weight` is other than 1"),
         ({**PAIR, "loss_weight": "2"}, "`loss_weight` is other than 1"),
         ({"text": "a", "token_weights": [1, 0]}, "`token_weights` is other than 1"),
@@ -140,6 +144,19 @@ HARMLESS = {
     "weights": "heavy", "sample_weight": 1, "parallel_tool_calls": True, "length": 5,
     "rationale": "because", "images": [], "image": None, "audio": [None], "tools": None,
 }  # fmt: skip
+
+
+def test_other_columns_of_token_ids_are_told():
+    row = {
+        "input_ids": [1, 2],
+        "labels": [-100, 2],
+        "id": 1,
+        "ranks": [7, 8],
+        "n": [1.5],
+    }
+    found = record(row)
+    assert found.loss_mask == (False, True)
+    assert found.extra == {"id": 1, "ranks": [7, 8], "n": [1.5]}
 
 
 @pytest.mark.parametrize("row", [TEXT, PAIR, {"text": "a b"}, talk(LAST)], ids=str)
