@@ -63,8 +63,9 @@ def to_records(row: Mapping[str, Any], format: Format, where: str) -> list[Recor
 
 def _record(row: Mapping[str, Any], format: Format, where: str, empty) -> Record:
     row = with_tools(row) if format.conversational else row
-    keys.check_columns(row, format.shape, format.conversational)
-    common = contents.common(row, format, where)
+    left = keys.unread(row, format.shape, format.conversational)
+    keys.check_columns(row, left, format.shape)
+    common = contents.common(row, left, format, where)
     if format.shape == "prompt-only":
         # Prompts keep their empty columns: `answer: null` tells a reward something.
         empty = keys.unread(empty, format.shape, format.conversational)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxalign.data.records import checks, keys
+from jaxalign.data.records import checks
 from jaxalign.data.records.calls import tools
 from jaxalign.data.records.checks import Flaw, name_of_type
 from jaxalign.data.records.formats import Format
@@ -11,15 +11,16 @@ from jaxalign.data.records.messages import check_order, messages
 from jaxalign.data.records.record import Content, Message
 
 
-def common(row: Mapping[str, Any], format: Format, where: str) -> dict[str, Any]:
+def common(
+    row: Mapping[str, Any], left: Mapping[str, Any], format: Format, where: str
+) -> dict[str, Any]:
     """What every record carries: its weight, what templates read, and what is left."""
-    left = keys.unread(row, format.shape, format.conversational)
     weight = (
         checks.number(row.get("weight", 1.0), "weight") if "weight" not in left else 1
     )
     if weight < 0:
         raise Flaw(f"`weight` is {weight}, below 0", "Weights are 0 or more.")
-    found = {"where": where, "weight": float(weight), "extra": left}
+    found = {"where": where, "weight": float(weight), "extra": dict(left)}
     if not format.conversational:
         return found
     kwargs = checks.parsed(row.get("chat_template_kwargs", {}), "chat_template_kwargs")

@@ -6,8 +6,9 @@ unread, unless its name says what is trained, and how much: then nobody may pass
 it, and the row is refused (`check_columns`). The keys of messages are in `messages.py`.
 """
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from jaxalign.data.records import checks
 from jaxalign.data.records.checks import Flaw
@@ -59,7 +60,8 @@ CHAT = ("tools", "chat_template_kwargs", "system", "system_prompt")
 """The columns that every row reads whose text a chat template renders."""
 
 # What these hold was rendered before: their `tools` stand in the text already.
-_RENDERED = ("text", "tokenised", "tokenised-pair")
+_TOKENS = ("tokenised", "tokenised-pair")
+_RENDERED = ("text", *_TOKENS)
 
 # Read from `Record.extra` by those who ask a record for numbers.
 _READ_LATER = ("win_rate_chosen", "win_rate_rejected")
@@ -73,44 +75,41 @@ _WEIGHTS = (
     *("loss_weight", "loss_weights", "loss_scale", "sample_weight", "example_weight"),
     *("weights", "token_weights"),
 )
-# Names of masks that trainers do not share; without ids or with them nobody knows.
+_SWITCHES = ("train", "trained", "trainable", "train_on", "train_on_turn", "loss")
+# Names of masks that trainers do not share.
 _OTHER_MASKS = (
     *("mask", "target_mask", "response_mask", "action_mask", "prompt_mask"),
     *("train_mask", "label_mask"),
 )
-_SWITCHES = ("train", "trained", "trainable", "train_on", "train_on_turn", "loss")
 _BORDERS = (
     *("prompt_length", "prompt_len", "prompt_lengths", "source_len", "source_length"),
     *("completion_start", "response_start", "loss_start", "cu_seqlens"),
 )
 
 
-def check_columns(row: Mapping[str, Any], shape: str, conversational: bool) -> None:
+def check_columns(row: Mapping[str, Any], left: Mapping[str, Any], shape: str) -> None:
     """Refuses columns that say what is trained in a way that the shape does not read.
 
     Args:
       row: columns with a value, under their standard names.
+      left: those of them that the shape does not read; see `unread`.
       shape: what the row becomes.
-      conversational: whether a chat template renders it.
 
     Raises:
       Flaw: names the column. Pictures, film and sound are refused in every shape, the
         others where rows are trained on.
     """
-    _refuse(row, _MEDIA, _media)
-    left = unread(row, shape, conversational)
-    if shape not in _RENDERED:
-        _refuse(left, CHAT, _for_chat)
-    if shape == "prompt-only":
-        return  # nothing of it is trained: rewards may read what they like
-    _refuse(left, _WEIGHTS, _weight)
-    _refuse(left, _SWITCHES, _switch)
-    _refuse(left, ("history",), _history)
-    _refuse(left, (*MASKS, *_OTHER_MASKS), _mask)
-    if shape.startswith("tokenised"):
-        _refuse(left, tuple(left), _like_a_mask)
+    for name, value in left.items():
+        rule = _RULES.get(name)
+        # Nothing of a prompt is trained: rewards may read what they like.
+        if rule is not None and (shape != "prompt-only" or rule in _OF_ALL):
+            rule(name, value, shape)
+    if shape in _TOKENS:
+        for name, value in left.items():
+            _like_a_mask(name, value)
         if not any(name in row for name in _masks_of(shape)):
-            _refuse(left, _BORDERS, _border)
+            for name in _BORDERS:
+                _border(name, left.get(name))
 
 
 def unread(
@@ -121,10 +120,15 @@ def unread(
     >>> unread({"prompt": "2 + 2 =", "completion": " 4", "id": 7}, "prompt-completion")
     {'id': 7}
     """
-    read = {*READ[shape], *(CHAT if conversational else ())}
-    if shape != "prompt-only":
-        read.add("weight")  # of the loss; a prompt has none, and keeps it for rewards
+    read = _read(shape, conversational)
     return {k: v for k, v in row.items() if k not in read}
+
+
+@functools.cache
+def _read(shape: str, conversational: bool) -> frozenset[str]:
+    read = {*READ[shape], *(CHAT if conversational else ())}
+    # The weight is of the loss; a prompt has none, and keeps the column for rewards.
+    return frozenset(read if shape == "prompt-only" else {*read, "weight"})
 
 
 def told(extra: Mapping[str, Any], layout: str = "") -> list[str]:
@@ -138,29 +142,21 @@ def told(extra: Mapping[str, Any], layout: str = "") -> list[str]:
     return [name for name in extra if name not in read]
 
 
-def _refuse(
-    row: Mapping[str, Any], names: tuple[str, ...], rule: Callable[[str, Any], None]
-) -> None:
-    for name in names:
-        if row.get(name) is not None:
-            rule(name, row[name])
-
-
 def _masks_of(shape: str) -> tuple[str, ...]:
     sides = SIDES if shape == "tokenised-pair" else ("completion",)
     return (*MASKS, *(f"{side}_{mask}" for side in sides for mask in MASKS))
 
 
-def _for_chat(name: str, value: Any) -> None:
+def _for_chat(name: str, value: Any, shape: str) -> None:
     # Empty tools and system texts say nothing that a template could have shown.
-    if value not in ("", [], (), {}, "[]") and name != "chat_template_kwargs":
+    if shape not in _RENDERED and value not in ("", [], (), {}, "[]"):
         raise Flaw(
             f"`{name}` is for chat templates, and the rows are plain text",
             "Pass --conversational yes, or remove the column.",
         )
 
 
-def _media(name: str, value: Any) -> None:
+def _media(name: str, value: Any, shape: str) -> None:
     # Arrow keeps lists of nothing for rows without pictures.
     if value and not (isinstance(value, list) and all(v is None for v in value)):
         raise Flaw(
@@ -169,7 +165,7 @@ def _media(name: str, value: Any) -> None:
         )
 
 
-def _weight(name: str, value: Any) -> None:
+def _weight(name: str, value: Any, shape: str) -> None:
     values = value if isinstance(value, list | tuple) else [value]
     numbers = [v for v in values if checks.is_number(v)]
     if any(checks.number(v, name) != 1 for v in numbers):
@@ -179,7 +175,7 @@ def _weight(name: str, value: Any) -> None:
         )
 
 
-def _switch(name: str, value: Any) -> None:
+def _switch(name: str, value: Any, shape: str) -> None:
     # `loss: 0` and `train: "phase 1"` are notes about a row, not switches.
     zeros = (False, 0, "0") if name != "loss" else ()
     off = value is False or str(value).strip().lower() == "false"
@@ -190,7 +186,7 @@ def _switch(name: str, value: Any) -> None:
         )
 
 
-def _history(name: str, value: Any) -> None:
+def _history(name: str, value: Any, shape: str) -> None:
     if isinstance(value, list | tuple) and value:
         raise Flaw(
             f"`{name}` holds earlier turns, which this format does not read",
@@ -198,8 +194,10 @@ def _history(name: str, value: Any) -> None:
         )
 
 
-def _mask(name: str, value: Any) -> None:
+def _mask(name: str, value: Any, shape: str) -> None:
     listed = isinstance(value, list | tuple) and len(value) > 0
+    if shape in _TOKENS and name in _OTHER_MASKS:
+        return  # it has ids, and is refused as what it looks like
     if listed and all(isinstance(v, int | float) for v in value):
         raise Flaw(
             f"`{name}` says which tokens are trained, and there are no ids for it",
@@ -222,8 +220,25 @@ def _like_a_mask(name: str, value: Any) -> None:
 
 
 def _border(name: str, value: Any) -> None:
-    raise Flaw(
-        f"`{name}` says where something begins, and no mask says what is trained",
-        "Add `labels` (-100 where nothing is trained) or `loss_mask`, or remove the "
-        "column.",
+    if value is not None:
+        raise Flaw(
+            f"`{name}` says where something begins, and no mask says what is trained",
+            "Add `labels` (-100 where nothing is trained) or `loss_mask`, or remove "
+            "the column.",
+        )
+
+
+_Rule: TypeAlias = Callable[[str, Any, str], None]
+_OF_ALL: tuple[_Rule, ...] = (_media, _for_chat)
+_RULES: dict[str, _Rule] = {
+    name: rule
+    for rule, names in (
+        (_media, _MEDIA),
+        (_for_chat, ("tools", "system", "system_prompt")),
+        (_weight, _WEIGHTS),
+        (_switch, _SWITCHES),
+        (_history, ("history",)),
+        (_mask, (*MASKS, *_OTHER_MASKS)),
     )
+    for name in names
+}

@@ -114,7 +114,7 @@ TEXT = {"prompt": "a", "completion": "b"}
         ({"text": "a b", "completion_mask": [True]}, "`completion_mask` says"),
         ({**PAIR, "assistant_masks": [1]}, "`assistant_masks` says"),
         ({"text": "a b", "response_mask": [0, 1]}, "`response_mask` says which"),
-        ({"input_ids": [1, 2], "mask": [0, 1]}, "`mask` says which tokens"),
+        ({"input_ids": [1, 2], "mask": [0, 1]}, "`mask` looks like a mask"),
         ({"input_ids": [1, 2], "learnt": [0, 1]}, "`learnt` looks like a mask of the"),
         ({"input_ids": [1, 2], "aims": [-100, 2]}, "`aims` looks like a mask"),
         ({**TEXT, "sample_weight": 0.5}, "`sample_weight` is other than 1"),
