@@ -11,8 +11,12 @@ from jaxalign.data.text.tokenizer import Tokenizer
 
 
 def open_console() -> Console:
-    """The console of a command; in a file or a pipe, lines are as long as they are."""
-    console = Console()
+    """The console of a command.
+
+    Text is printed as it stands, brackets in a path or in data too; in a file or a
+    pipe, lines are as long as they are.
+    """
+    console = Console(markup=False, highlight=False)
     console.soft_wrap = not console.is_terminal
     return console
 

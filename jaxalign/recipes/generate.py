@@ -59,11 +59,11 @@ class Config:
 def main(config: Config) -> int:
     """Prints each prompt with its answers."""
     import jax
-    from rich.console import Console
 
     from jaxalign.data.text.encode import Encoder
     from jaxalign.data.text.preview import printable
     from jaxalign.data.text.tokenizer import load_tokenizer
+    from jaxalign.recipes.display import open_console
     from jaxalign.recipes.policy import open_policy
     from jaxalign.recipes.samples import decoder_of
     from jaxalign.rollout import generate
@@ -81,7 +81,7 @@ def main(config: Config) -> int:
     plain = config.plain or tokenizer.template is None
     prompts = [encoder.prompt(record).tolist() for record in _records(config, plain)]
     settings = sampling_settings(config, policy.folder)
-    console = Console()
+    console = open_console()
     console.print(f"{settings}", style="dim", highlight=False)
     answers = generate(
         decoder_of(policy.model),

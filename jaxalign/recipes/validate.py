@@ -62,7 +62,7 @@ def main(config: Config) -> int:
     title = f"{len(found.too_long)} rows that are too long"
     _list(title, found.too_long, config.show, console)
     if found.at_end and not bad:
-        console.print(str(found.at_end), markup=False, highlight=False)
+        console.print(str(found.at_end))
     if bad or found.at_end:
         return 2
     console.print("every row can be used", style="green")
@@ -96,7 +96,7 @@ def _check_examples(config: Config, opened: "Records", encoder: "Encoder", conso
         share = stop_share(examples, tokenizer.stop_ids)
         tell_lengths(lengths, trained_tokens(examples), share, console)
         over = f"  longer than {config.max_length}: {lengths.over_limit}"
-        console.print(over, highlight=False)
+        console.print(over)
         show_example(examples[0], tokenizer, console)
     return found
 
@@ -122,9 +122,9 @@ def _check_prompts(config: Config, opened: "Records", encoder: "Encoder", consol
     _tell(config, opened, console)
     if prompts:
         lengths = Spread.of([len(ids) for ids in prompts])
-        console.print(f"  prompt tokens: {lengths}", highlight=False)
+        console.print(f"  prompt tokens: {lengths}")
         over = f"  longer than {longest}: {len(found.too_long)}"
-        console.print(over, highlight=False)
+        console.print(over)
         show_prompt(encoder.tokenizer.decode(prompts[0]), console)
     return found
 
@@ -143,7 +143,7 @@ def _tell(config: Config, opened: "Records", console: "Console") -> None:
     from jaxalign.recipes.display import tell_columns
 
     line = f"{config.data}: {opened.form}: {opened.report}"
-    console.print(line, markup=False, highlight=False)
+    console.print(line)
     tell_columns(opened.report, console)
 
 
@@ -157,12 +157,12 @@ def _list(
     for error in errors:
         reasons.setdefault((error.what, error.fix), []).append(error.where)
     if errors:
-        console.print(f"{title}:", style="bold", markup=False, highlight=False)
+        console.print(f"{title}:", style="bold")
     for (what, fix), places in [*reasons.items()][:most]:
         named = ", ".join(places[:_PLACES])
         more = len(places) - _PLACES
         rows = f"{named} and {more} more rows" if more > 0 else named
         line = printable(f"  {rows}: {what}. {fix}")
-        console.print(line, markup=False, highlight=False)
+        console.print(line)
     if len(reasons) > most:
         console.print(f"  ... and {len(reasons) - most} more reasons (--show)")

@@ -91,9 +91,10 @@ def test_what_a_pipe_gets(tiny_model, tmp_path, capsys, monkeypatch):
         "note\x1b[2J": 1,
         "label": 0,
     }
-    file = write(tmp_path / "rows.jsonl", [row])
+    file = write(tmp_path / "rows[bold].jsonl", [row])
     code, out = validate(tiny_model, file, capsys, "--task", "sft")
     assert code == 0
+    assert out.startswith(f"{file}: prompt-completion, plain: 1 rows")
     assert "\x1b" not in out
     assert "\r" not in out
     assert "\x07" not in out
