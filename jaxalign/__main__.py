@@ -41,7 +41,9 @@ def main(argv: list[str] | None = None) -> None:
         code = 2 if isinstance(error, UserError) else getattr(error, "exit_code", None)
         if code is None or "--debug" in rest:
             raise
-        print(error, file=sys.stderr)
+        from jaxalign.data.text.preview import printable
+
+        print(printable(str(error)), file=sys.stderr)
         sys.exit(code)
 
 

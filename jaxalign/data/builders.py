@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxalign.data.records.reading import Account, detect_format, read_records
+from jaxalign.data.records.read import detect_format, read_records
+from jaxalign.data.records.report import ReadReport
 from jaxalign.data.sources.source import Source, open_source
 from jaxalign.data.sources.tfds_source import JSON_COLUMNS
 from jaxalign.errors import UserError
@@ -129,14 +130,14 @@ def prepare_tfds(
 
 def _checked(source: Source, on_bad_row: str) -> tuple[type[_RowsBuilder], _Kept]:
     """The builder that fits the rows, and those of them that can be used."""
-    account = Account()
+    report = ReadReport()
     try:
         format, kind = detect_format(source, "preference"), PreferencePairs
     except UserError:
         format, kind = detect_format(source, "sft"), PromptCompletions
-    for _ in read_records(source, format, on_bad_row=on_bad_row, account=account):
+    for _ in read_records(source, format, on_bad_row=on_bad_row, report=report):
         pass
-    bad = {error.where for error in account.bad}
+    bad = {error.where for error in report.bad}
     good = [i for i in range(len(source)) if source.where(i) not in bad]
     return kind, _Kept(source, good)
 

@@ -26,14 +26,14 @@ class DataConfig:
     model: str
     """Folder of a Hugging Face model, or its name on the hub."""
     data: str
-    """A file, a glob, `a.jsonl:0.7,b.jsonl:0.3`, or `tfds:NAME/CONFIG:SPLIT`."""
+    """A file, folder or glob, `a.jsonl:0.7,b.csv:0.3`, `tfds:NAME:SPLIT`, `hf:NAME`."""
     eval_data: str | None = None
     """Held-out rows of the same kind."""
     eval_fraction: float = 0.0
     """In place of `eval_data`: share of the prompts to hold out, chosen by a hash."""
     format: str | None = None
     """The rows' format or converter; found from the columns by default."""
-    dress: Literal["plain", "conversational"] | None = None
+    conversational: Literal["yes", "no"] | None = None
     """Whether text becomes messages for the chat template; by default as the rows."""
     columns: str | None = None
     """Renamed columns: `prompt=question,chosen=good`."""
@@ -59,6 +59,16 @@ class DataConfig:
     """Positions of a packed row; by default chosen from the lengths."""
     allow_no_eos: bool = False
     """Go on when less than 99 % of the rows end in a trained stop token."""
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How rows are read: keywords of `open_rows`."""
+        wanted = {None: None, "yes": True, "no": False}[self.conversational]
+        return {
+            "columns": self.columns,
+            "name": self.format,
+            "conversational": wanted,
+        }
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""

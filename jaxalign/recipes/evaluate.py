@@ -95,12 +95,11 @@ def main(config: Config) -> int:
     """Prints what was measured and writes it to the output folder."""
     from pathlib import Path
 
-    from rich.console import Console
-
+    from jaxalign.recipes.display import open_console
     from jaxalign.recipes.evaluation.report import show, write
     from jaxalign.recipes.evaluation.run import evaluate
 
-    console = Console()
+    console = open_console()
     results = evaluate(config, console)
     show(results, console)
     write(results, Path(config.output_dir))

@@ -59,10 +59,11 @@ class Config:
 def main(config: Config) -> int:
     """Prints each prompt with its answers."""
     import jax
-    from rich.console import Console
 
     from jaxalign.data.text.encode import Encoder
+    from jaxalign.data.text.preview import printable
     from jaxalign.data.text.tokenizer import load_tokenizer
+    from jaxalign.recipes.display import open_console
     from jaxalign.recipes.policy import open_policy
     from jaxalign.recipes.samples import decoder_of
     from jaxalign.rollout import generate
@@ -80,7 +81,7 @@ def main(config: Config) -> int:
     plain = config.plain or tokenizer.template is None
     prompts = [encoder.prompt(record).tolist() for record in _records(config, plain)]
     settings = sampling_settings(config, policy.folder)
-    console = Console()
+    console = open_console()
     console.print(f"{settings}", style="dim", highlight=False)
     answers = generate(
         decoder_of(policy.model),
@@ -101,8 +102,8 @@ def main(config: Config) -> int:
         answer = tokenizer.decode(ids, skip_special=True)
         stopped = bool(answers.stopped[i])
         rows.append({"prompt": prompt, "completion": answer, "stopped": stopped})
-        console.print(prompt, style="dim", markup=False, end="")
-        console.print(answer, style="green", markup=False)
+        console.print(printable(prompt), style="dim", markup=False, end="")
+        console.print(printable(answer), style="green", markup=False)
     if config.output:
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         Path(config.output).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -110,7 +111,7 @@ def main(config: Config) -> int:
 
 
 def _records(config: Config, plain: bool) -> Iterable[Any]:
-    from jaxalign.data.records.reading import open_rows, read_records
+    from jaxalign.data.records.read import open_rows, read_records
     from jaxalign.data.records.record import Message, PromptOnly
 
     if config.prompt is not None:
@@ -122,7 +123,7 @@ def _records(config: Config, plain: bool) -> Iterable[Any]:
         "prompt",
         columns=config.columns,
         name=config.format,
-        dress="plain" if config.plain else None,
+        conversational=False if config.plain else None,
     )
     return read_records(source, form, limit=config.limit)
 

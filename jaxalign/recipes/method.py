@@ -12,6 +12,7 @@ from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.models import ModelConfig, PadToken
 from jaxalign.objectives import Objective
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.display import open_console
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.program import Program, program_of
 from jaxalign.recipes.reference import weights_digest
@@ -161,7 +162,7 @@ class Method(NamedTuple):
 
 def open_run(config: TrainingConfig, method: Method) -> Run:
     """Reads the model's description and all rows; no weight is loaded yet."""
-    console = Console()
+    console = open_console()
     policy = open_policy(config.model, head=method.head, **config.layout)
     encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
     tokenizer = encoder.tokenizer

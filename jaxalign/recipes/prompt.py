@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxalign.data.records.record import PromptOnly
 from jaxalign.data.text.encode import Encoder
-from jaxalign.errors import UserError
+from jaxalign.errors import RowError, UserError
 from jaxalign.rewards import Completion
 
 
@@ -47,6 +47,22 @@ class Prompt(NamedTuple):
         )
 
 
+def prompt_ids(record: PromptOnly, encoder: Encoder) -> list[int]:
+    """The tokens of a prompt.
+
+    Raises:
+      RowError: The template refuses it; names the row.
+    """
+    try:
+        return encoder.prompt(record).tolist()
+    except RowError:
+        raise
+    except UserError as error:
+        what, _, fix = str(error).rstrip(".").partition(". ")
+        place = record.where or "the prompt"
+        raise RowError(place, what, f"{fix or 'Mend the row'}.") from error
+
+
 def encode_prompts(
     records: Iterable[Any],
     encoder: Encoder,
@@ -71,7 +87,7 @@ def encode_prompts(
     prompts, dropped = [], 0
     for index, record in enumerate(records):
         assert isinstance(record, PromptOnly)
-        ids = encoder.prompt(record).tolist()
+        ids = prompt_ids(record, encoder)
         if longest is not None and len(ids) > longest:
             if on_long == "error":
                 raise UserError(

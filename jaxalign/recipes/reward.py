@@ -135,7 +135,7 @@ def reference_rows(run: Run, config: Config) -> list[Example]:
             eval_data=None,
             eval_fraction=0.0,
             format=None,
-            dress=None,
+            conversational=None,
             columns=None,
         )
         folder, size = run.policy.folder, run.policy.config.vocab_size

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxalign.data.text.preview import printable
 from jaxalign.losses import pairwise_logistic
 from jaxalign.objectives import ScoreLoss, compared, scored
 from jaxalign.ops import Mean, Reliability, expected_calibration_error, reliability
@@ -102,12 +103,13 @@ class ScoreTable:
         for example in self._examples:
             prompt = example.sequences[0]
             text = run.tokenizer.decode(prompt.ids[: prompt.prompt_length])
-            run.console.print(text, style="dim", markup=False)
+            run.console.print(printable(text), style="dim", markup=False)
             for x in example.sequences:
                 answer = run.tokenizer.decode(x.ids[x.trained], skip_special=True)
                 row = {"prompt": text, "completion": answer, "score": scores.pop(0)}
                 lines.append(json.dumps(row, ensure_ascii=False))
-                run.console.print(f"{row['score']:8.3f}  {answer}", markup=False)
+                said = f"{row['score']:8.3f}  {printable(answer)}"
+                run.console.print(said, markup=False)
         self._folder.mkdir(parents=True, exist_ok=True)
         file = self._folder / f"step_{step:06}.jsonl"
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -6,20 +6,21 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
-from rich.text import Text
 
+from jaxalign.data.records import layouts
 from jaxalign.data.records.formats import Format
-from jaxalign.data.records.reading import Account, open_rows, read_records, unpaired
+from jaxalign.data.records.read import open_rows, read_records, unpaired
 from jaxalign.data.records.record import Record
+from jaxalign.data.records.report import ReadReport
 from jaxalign.data.sources.source import Source
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.example import Example
-from jaxalign.data.text.lengths import LengthLimits, LengthReport, Spread
+from jaxalign.data.text.lengths import LengthLimits
 from jaxalign.data.text.prepare import EncodeReport, encode_all
-from jaxalign.data.text.preview import segments
 from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes.config import DataConfig
+from jaxalign.recipes.display import show_example, tell_columns, tell_lengths
 
 Task = Literal["sft", "preference", "unpaired", "scored", "rankings"]
 MIN_STOP_SHARE = 0.99
@@ -95,20 +96,20 @@ class Records(NamedTuple):
     Attributes:
       source: Its rows.
       form: What they are.
-      account: Of the rows, filled while `records` are read.
+      report: On the rows, filled while `records` are read.
       records: As the task reads them.
     """
 
     source: Source
     form: Format
-    account: Account
+    report: ReadReport
     records: Iterable[Record]
 
 
 def open_records(
-    config: DataConfig, path: str, task: Task | None, **bad_rows: Any
+    config: DataConfig, path: str, task: layouts.Task | None, **bad_rows: Any
 ) -> Records:
-    """The records of a file; for `unpaired` each pair is two answers with a label.
+    """The records of a file; for `unpaired` each pair is two completions with a label.
 
     Args:
       config: What columns and rows are called.
@@ -116,14 +117,12 @@ def open_records(
       task: What the rows are for; None for what their columns say.
       **bad_rows: `on_bad_row` and `max_dropped` of `read_records`.
     """
-    source, form = open_rows(
-        path, task, columns=config.columns, name=config.format, dress=config.dress
-    )
-    account = Account()
-    records = read_records(source, form, account=account, **bad_rows)
+    source, form = open_rows(path, task, **config.reading)
+    report = ReadReport()
+    records = read_records(source, form, report=report, **bad_rows)
     if task == "unpaired":
         records = unpaired(records)
-    return Records(source, form, account, records)
+    return Records(source, form, report, records)
 
 
 def _read(config: DataConfig, path: str, task: Task, encoder: Encoder, console):
@@ -131,12 +130,13 @@ def _read(config: DataConfig, path: str, task: Task, encoder: Encoder, console):
         "on_bad_row": config.on_bad_row,
         "max_dropped": config.max_dropped,
     }
-    source, form, account, records = open_records(config, path, task, **bad_rows)
+    source, form, report, records = open_records(config, path, task, **bad_rows)
     limits = LengthLimits(config.max_length, config.max_prompt_length, config.on_long)
-    examples, report = encode_all(records, encoder, limits=limits, **bad_rows)
-    console.print(f"{path}: {form}: {account}")
-    _tell(report, console)
-    check_stops(report, encoder.tokenizer, config.allow_no_eos)
+    examples, encoded = encode_all(records, encoder, limits=limits, **bad_rows)
+    console.print(f"{path}: {form}: {report}")
+    tell_columns(report, console)
+    _tell(encoded, console)
+    check_stops(encoded, encoder.tokenizer, config.allow_no_eos)
     return examples, source.fingerprint()
 
 
@@ -152,19 +152,6 @@ def _tell(report: EncodeReport, console: Console) -> None:
             f"  {report.prompt_differs} prompts are rendered otherwise on their own; "
             "the whole rendering was used"
         )
-
-
-def tell_lengths(
-    lengths: LengthReport, trained: Spread, stop_share: float, console: Console
-) -> None:
-    """Prints how long rows are before anything is cut, and how they end."""
-    console.print(f"  prompt tokens: {lengths.prompt}", highlight=False)
-    console.print(
-        f"  response tokens: {lengths.completion}; trained: {trained}", highlight=False
-    )
-    console.print(
-        f"  {stop_share:.1%} of the responses end in a stop token", highlight=False
-    )
 
 
 def check_stops(report: EncodeReport, tokenizer: Tokenizer, allow: bool) -> None:
@@ -195,13 +182,3 @@ def split(
         share = int.from_bytes(digest[:8], "big") / 2**64
         (held_out if share < fraction else train).append(example)
     return train, held_out
-
-
-def show_example(example: Example, tokenizer: Tokenizer, console: Console) -> None:
-    """Prints a decoded example whose trained tokens are marked."""
-    console.print("first example, trained tokens in [reverse]reverse[/reverse]:")
-    for sequence in example.sequences:
-        text = Text("  ")
-        for piece, trained in segments(tokenizer, sequence):
-            text.append(piece, style="reverse green" if trained else "dim")
-        console.print(text)

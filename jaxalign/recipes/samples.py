@@ -8,6 +8,7 @@ import jax
 from rich.console import Console
 
 from jaxalign.data.text.example import Example
+from jaxalign.data.text.preview import printable
 from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.models import (
     apply_cached,
@@ -78,7 +79,8 @@ class Samples:
             row = {"prompt": self._tokenizer.decode(prompt), "completion": answer}
             lines.append(json.dumps(row | {"stopped": stopped}, ensure_ascii=False))
             self._console.print(f"[step {step}]", style="bold", markup=False)
-            self._console.print(row["prompt"], style="dim", markup=False, end="")
+            prompt, answer = printable(row["prompt"]), printable(answer)
+            self._console.print(prompt, style="dim", markup=False, end="")
             self._console.print(answer, style="green", markup=False)
         file = self._folder / f"step_{step:06}.jsonl"
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,25 +1,75 @@
 """`jaxalign validate`: every row of a data file, before anything is trained."""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
 
+from jaxalign.errors import RowError, UserError
 from jaxalign.recipes.config import DataConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from jaxalign.data.text.encode import Encoder
+    from jaxalign.recipes.rows import Records
+
+_PLACES = 3  # named of rows that share a reason
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(DataConfig):
-    """Check each row as `sft` or `dpo` would read it; list what is wrong."""
+    """Check each row as a training command would read it; list what is wrong."""
 
-    task: Literal["sft", "preference", "unpaired", "scored", "rankings"] | None = None
+    task: (
+        Literal["sft", "preference", "unpaired", "scored", "rankings", "prompts"] | None
+    ) = None
     """What the rows are for; by default what their columns say."""
     show: int = 20
-    """Bad rows to list."""
+    """Reasons to list, of bad rows and of rows that are too long."""
+
+
+@dataclasses.dataclass
+class Found:
+    """What is wrong with rows of a file.
+
+    Attributes:
+      untrainable: Rows that no example can be made of.
+      too_long: Rows that `--max-length` leaves out.
+      at_end: What was said when all rows were read, or None.
+    """
+
+    untrainable: list[RowError] = dataclasses.field(default_factory=list)
+    too_long: list[RowError] = dataclasses.field(default_factory=list)
+    at_end: UserError | None = None
 
 
 def main(config: Config) -> int:
     """Prints a report; returns 2 if a row is bad, else 0."""
-    from rich.console import Console
+    from jaxalign.models import read_config, resolve_model
+    from jaxalign.recipes.display import open_console
+    from jaxalign.recipes.rows import make_encoder, open_records
 
+    console = open_console()
+    folder = resolve_model(config.model)
+    encoder = make_encoder(config, folder, read_config(folder).vocab_size)
+    task = "prompt" if config.task == "prompts" else config.task
+    opened = open_records(config, config.data, task, on_bad_row="drop", max_dropped=1.0)
+    prompts = opened.form.shape == "prompt-only"
+    check = _check_prompts if prompts else _check_examples
+    found = check(config, opened, encoder, console)
+    bad = [*opened.report.bad, *found.untrainable]
+    _list(f"{len(bad)} bad rows", bad, config.show, console)
+    title = f"{len(found.too_long)} rows that are too long"
+    _list(title, found.too_long, config.show, console)
+    if found.at_end and not bad:
+        console.print(str(found.at_end))
+    if bad or found.at_end:
+        return 2
+    console.print("every row can be used", style="green")
+    return 0
+
+
+def _check_examples(config: Config, opened: "Records", encoder: "Encoder", console):
     from jaxalign.data.text.lengths import (
         LengthLimits,
         LengthReport,
@@ -27,50 +77,92 @@ def main(config: Config) -> int:
         apply_limits,
     )
     from jaxalign.data.text.preview import stop_share, trained_tokens
-    from jaxalign.errors import RowError
-    from jaxalign.models import read_config, resolve_model
-    from jaxalign.recipes.rows import (
-        make_encoder,
-        open_records,
-        show_example,
-        tell_lengths,
-    )
+    from jaxalign.recipes.display import show_example, tell_lengths
 
-    console = Console()
-    folder = resolve_model(config.model)
-    encoder = make_encoder(config, folder, read_config(folder).vocab_size)
-    tokenizer = encoder.tokenizer
-    _, form, account, records = open_records(
-        config, config.data, config.task, on_bad_row="drop", max_dropped=1.0
-    )
+    tokenizer, found, examples = encoder.tokenizer, Found(), []
     limits = LengthLimits(config.max_length, config.max_prompt_length, "error")
-    examples, untrainable, too_long = [], [], []
-    for index, record in enumerate(records):
+    for index, record in enumerate(_to_the_end(opened, found)):
         try:
             example = encoder(record, index)
             examples.append(example)
             apply_limits(example, limits, bos=tokenizer.adds_bos)
         except TooLongError as error:
-            too_long.append(error)
+            found.too_long.append(error)
         except RowError as error:
-            untrainable.append(error)
-    console.print(f"{config.data}: {form}: {account}", highlight=False)
+            found.untrainable.append(error)
+    _tell(config, opened, console)
     if examples:
         lengths = LengthReport.of(examples, config.max_length)
         share = stop_share(examples, tokenizer.stop_ids)
         tell_lengths(lengths, trained_tokens(examples), share, console)
-        console.print(
-            f"  longer than {config.max_length}: {lengths.over_limit}", highlight=False
-        )
+        over = f"  longer than {config.max_length}: {lengths.over_limit}"
+        console.print(over)
         show_example(examples[0], tokenizer, console)
-    bad = [*account.bad, *untrainable]
-    for title, errors in (("bad rows", bad), ("rows that are too long", too_long)):
-        if errors:
-            console.print(f"{len(errors)} {title}:", style="bold")
-        for error in errors[: config.show]:
-            console.print(f"  {error}", markup=False, highlight=False)
-        if len(errors) > config.show:
-            console.print(f"  ... and {len(errors) - config.show} more (--show)")
-    if not bad:
-        console.print("every row can be used", style="green")
-    return 2 if bad else 0
+    return found
+
+
+def _check_prompts(config: Config, opened: "Records", encoder: "Encoder", console):
+    from jaxalign.data.text.lengths import Spread, TooLongError
+    from jaxalign.recipes.display import show_prompt
+    from jaxalign.recipes.prompt import prompt_ids
+
+    found, prompts = Found(), []
+    longest = min(config.max_length, config.max_prompt_length or config.max_length)
+    for record in _to_the_end(opened, found):
+        try:
+            ids = prompt_ids(record, encoder)
+        except RowError as error:
+            found.untrainable.append(error)
+            continue
+        prompts.append(ids)
+        if len(ids) > longest:
+            what = f"its prompt has {len(ids)} tokens, {longest} are allowed"
+            fix = "Raise --max-length or --max-prompt-length."
+            found.too_long.append(TooLongError(record.where, what, fix))
+    _tell(config, opened, console)
+    if prompts:
+        lengths = Spread.of([len(ids) for ids in prompts])
+        console.print(f"  prompt tokens: {lengths}")
+        over = f"  longer than {longest}: {len(found.too_long)}"
+        console.print(over)
+        show_prompt(encoder.tokenizer.decode(prompts[0]), console)
+    return found
+
+
+def _to_the_end(opened: "Records", found: Found) -> Iterator:
+    """The records; that none is left is kept for the end of the report."""
+    try:
+        yield from opened.records
+    except RowError:
+        raise
+    except UserError as error:
+        found.at_end = error
+
+
+def _tell(config: Config, opened: "Records", console: "Console") -> None:
+    from jaxalign.recipes.display import tell_columns
+
+    line = f"{config.data}: {opened.form}: {opened.report}"
+    console.print(line)
+    tell_columns(opened.report, console)
+
+
+def _list(
+    title: str, errors: Sequence[RowError], most: int, console: "Console"
+) -> None:
+    """Lists errors, each reason once with the rows that it holds for."""
+    from jaxalign.data.text.preview import printable
+
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for error in errors:
+        reasons.setdefault((error.what, error.fix), []).append(error.where)
+    if errors:
+        console.print(f"{title}:", style="bold")
+    for (what, fix), places in [*reasons.items()][:most]:
+        named = ", ".join(places[:_PLACES])
+        more = len(places) - _PLACES
+        rows = f"{named} and {more} more rows" if more > 0 else named
+        line = printable(f"  {rows}: {what}. {fix}")
+        console.print(line)
+    if len(reasons) > most:
+        console.print(f"  ... and {len(reasons) - most} more reasons (--show)")

@@ -49,6 +49,18 @@ def json_lines(path: pathlib.Path, rows) -> str:
     return str(path)
 
 
+def comma_separated(path: pathlib.Path, rows) -> str:
+    import csv
+
+    path = path.with_suffix(".csv")
+    names = list(rows[0]) if rows else ["prompt"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, quoting=csv.QUOTE_ALL)
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
 def parquet(path: pathlib.Path, rows) -> str:
     import pyarrow
     import pyarrow.parquet
@@ -124,7 +136,7 @@ def write_tfrecord(path: pathlib.Path, payloads) -> str:
 WRITERS: dict[str, Callable[[pathlib.Path, list], str]] = {
     f.__name__: f
     for f in (
-        jsonl, jsonl_gz, jsonl_zst, json_list, json_lines, parquet, arrow,
-        array_record, array_record_of_examples, tfrecord,
+        jsonl, jsonl_gz, jsonl_zst, json_list, json_lines, comma_separated, parquet,
+        arrow, array_record, array_record_of_examples, tfrecord,
     )
 }  # fmt: skip

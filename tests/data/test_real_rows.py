@@ -7,7 +7,7 @@ import pytest
 
 from jaxalign.data.packing.batches import Batches
 from jaxalign.data.packing.pack import pad_fraction
-from jaxalign.data.records.reading import detect_format, read_records
+from jaxalign.data.records.read import detect_format, read_records
 from jaxalign.data.sources.source import open_source
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.prepare import encode_all

@@ -32,7 +32,7 @@ def rows(tmp_path_factory):
 def command(tiny_model, teacher, rows, out, *more):
     return [
         *("distill", "--model", str(tiny_model), "--teacher", str(teacher)),
-        *("--data", str(rows), "--output-dir", str(out), "--dress", "plain"),
+        *("--data", str(rows), "--output-dir", str(out), "--conversational", "no"),
         *("--max-length", "32", "--samples", "0", "--max-new-tokens", "6"),
         *("--optimizer.learning-rate", "5e-3", "--batch-size", "8", *more),
     ]

@@ -82,7 +82,9 @@ def test_generate_answers_each_row_the_same_alone_and_together(
     assert both[:2] == first
     assert both[0]["completion"] != both[1]["completion"]
     printed = capsys.readouterr().out
-    assert all(x["completion"] in printed for x in both)
+    assert all(x["prompt"] in printed for x in both)
+    shown = [x["completion"] for x in both if x["completion"].isprintable()]
+    assert all(text in printed for text in shown)
 
 
 def test_generate_takes_its_settings_from_the_checkpoint_and_flags_first(tmp_path):

@@ -4,10 +4,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxalign.data.records import checks, contents
+from jaxalign.data.records import checks, contents, keys, tokens
+from jaxalign.data.records.calls import with_tools
+from jaxalign.data.records.cells import unwrapped
 from jaxalign.data.records.checks import Flaw
 from jaxalign.data.records.converters import CONVERTERS
 from jaxalign.data.records.formats import Format, renamed
+from jaxalign.data.records.messages import check_order, messages
 from jaxalign.data.records.prefix import split_messages, split_text
 from jaxalign.data.records.record import (
     Completion,
@@ -47,13 +50,10 @@ def to_records(row: Mapping[str, Any], format: Format, where: str) -> list[Recor
         named = renamed(row, format.columns)
         row = {k: v for k, v in named.items() if v is not None}
         empty = {k: None for k in named if k not in row}
-        checks.refuse_media(row)
+        row = unwrapped(row, (*keys.READ[format.shape], "conversations", "history"))
         convert = CONVERTERS.get((format.name, format.shape))
-        rows = [row] if convert is None else convert(row, format.dress == "plain")
-        records = (
-            _BUILDERS[format.shape](r, format, contents.common(r, where)) for r in rows
-        )
-        return [_with_empty(record, empty) for record in records]
+        rows = [row] if convert is None else convert(row, not format.conversational)
+        return [_record(x, format, where, empty) for x in rows]
     except Flaw as flaw:
         kind = Tie if isinstance(flaw, _TieFlaw) else RowError
         raise kind(where, flaw.what, flaw.fix) from None
@@ -61,19 +61,23 @@ def to_records(row: Mapping[str, Any], format: Format, where: str) -> list[Recor
         raise RowError(where, "nested too deeply", "Flatten the row.") from error
 
 
-def _with_empty(record: Record, empty: Mapping[str, None]) -> Record:
-    """Prompts keep their empty columns: `answer: null` tells a reward something."""
-    if not isinstance(record, PromptOnly):
-        return record
-    empty = contents.extra(empty, "prompt")
-    return dataclasses.replace(record, extra={**empty, **record.extra})
+def _record(row: Mapping[str, Any], format: Format, where: str, empty) -> Record:
+    row = with_tools(row) if format.conversational else row
+    left = keys.unread(row, format.shape, format.conversational)
+    keys.check_columns(row, left, format.shape)
+    common = contents.common(row, left, format, where)
+    if format.shape == "prompt-only":
+        # Prompts keep their empty columns: `answer: null` tells a reward something.
+        empty = keys.unread(empty, format.shape, format.conversational)
+        common["extra"] = {**empty, **common["extra"]}
+    return _BUILDERS[format.shape](row, format, common)
 
 
 def to_record(row: Mapping[str, Any], format: Format, where: str = "row") -> Record:
     """The record of a row that gives exactly one; see `to_records`.
 
     >>> row = {"prompt": "2 + 2 =", "completion": " 4"}
-    >>> format = Format("prompt-completion", "prompt-completion", "plain")
+    >>> format = Format("prompt-completion", "prompt-completion")
     >>> to_record(row, format).completion
     ' 4'
     """
@@ -86,29 +90,25 @@ def to_record(row: Mapping[str, Any], format: Format, where: str = "row") -> Rec
 
 
 def _text(row, format: Format, common) -> Text:
-    text = checks.text(contents.need(row, "text"), "text")
-    return Text(text, **common, extra=contents.extra(row, "text"))
+    text = checks.text(checks.need(row, "text"), "text")
+    return Text(text, **common)
 
 
 def _conversation(row, format: Format, common) -> Conversation:
-    turns = contents.system(
-        row, checks.messages(contents.need(row, "messages"), "messages")
-    )
-    checks.check_order(turns, "messages")
+    turns = contents.system(row, messages(checks.need(row, "messages"), "messages"))
+    check_order(turns, "messages")
     if all(turn.role in ("system", "developer") for turn in turns):
         raise Flaw("`messages` holds only a system message", "Add a turn of each side.")
-    if not any(turn.role == "assistant" for turn in turns):
+    if not any(turn.role == "assistant" and turn.trained for turn in turns):
         raise Flaw(
             "`messages` has no assistant turn to train on",
             "Add one, or remove the row.",
         )
-    return Conversation(turns, **common, extra=contents.extra(row, "messages"))
+    return Conversation(turns, **common)
 
 
 def _prompt_only(row, format: Format, common) -> PromptOnly:
-    return PromptOnly(
-        contents.prompt(row, format), **common, extra=contents.extra(row, "prompt")
-    )
+    return PromptOnly(contents.prompt(row, format), **common)
 
 
 def _completion(row, format: Format, common) -> Completion:
@@ -116,8 +116,7 @@ def _completion(row, format: Format, common) -> Completion:
         contents.prompt(row, format),
         contents.response(row, "completion", format),
     )
-    extra = contents.extra(row, "prompt", "completion")
-    return Completion(prompt, completion, **common, extra=extra)
+    return Completion(prompt, completion, **common)
 
 
 def _preference(row, format: Format, common) -> Preference:
@@ -136,8 +135,8 @@ def _preference(row, format: Format, common) -> Preference:
             parts = split_messages(*sides)  # pyright: ignore
             prompt = contents.checked_prompt(contents.system(row, parts[0]))
             chosen, rejected = parts[1:]
-            checks.check_order(chosen, "chosen", first="assistant")
-            checks.check_order(rejected, "rejected", first="assistant")
+            contents.checked_response(chosen, "chosen")
+            contents.checked_response(rejected, "rejected")
     else:
         prompt = contents.prompt(row, format)
         chosen, rejected = (
@@ -146,82 +145,54 @@ def _preference(row, format: Format, common) -> Preference:
         _no_tie(chosen == rejected, "`chosen` and `rejected` are identical")
     if format.name == "ultrafeedback":
         _no_tie(margin == 0, "both sides have the same score")
-    extra = contents.extra(row, "prompt", "chosen", "rejected", "margin")
-    return Preference(prompt, chosen, rejected, margin, **common, extra=extra)
+    return Preference(prompt, chosen, rejected, margin, **common)
 
 
 def _unpaired(row, format: Format, common) -> Unpaired:
-    label = checks.flag(contents.need(row, "label"), "label")
-    extra = contents.extra(row, "prompt", "completion", "label")
+    label = checks.flag(checks.need(row, "label"), "label")
     response = contents.response(row, "completion", format)
-    return Unpaired(
-        contents.prompt(row, format), response, label, **common, extra=extra
-    )
+    return Unpaired(contents.prompt(row, format), response, label, **common)
 
 
 def _scored(row, format: Format, common) -> Scored:
-    score = checks.number(contents.need(row, "score"), "score")
-    extra = contents.extra(row, "prompt", "completion", "score")
+    score = checks.number(checks.need(row, "score"), "score")
     response = contents.response(row, "completion", format)
-    return Scored(contents.prompt(row, format), response, score, **common, extra=extra)
+    return Scored(contents.prompt(row, format), response, score, **common)
 
 
 def _rankings(row, format: Format, common) -> Rankings:
-    answers = checks.entries(contents.need(row, "completions"), "completions")
+    answers = checks.entries(checks.need(row, "completions"), "completions")
+    if "scores" in row and "ranks" in row:
+        raise Flaw("the row has both `scores` and `ranks`", "Keep one of them.")
     by = "scores" if "scores" in row else "ranks"
     sign = 1.0 if by == "scores" else -1.0
-    values = checks.entries(contents.need(row, by), by)
+    values = checks.entries(checks.need(row, by), by)
     scores = tuple(sign * checks.number(v, f"{by}[{i}]") for i, v in enumerate(values))
     checks.same_length(answers, "completions", scores, by)
     names = [f"completions[{i}]" for i in range(len(answers))]
     named = dict(zip(names, answers, strict=True))
     completions = tuple(contents.response(named, name, format) for name in names)
     _no_tie(len(set(scores)) < 2, f"all {len(scores)} completions have the same rank")
-    extra = contents.extra(row, "prompt", "completions", "ranks", "scores")
-    return Rankings(
-        contents.prompt(row, format), completions, scores, **common, extra=extra
-    )
+    return Rankings(contents.prompt(row, format), completions, scores, **common)
 
 
 def _stepwise(row, format: Format, common) -> Stepwise:
-    steps = checks.entries(contents.need(row, "completions"), "completions")
+    steps = checks.entries(checks.need(row, "completions"), "completions")
     steps = tuple(checks.text(s, f"completions[{i}]") for i, s in enumerate(steps))
-    labels = checks.entries(contents.need(row, "labels"), "labels")
+    labels = checks.entries(checks.need(row, "labels"), "labels")
     labels = tuple(checks.flag(v, f"labels[{i}]") for i, v in enumerate(labels))
     checks.same_length(steps, "completions", labels, "labels")
-    extra = contents.extra(row, "prompt", "completions", "labels")
-    return Stepwise(contents.prompt(row, format), steps, labels, **common, extra=extra)
+    return Stepwise(contents.prompt(row, format), steps, labels, **common)
 
 
 def _tokenised(row, format: Format, common) -> Tokenised:
-    extra = contents.extra(row, "input_ids", "loss_mask", "attention_mask")
-    return Tokenised(*_ids(row, ""), **common, extra=extra)
+    return dataclasses.replace(tokens.tokenised(row), **common)
 
 
 def _tokenised_pair(row, format: Format, common) -> TokenisedPair:
-    sides = [Tokenised(*_ids(row, f"{side}_")) for side in ("chosen", "rejected")]
+    sides = tokens.tokenised_sides(row)
     _no_tie(sides[0] == sides[1], "both sides have the same tokens")
-    used = [
-        f"{s}_{c}" for s in ("chosen", "rejected") for c in ("input_ids", "loss_mask")
-    ]
-    return TokenisedPair(*sides, **common, extra=contents.extra(row, *used))
-
-
-def _ids(row: Mapping[str, Any], side: str) -> tuple[tuple[int, ...], Any]:
-    ids = checks.entries(contents.need(row, f"{side}input_ids"), f"{side}input_ids")
-    for i, token in enumerate(ids):
-        if isinstance(token, bool) or not isinstance(token, int) or token < 0:
-            raise Flaw(
-                f"`{side}input_ids[{i}]` is {token!r}, not a token id",
-                "Ids are whole numbers from 0 on.",
-            )
-    if f"{side}loss_mask" not in row:
-        return tuple(ids), None
-    mask = checks.entries(row[f"{side}loss_mask"], f"{side}loss_mask")
-    checks.same_length(ids, f"{side}input_ids", mask, f"{side}loss_mask")
-    return tuple(ids), tuple(
-        checks.flag(v, f"{side}loss_mask[{i}]") for i, v in enumerate(mask)
-    )
+    return TokenisedPair(*sides, **common)
 
 
 def _no_tie(equal: bool, what: str) -> None:

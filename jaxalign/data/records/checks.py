@@ -1,24 +1,13 @@
-"""What text and messages must be before anybody spends a token on them."""
+"""What the values of a row must be before anybody spends a token on them."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from jaxalign.data.records.record import Message
 from jaxalign.errors import UserError
 
-ROLES = ("system", "developer", "user", "assistant", "tool")
-
-# Which role may follow which; None is the beginning.
-_FOLLOWS = {
-    None: {"system", "developer", "user"},
-    "system": {"developer", "user"},
-    "developer": {"user"},
-    "user": {"assistant"},
-    "assistant": {"user", "tool"},
-    "tool": {"tool", "assistant"},
-}
-_MEDIA = ("images", "image", "videos", "video", "audio", "audios")
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 
 
 class Flaw(UserError):
@@ -78,62 +67,32 @@ def text(value: Any, field: str, *, blank: bool = False) -> str:
     return value
 
 
-def messages(value: Any, field: str) -> tuple[Message, ...]:
-    """Messages from a list of `{"role", "content"}` objects, each one checked.
-
-    Raises:
-      Flaw: if it is not such a list, or a message is malformed or without text.
-    """
-    if not isinstance(value, list | tuple):
-        raise Flaw(
-            f"`{field}` is {name_of_type(value)}, not a list of messages",
-            'Messages look like [{"role": "user", "content": "..."}].',
-        )
-    if not value:
-        raise Flaw(
-            f"`{field}` is an empty list", "Give it messages, or remove the row."
-        )
-    return tuple(_message(m, f"{field}[{i}]") for i, m in enumerate(value))
-
-
-def check_order(
-    turns: tuple[Message, ...], field: str, first: str | None = None
-) -> None:
-    """Checks that roles follow each other as chat templates expect.
-
-    Args:
-      turns: messages.
-      field: the column, for messages to the user.
-      first: None if a conversation begins here, `assistant` if a response does.
-
-    Raises:
-      Flaw: naming the first message that is out of order.
-    """
-    previous = None
-    for i, turn in enumerate(turns):
-        allowed = {first} if first and i == 0 else _FOLLOWS[previous]
-        if turn.role not in allowed:
-            place = f"after `{previous}`" if previous else "at the beginning"
-            wanted = " or ".join(f"`{role}`" for role in ROLES if role in allowed)
-            raise Flaw(
-                f"roles out of order: `{field}[{i}]` is `{turn.role}` {place}, where "
-                f"{wanted} belongs",
-                "Order the turns, join two of one role, or remove the row.",
-            )
-        previous = turn.role
-
-
 def parsed(value: Any, field: str) -> Any:
     """`value`, or what it says if it is JSON text, as flat file formats need it."""
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except ValueError as error:
+        return json.loads(value, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise Flaw(
             f"`{field}` is text that is not JSON ({error})",
             f"Write `{field}` as JSON, or rename the column if it is another thing.",
         ) from error
+
+
+def _no_constant(name: str):
+    raise ValueError(f"{name} is not JSON")
+
+
+def need(row: Mapping[str, Any], column: str) -> Any:
+    """The column's value; `Flaw` if the row has none."""
+    if row.get(column) is None:
+        has = ", ".join(sorted(k for k in row if row[k] is not None))
+        raise Flaw(
+            f"no `{column}`; the row has {has or 'no column with a value'}",
+            f"Add it, or name the column: --columns {column}=NAME.",
+        )
+    return row[column]
 
 
 def entries(value: Any, field: str) -> list:
@@ -153,67 +112,37 @@ def same_length(a, a_name: str, b, b_name: str) -> None:
         )
 
 
+def is_number(value: Any) -> bool:
+    """Whether `value` is a number, or text that is one in JSON, as in a CSV file.
+
+    >>> is_number(2), is_number("2.5"), is_number(True), is_number("007")
+    (True, True, False, False)
+    """
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value.strip()) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def number(value: Any, field: str) -> float:
-    """`value` as a finite number, else `Flaw`."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """`value` as a finite number, else `Flaw`; the text of a number is one."""
+    if not is_number(value):
         raise Flaw(
             f"`{field}` is {name_of_type(value)}, not a number", "Give a number."
         )
+    try:
+        value = float(value)
+    except OverflowError:
+        value = float("inf")
     if not abs(value) < float("inf"):
         raise Flaw(f"`{field}` is {value}, not finite", "Give a finite number.")
-    return float(value)
+    return value
 
 
 def flag(value: Any, field: str) -> bool:
-    """`value` as a bool, else `Flaw`; 0 and 1 count as such."""
-    if value not in (0, 1) or isinstance(value, float):
+    """`value` as a bool, else `Flaw`; 0 and 1 and the texts of both count as such."""
+    if isinstance(value, str):
+        texts = {"true": True, "false": False, "1": True, "0": False}
+        value = texts.get(value.strip().lower(), value)
+    if not isinstance(value, bool | int) or value not in (0, 1):
         raise Flaw(f"`{field}` is {value!r}, not a boolean", "Write true or false.")
     return bool(value)
-
-
-def refuse_media(row: Mapping[str, Any]) -> None:
-    """Raises `Flaw` if the row holds pictures, film or sound."""
-    for name in _MEDIA:
-        if row.get(name):
-            raise Flaw(
-                f"the row has `{name}`, and only text can be trained on",
-                "Remove such rows, or the column if it is not needed.",
-            )
-
-
-def _message(value: Any, field: str) -> Message:
-    if not isinstance(value, Mapping):
-        raise Flaw(
-            f"`{field}` is {name_of_type(value)}, not a message",
-            'Messages look like {"role": "user", "content": "..."}.',
-        )
-    if value.get("role") is None:
-        if "from" in value and "value" in value:
-            raise Flaw(
-                f"`{field}` is a ShareGPT turn (from, value)",
-                "Say --format sharegpt (with --columns conversations=NAME).",
-            )
-        raise Flaw(f"`{field}` has no `role`", f"Roles are {', '.join(ROLES)}.")
-    role = value["role"]
-    if role not in ROLES:
-        raise Flaw(f"`{field}.role` is {role!r}", f"Roles are {', '.join(ROLES)}.")
-    extra = {
-        k: v for k, v in value.items() if k not in ("role", "content") and v is not None
-    }
-    content = value.get("content")
-    if content is None and extra.get("tool_calls"):
-        content = ""
-    if isinstance(content, list | tuple):
-        content = "".join(_part(part, f"{field}.content") for part in content)
-    blank = role not in ("user", "assistant") or bool(extra.get("tool_calls"))
-    return Message(role, text(content, f"{field}.content", blank=blank), extra)
-
-
-def _part(part: Any, field: str) -> str:
-    if isinstance(part, Mapping) and part.get("type") == "text":
-        return text(part.get("text"), field, blank=True)
-    kind = part.get("type") if isinstance(part, Mapping) else name_of_type(part)
-    raise Flaw(
-        f"`{field}` has a part of type {kind!r}, and only text can be trained on",
-        "Remove rows with pictures or sound.",
-    )

@@ -4,72 +4,67 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxalign.data.records import checks
+from jaxalign.data.records.calls import tools
 from jaxalign.data.records.checks import Flaw, name_of_type
 from jaxalign.data.records.formats import Format
+from jaxalign.data.records.messages import check_order, messages
 from jaxalign.data.records.record import Content, Message
 
-_COMMON = ("tools", "chat_template_kwargs", "system", "weight")
 
-
-def common(row: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What every record carries, from the optional columns."""
-    tools = checks.parsed(row.get("tools"), "tools")
-    if tools is not None and not (
-        isinstance(tools, list) and all(isinstance(t, Mapping) for t in tools)
-    ):
-        raise Flaw(
-            "`tools` is not a list of objects", "Describe each tool as an object."
-        )
+def common(
+    row: Mapping[str, Any], left: Mapping[str, Any], format: Format, where: str
+) -> dict[str, Any]:
+    """What every record carries: its weight, what templates read, and what is left."""
+    weight = (
+        checks.number(row.get("weight", 1.0), "weight") if "weight" not in left else 1
+    )
+    if weight < 0:
+        raise Flaw(f"`weight` is {weight}, below 0", "Weights are 0 or more.")
+    found = {"where": where, "weight": float(weight), "extra": dict(left)}
+    if not format.conversational:
+        return found
     kwargs = checks.parsed(row.get("chat_template_kwargs", {}), "chat_template_kwargs")
     if not isinstance(kwargs, Mapping):
         raise Flaw(
             f"`chat_template_kwargs` is {name_of_type(kwargs)}, not an object",
             'Write it as {"enable_thinking": false}.',
         )
-    weight = checks.number(row.get("weight", 1.0), "weight")
-    if weight < 0:
-        raise Flaw(f"`weight` is {weight}, below 0", "Weights are 0 or more.")
     kwargs = {k: v for k, v in kwargs.items() if v is not None}
-    tools = tuple(tools) if tools else None
-    return dict(where=where, tools=tools, template_kwargs=kwargs, weight=weight)
-
-
-def extra(row: Mapping[str, Any], *used: str) -> dict[str, Any]:
-    """The columns that are neither `used` nor carried by every record."""
-    return {k: v for k, v in row.items() if k not in used and k not in _COMMON}
-
-
-def need(row: Mapping[str, Any], column: str) -> Any:
-    """The column's value; `Flaw` if the row has none."""
-    if column not in row:
-        has = ", ".join(sorted(row)) or "no column with a value"
-        raise Flaw(
-            f"no `{column}`; the row has {has}",
-            f"Add it, or name the column: --columns {column}=NAME.",
-        )
-    return row[column]
+    return {**found, "template_kwargs": kwargs, "tools": tools(row)}
 
 
 def content(row: Mapping[str, Any], column: str, format: Format, role: str) -> Content:
     """A column as text or messages; text becomes one turn of `role` where it must."""
-    value = need(row, column)
-    if format.dress == "plain":
+    value = checks.need(row, column)
+    if not format.conversational:
+        if isinstance(value, list | tuple | Mapping):
+            raise Flaw(
+                f"`{column}` is {name_of_type(value)}, not text",
+                "Write it as a string in each row of the file, or as messages in each.",
+            )
         return checks.text(value, column)
     if isinstance(value, str):
         return (Message(role, checks.text(value, column)),)
     if isinstance(value, Mapping):
         value = [value]
-    return checks.messages(value, column)
+    return messages(value, column)
 
 
 def system(row: Mapping[str, Any], turns: tuple[Message, ...]) -> tuple[Message, ...]:
     """The turns behind the text of the column `system`, if there is one."""
-    if "system" not in row:
+    names = [name for name in ("system", "system_prompt") if name in row]
+    texts = {checks.text(row[name], name, blank=True): name for name in names}
+    texts.pop("", None)
+    if not texts:
         return turns
-    text = checks.text(row["system"], "system", blank=True)
-    if turns and turns[0].role in ("system", "developer"):
-        raise Flaw("a column `system` and a system message", "Keep one of them.")
-    return (Message("system", text), *turns) if text else turns
+    if len(texts) > 1:
+        raise Flaw("the columns `system` and `system_prompt` differ", "Keep one.")
+    ((text, name),) = texts.items()
+    if not turns or turns[0].role not in ("system", "developer"):
+        return (Message("system", text), *turns)
+    if turns[0].content != text:
+        raise Flaw(f"a column `{name}` and a system message", "Keep one of them.")
+    return turns
 
 
 def prompt(row: Mapping[str, Any], format: Format) -> Content:
@@ -82,7 +77,7 @@ def prompt(row: Mapping[str, Any], format: Format) -> Content:
 
 def checked_prompt(prompt: tuple[Message, ...]) -> tuple[Message, ...]:
     """The turns, if an answer can follow them; else `Flaw`."""
-    checks.check_order(prompt, "prompt")
+    check_order(prompt, "prompt")
     if prompt[-1].role in ("system", "developer"):
         raise Flaw("`prompt` holds only a system message", "Add the user's turn.")
     if prompt[-1].role == "assistant":
@@ -97,5 +92,15 @@ def response(row: Mapping[str, Any], column: str, format: Format) -> Content:
     """A column that answers the prompt."""
     response = content(row, column, format, "assistant")
     if not isinstance(response, str):
-        checks.check_order(response, column, first="assistant")
+        checked_response(response, column)
     return response
+
+
+def checked_response(turns: tuple[Message, ...], field: str) -> None:
+    """Checks that turns can follow a prompt and that one of them is trained."""
+    check_order(turns, field, first="assistant")
+    if not any(turn.role == "assistant" and turn.trained for turn in turns):
+        raise Flaw(
+            f"`{field}` has no turn that is to be trained",
+            "Remove the row, or what keeps its turns from being trained.",
+        )

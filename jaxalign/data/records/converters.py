@@ -11,23 +11,9 @@ from typing import Any, TypeAlias
 from jaxalign.data.records import checks
 from jaxalign.data.records.checks import Flaw
 from jaxalign.data.records.prefix import split_transcripts, transcript_messages
+from jaxalign.data.records.sharegpt import turns_of
 
 Row: TypeAlias = dict[str, Any]
-
-_SHAREGPT_ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bard": "assistant",
-    "bing": "assistant",
-    "assistant": "assistant",
-    "model": "assistant",
-    "system": "system",
-    "tool": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-}
 
 
 def sharegpt(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
@@ -39,13 +25,13 @@ def sharegpt(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     [{'messages': [{'role': 'user', 'content': 'hi'}]}]
     """
     if plain:
-        raise Flaw("a conversation has no plain form", "Leave out --dress plain.")
+        raise Flaw("a conversation has no plain form", "Leave out --conversational no.")
     rest = _without(row, "conversations")
-    turns = _turns(_need(row, "conversations"), "conversations")
+    turns = turns_of(checks.need(row, "conversations"), "conversations")
     if row.get("chosen") is None:
         return [{**rest, "messages": turns}]
     sides = {
-        side: _turns(_as_list(_need(row, side)), side)
+        side: turns_of(_as_list(checks.need(row, side)), side)
         for side in ("chosen", "rejected")
     }
     return [{**rest, "prompt": turns, **sides}]
@@ -61,7 +47,7 @@ def alpaca(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     [{'prompt': 'Add.\n\n2, 3', 'completion': '5'}]
     """
     (out,) = alpaca_prompt(row, plain)
-    return [{**_without(out, "output"), "completion": _need(row, "output")}]
+    return [{**_without(out, "output"), "completion": checks.need(row, "output")}]
 
 
 def alpaca_prompt(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
@@ -70,13 +56,13 @@ def alpaca_prompt(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     >>> alpaca_prompt({"instruction": "Add 2, 3.", "chosen": "5", "rejected": "6"})
     [{'chosen': '5', 'rejected': '6', 'prompt': 'Add 2, 3.'}]
     """
-    instruction = checks.text(_need(row, "instruction"), "instruction")
+    instruction = checks.text(checks.need(row, "instruction"), "instruction")
     given = checks.text(row.get("input") or "", "input", blank=True)
     prompt: Any = f"{instruction}\n\n{given}" if given.strip() else instruction
     history = row.get("history") or ()
     if plain:
         if history:
-            raise Flaw("`history` has no plain form", "Leave out --dress plain.")
+            raise Flaw("`history` has no plain form", "Leave out --conversational no.")
         prompt += "\n\n"
     elif history:
         prompt = [*_history(history), {"role": "user", "content": prompt}]
@@ -89,7 +75,7 @@ def hh(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     The prompt is found later, as the messages that both sides share; in plain form it
     ends with the header of the assistant turn in which they part.
     """
-    sides = {k: checks.text(_need(row, k), k) for k in ("chosen", "rejected")}
+    sides = {k: checks.text(checks.need(row, k), k) for k in ("chosen", "rejected")}
     if not plain:
         return [{**row, **{k: transcript_messages(v, k) for k, v in sides.items()}}]
     if sides["chosen"] == sides["rejected"]:
@@ -106,13 +92,12 @@ def ultrafeedback(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     `score_chosen` less `score_rejected` becomes the `margin`.
     """
     if plain:
-        raise Flaw("message lists have no plain form", "Leave out --dress plain.")
+        raise Flaw("message lists have no plain form", "Leave out --conversational no.")
     out = _without(row, "prompt")
-    better, worse = row.get("score_chosen"), row.get("score_rejected")
-    if "margin" not in row and better is not None and worse is not None:
-        out["margin"] = checks.number(better, "score_chosen") - checks.number(
-            worse, "score_rejected"
-        )
+    names = ("score_chosen", "score_rejected")
+    if "margin" not in row and all(row.get(name) is not None for name in names):
+        better, worse = (checks.number(out.pop(name), name) for name in names)
+        out["margin"] = better - worse
     return [out]
 
 
@@ -125,7 +110,7 @@ def question_answer(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     [{'answer': ['4', 'four'], 'prompt': '2 + 2?', 'completion': '4'}]
     """
     (out,) = question(row, plain)
-    answer = _need(row, "answer")
+    answer = checks.need(row, "answer")
     if isinstance(answer, list | tuple):
         if not answer:
             raise Flaw("`answer` is an empty list", "Give one, or remove the row.")
@@ -139,7 +124,7 @@ def question(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     >>> question({"question": "2 + 2?", "answer": "4"})
     [{'answer': '4', 'prompt': '2 + 2?'}]
     """
-    asked = checks.text(_need(row, "question"), "question")
+    asked = checks.text(checks.need(row, "question"), "question")
     return [{**_without(row, "question"), "prompt": asked + "\n\n" if plain else asked}]
 
 
@@ -155,7 +140,8 @@ def oasst_rankings(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
         answers = [[_tree_message(r)] for r in ranked]
         ranks = [r["rank"] for r in ranked]
         ids = {"message_id": node.get("message_id")}
-        rows.append({"prompt": path, "completions": answers, "ranks": ranks, **ids})
+        ranking = {"prompt": path, "completions": answers, "ranks": ranks}
+        rows.append({**_without(row, *ranking), **ranking, **ids})
     return rows
 
 
@@ -193,27 +179,6 @@ CONVERTERS: dict[tuple[str, str], Callable[[Mapping[str, Any], bool], list[Row]]
 """The converter for a layout's name and the shape wanted of it."""
 
 
-def _turns(value: Any, field: str) -> list[dict[str, Any]]:
-    if not isinstance(value, list | tuple) or not value:
-        raise Flaw(
-            f"`{field}` is {checks.name_of_type(value)}, not a list of turns",
-            'ShareGPT turns look like {"from": "human", "value": "..."}.',
-        )
-    turns = []
-    for i, turn in enumerate(value):
-        if not isinstance(turn, Mapping):
-            raise Flaw(f"`{field}[{i}]` is not an object", "Mend or remove the row.")
-        who = turn.get("from", turn.get("role"))
-        said = turn.get("value", turn.get("content"))
-        if who not in _SHAREGPT_ROLES:
-            raise Flaw(
-                f"`{field}[{i}].from` is {who!r}",
-                f"Known are {', '.join(sorted(_SHAREGPT_ROLES))}.",
-            )
-        turns.append({"role": _SHAREGPT_ROLES[who], "content": said})
-    return turns
-
-
 def _history(history: Any) -> list[dict[str, Any]]:
     turns = []
     for i, pair in enumerate(history):
@@ -228,7 +193,7 @@ def _history(history: Any) -> list[dict[str, Any]]:
 
 
 def _root(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    root = _need(row, "prompt")
+    root = checks.need(row, "prompt")
     if not isinstance(root, Mapping) or _role(root) != "user":
         raise Flaw(
             "`prompt` is not the root of a message tree",
@@ -269,16 +234,7 @@ def _tree_message(node: Mapping[str, Any]) -> dict[str, Any]:
 
 def _no_plain_tree(plain: bool) -> None:
     if plain:
-        raise Flaw("a message tree has no plain form", "Leave out --dress plain.")
-
-
-def _need(row: Mapping[str, Any], column: str) -> Any:
-    if row.get(column) is None:
-        raise Flaw(
-            f"no `{column}`; the row has {', '.join(sorted(row)) or 'no column'}",
-            f"Add it, or name the column: --columns {column}=NAME.",
-        )
-    return row[column]
+        raise Flaw("a message tree has no plain form", "Leave out --conversational no.")
 
 
 def _as_list(value: Any) -> list:

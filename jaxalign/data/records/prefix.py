@@ -22,7 +22,7 @@ def split_messages(chosen: Turns, rejected: Turns) -> tuple[Turns, Turns, Turns]
       Flaw: if there is no such prefix.
     """
     n = 0
-    while n < min(len(chosen), len(rejected)) and chosen[n] == rejected[n]:
+    while n < min(len(chosen), len(rejected)) and _same(chosen[n], rejected[n]):
         n += 1
     while n and not (_answers(chosen, n) and _answers(rejected, n)):
         n -= 1
@@ -105,6 +105,11 @@ def _split(transcript: str) -> list[tuple[str, str]]:
     if before.strip():
         return []
     return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _same(a: Message, b: Message) -> bool:
+    """Whether both say the same; what is trained of it does not matter in a prompt."""
+    return (a.role, a.content, a.extra) == (b.role, b.content, b.extra)
 
 
 def _answers(turns: Turns, n: int) -> bool:

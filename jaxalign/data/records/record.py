@@ -1,7 +1,7 @@
 """What one row of data is, whatever file or layout it came from.
 
 A record holds text, not tokens. Its content is *plain* (`str`) or *conversational* (a
-tuple of `Message`); both sides of a record always have the same dress. Prompts end
+tuple of `Message`); both sides of a record are always of one kind. Prompts end
 before an assistant turn and responses begin with one, so that whoever renders them
 never has to look for the border.
 """
@@ -26,11 +26,13 @@ class Message:
       content: the text; empty only for system and tool turns and for assistant turns
         that call a tool.
       extra: what else a chat template may read (`tool_calls`, `name`, `thinking`, ...).
+      trained: False where the row says that this turn is read and not learnt from.
     """
 
     role: str
     content: str
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    trained: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The message as chat templates expect it.

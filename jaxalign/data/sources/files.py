@@ -45,7 +45,8 @@ def expand(pattern: str) -> list[str]:
     if not paths:
         raise UserError(
             f"{pattern}: no such file, folder or pattern (seen from {os.getcwd()}). "
-            "Give --data an existing path, a quoted glob, or tfds:NAME:SPLIT."
+            "Give --data an existing path, a quoted glob, tfds:NAME:SPLIT or "
+            "hf:OWNER/NAME:SPLIT."
         )
     return paths
 

@@ -9,8 +9,15 @@ from typing import Any
 from jaxalign.data.sources.kinds import kind_of
 from jaxalign.errors import UserError
 
-_SPLITS = r"(train|training|test|validation|valid|val|dev|eval)"
-_DATA = ("jsonl", "parquet", "arrow", "array_record", "tfrecord")
+_SPLITS = {"train", "training", "test", "validation", "valid", "val", "dev", "eval"}
+_SPLITS |= {"testing", "evaluation", "holdout"}
+# The first group that a folder has a file of is read: tables and `.json` files lie
+# beside data as lists of labels, licences and settings.
+_GROUPS = (
+    ("jsonl", "parquet", "arrow", "array_record", "tfrecord"),
+    ("csv",),
+    ("json",),
+)
 
 
 def open_folder(
@@ -70,11 +77,12 @@ def _files_of_split(folder: str, split: str | None) -> list[str]:
             kind = kind_of(name)
             if kind and not name.startswith((".", "_")):
                 by_kind.setdefault(kind, []).append(os.path.join(where, name))
-    kinds = [k for k in _DATA if k in by_kind] or list(by_kind)
+    groups = [[k for k in group if k in by_kind] for group in _GROUPS]
+    kinds = next((kinds for kinds in groups if kinds), [])
     if not kinds:
         raise UserError(
-            f"{folder}: no data file in this folder. Known are .jsonl, .json, "
-            ".parquet, .arrow, .array_record and .tfrecord."
+            f"{folder}: no data file in this folder. Known are .jsonl, .json, .csv, "
+            ".tsv, .parquet, .arrow, .array_record and .tfrecord."
         )
     if len(kinds) > 1:
         raise UserError(
@@ -95,13 +103,26 @@ def _files_of_split(folder: str, split: str | None) -> list[str]:
 
 
 def _split_of(path: str, folder: str) -> str:
+    """The split that a file's name speaks of, else that of the nearest folder."""
     base = os.path.basename(path)
+    # `train_prefs-00000-of-00002.parquet`: whoever wrote it named the split whole.
     if match := re.match(r"([A-Za-z_]+)-\d{5}-of-\d{5}", base):
         return match[1]
-    if match := re.match(_SPLITS + r"(?=[-_.\d])", base):
-        return match[1]
-    inner = os.path.relpath(os.path.dirname(path), folder).split(os.sep)[-1]
-    return inner if re.fullmatch(_SPLITS, inner) else ""
+    inside = os.path.relpath(os.path.dirname(path), folder).split(os.sep)
+    for name in (base, *reversed(inside)):
+        if words := _split_words(name):
+            return "-".join(words)
+    return ""
+
+
+def _split_words(name: str) -> list[str]:
+    """The words for splits in a name: whole words between separators or digits.
+
+    >>> [_split_words(x) for x in ("my_test.jsonl", "data-train-00.csv", "latest.csv")]
+    [['test'], ['train'], []]
+    """
+    words = re.split(r"[\W_\d]+", name.lower())
+    return [word for word in dict.fromkeys(words) if word in _SPLITS]
 
 
 def _choose(folder: str, split: str | None, splits: Sequence[str]) -> str:

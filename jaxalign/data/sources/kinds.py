@@ -5,6 +5,7 @@ import re
 KINDS = {
     "jsonl": r"\.(jsonl|ndjson)(\.gz|\.zst)?$",
     "json": r"\.json(\.gz|\.zst)?$",
+    "csv": r"\.(csv|tsv)(\.gz|\.zst)?$",
     "parquet": r"\.parquet$",
     "arrow": r"\.(arrow|feather)$",
     "array_record": r"\.(array_record|arrayrecord|riegeli)(-\d+-of-\d+)?$",

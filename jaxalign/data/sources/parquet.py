@@ -1,5 +1,7 @@
 """Parquet and Arrow files, through the optional package pyarrow."""
 
+import functools
+import json
 from collections import OrderedDict
 from typing import Any
 
@@ -127,7 +129,35 @@ def _arrow_table(pyarrow: Any, path: str) -> Any:
 
 
 def _row(table: Any, i: int) -> dict[str, Any]:
-    return table.slice(i, 1).to_pylist()[0]
+    row = table.slice(i, 1).to_pylist()[0]
+    for name, kind in _json_columns(table.schema):
+        row[name] = _from_json(row[name], kind)
+    return row
+
+
+@functools.lru_cache
+def _json_columns(schema: Any) -> list[tuple[str, Any]]:
+    """Names and types of the columns that have JSON in them."""
+    return [(field.name, field.type) for field in schema if _holds_json(field.type)]
+
+
+def _holds_json(kind: Any) -> bool:
+    """Whether an Arrow type has JSON in it, as `datasets` stores objects."""
+    if getattr(kind, "extension_name", "") == "arrow.json":
+        return True
+    fields = [kind.field(i) for i in range(kind.num_fields)]
+    return any(_holds_json(field.type) for field in fields)
+
+
+def _from_json(value: Any, kind: Any) -> Any:
+    """The value with objects in place of JSON text."""
+    if value is None or not _holds_json(kind):
+        return value
+    if isinstance(value, str):
+        return json.loads(value)
+    if isinstance(value, list):
+        return [_from_json(v, kind.value_type) for v in value]
+    return {k: _from_json(v, kind.field(k).type) for k, v in value.items()}
 
 
 def _index(i: int, length: int) -> int:

@@ -1,5 +1,6 @@
 """Rows by index, from whatever `--data` names."""
 
+import glob
 import hashlib
 import os
 import re
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jaxalign.data.sources import files
+from jaxalign.data.sources.delimited import Delimited
 from jaxalign.data.sources.jsonl import JsonLines, open_json
 from jaxalign.data.sources.kinds import kind_of
 from jaxalign.errors import UserError
@@ -115,13 +117,15 @@ def open_source(spec: str) -> Source:
 
     Args:
       spec: one of
-        a file (`pairs.jsonl`, also `.gz` and `.zst`; `.json`, `.parquet`, `.arrow`,
-        `.array_record`, `.tfrecord`), local or behind `gs://`;
+        a file (`pairs.jsonl`, also `.gz` and `.zst`; `.json`, `.csv`, `.tsv`,
+        `.parquet`, `.arrow`, `.array_record`, `.tfrecord`), local or behind `gs://`;
         a glob (`data/*.jsonl`: files in the order of their names);
         a folder of such files, a saved Hugging Face dataset or a prepared TFDS dataset,
         with `:SPLIT` behind it when it holds several splits;
         `tfds:NAME:SPLIT` or `tfds:NAME/CONFIG:SPLIT`, where the split may be a slice
         (`train[10%:20%]`);
+        `hf:OWNER/NAME:SPLIT` or `hf:OWNER/NAME/CONFIG:SPLIT`, a data set of the
+        Hugging Face Hub (`OWNER/NAME` is one too where no such folder exists);
         a list with commas between; with weights, `a.jsonl:0.7,b.jsonl:0.3`.
 
     Returns:
@@ -173,11 +177,20 @@ def _open_one(name: str) -> Source:
         from jaxalign.data.sources import tfds_source
 
         return tfds_source.open_tfds(name)
+    if name.startswith("hf:"):
+        from jaxalign.data.sources import hub_dataset
+
+        return hub_dataset.open_hub(name)
     folder, split = _split_folder(name)
     if os.path.isdir(folder):
         from jaxalign.data.sources import folders
 
         return folders.open_folder(folder, split, open_files)
+    if kind_of(name) is None and not files.is_remote(name) and not glob.glob(name):
+        from jaxalign.data.sources import hub_dataset
+
+        if hub_dataset.looks_like_a_name(name):
+            return hub_dataset.open_hub(name)
     return open_files(files.expand(name))
 
 
@@ -201,6 +214,8 @@ def _opener(path: str) -> Callable[[str], Source]:
         return JsonLines
     if kind == "json":
         return open_json
+    if kind == "csv":
+        return Delimited
     if kind in ("parquet", "arrow"):
         from jaxalign.data.sources import parquet
 
@@ -218,7 +233,7 @@ def _opener(path: str) -> Callable[[str], Source]:
         why = " Files that can run code when they are read are never opened."
     raise UserError(
         f"{path}: not a known kind of data file.{why} Known are .jsonl (.gz, .zst), "
-        ".json, .parquet, .arrow, .array_record and .tfrecord."
+        ".json, .csv, .tsv, .parquet, .arrow, .array_record and .tfrecord."
     )
 
 

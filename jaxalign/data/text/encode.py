@@ -184,16 +184,22 @@ class Encoder:
         """A conversation, rendered whole and once."""
         template = self._template()
         options = self._options(record)
-        messages = [m.as_dict() for m in (*prompt, *answer)]
+        turns = (*prompt, *answer)
+        messages = [m.as_dict() for m in turns]
         loss_on = self.loss_on or ("completion" if prompt else "assistant")
         if loss_on == "all":
+            if not all(turn.trained for turn in turns):
+                raise UserError(
+                    "--loss-on all trains all text, and the row says that a turn is"
+                    " not to be trained. Remove the row, or choose another --loss-on."
+                )
             text = template.render(messages, **options)
             ids, _ = self._encode(text)
             return _Encoded(ids, np.ones(len(ids), bool), text, self._cut(text))
         alone = None
         if prompt and loss_on == "completion":
-            turns = messages[: len(prompt)]
-            alone = template.render(turns, add_generation_prompt=True, **options)
+            asked = messages[: len(prompt)]
+            alone = template.render(asked, add_generation_prompt=True, **options)
         try:
             rendered = template.render_marked(messages, **options)
         except UnmarkableError:
@@ -210,6 +216,7 @@ class Encoder:
         if alone and not differs and spans and spans[0].message == len(prompt):
             start = min(len(alone), spans[0].start)
             spans[0] = dataclasses.replace(spans[0], start=start)
+        spans = [x for x in spans if turns[x.message].trained]
         ids, offsets = self._encode(text)
         trained = span_mask(self.tokenizer, rendered, spans, ids, offsets)
         ends = bool(spans) and spans[-1].message == len(messages) - 1

@@ -72,17 +72,17 @@ def encode_all(
     """
     limits = limits or LengthLimits()
     encoder = _with_character_limit(encoder, limits)
-    whole, kept, bad, rows, too_long = [], [], [], 0, 0
+    whole, kept, bad, rows, too_long = [], [], [], 0, []
     for index, record in enumerate(records):
         rows += 1
         try:
             example = encoder(record, index)
             whole.append(example)
             kept.append(apply_limits(example, limits, bos=encoder.tokenizer.adds_bos))
-        except TooLongError:
+        except TooLongError as error:
             if limits.on_long == "error":
                 raise
-            too_long += 1
+            too_long.append(str(error))
         except RowError as error:
             if on_bad_row == "error":
                 raise
@@ -94,14 +94,14 @@ def encode_all(
         )
     if not kept:
         raise UserError(
-            f"None of {rows} rows is left: {too_long} are too long, {len(bad)} cannot"
-            " be used. Raise --max-length, or see what `jaxalign validate` says."
+            f"None of {rows} rows is left: {len(too_long)} are too long, {len(bad)}"
+            f" cannot be used. The first: {(bad or too_long or ['no row'])[0]}"
         )
     finished = [e for e in kept if not any(x.clipped for x in e.sequences)]
     report = EncodeReport(
         rows=rows,
         bad_rows=tuple(bad),
-        too_long=too_long,
+        too_long=len(too_long),
         clipped=len(kept) - len(finished),
         prompt_differs=sum(x.prompt_differs for x in kept),
         lengths=LengthReport.of(whole, limits.max_length),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 
 from jaxalign.data.records.formats import Format, Task, parse_columns
-from jaxalign.data.records.reading import Account, detect_format, read_records
+from jaxalign.data.records.read import detect_format, read_records
 from jaxalign.data.sources.source import Source, open_source
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.example import Example
@@ -59,8 +59,7 @@ class Reader(NamedTuple):
 
     def prompts(self, form: Format, longest: int) -> list[Prompt]:
         """Prompts of at most `longest` tokens; the others are left out, and counted."""
-        account = Account()
-        records = read_records(self.source, form, limit=self.limit, account=account)
+        records = read_records(self.source, form, limit=self.limit)
         prompts, too_long = encode_prompts(records, self.encoder, longest=longest)
         if not prompts:
             raise UserError(

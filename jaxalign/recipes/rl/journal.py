@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from jaxalign.data.text.preview import printable
 from jaxalign.recipes.rl.sampling import Answers
 
 
@@ -95,4 +96,4 @@ def _number(x) -> float | None:
 def _plain(text: str):
     from rich.text import Text
 
-    return Text(text if len(text) <= 200 else f"{text[:200]} ...")
+    return Text(printable(text if len(text) <= 200 else f"{text[:200]} ..."))

@@ -7,10 +7,12 @@ import numpy as np
 from rich.console import Console
 
 from jaxalign.data.packing.batches import permutation
-from jaxalign.data.records.reading import Account, open_rows, read_records
+from jaxalign.data.records.read import open_rows, read_records
+from jaxalign.data.records.report import ReadReport
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
+from jaxalign.recipes.display import show_prompt, tell_columns
 from jaxalign.recipes.prompt import Prompt, encode_prompts
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rows import split
@@ -59,22 +61,19 @@ def read_prompts(
             f"eval_fraction {config.eval_fraction} leaves {len(train)} prompts to "
             f"train on and {len(held_out)} to evaluate; both must be 1 or more."
         )
-    console.print("first prompt:")
-    console.print(f"  {train[0].text}", style="dim", markup=False, highlight=False)
+    show_prompt(train[0].text, console)
     return Prompts(train, held_out, digests)
 
 
 def _read(config: RLConfig, path: str, encoder: Encoder, room: int, console: Console):
-    source, form = open_rows(
-        path, "prompt", columns=config.columns, name=config.format, dress=config.dress
-    )
-    account = Account()
+    source, form = open_rows(path, "prompt", **config.reading)
+    report = ReadReport()
     records = read_records(
         source,
         form,
         on_bad_row=config.on_bad_row,
         max_dropped=config.max_dropped,
-        account=account,
+        report=report,
     )
     most = min(config.max_length, room) - config.max_new_tokens
     most = min(most, config.max_prompt_length or most)
@@ -86,10 +85,11 @@ def _read(config: RLConfig, path: str, encoder: Encoder, room: int, console: Con
     prompts, too_long = encode_prompts(
         records, encoder, longest=most, on_long=config.on_long
     )
-    console.print(f"{path}: {form}: {account}; {too_long} prompts too long")
-    if too_long > config.max_dropped * account.records or not prompts:
+    console.print(f"{path}: {form}: {report}; {too_long} prompts too long")
+    tell_columns(report, console)
+    if too_long > config.max_dropped * report.records or not prompts:
         raise UserError(
-            f"{too_long} of {account.records} prompts have more than {most} tokens, "
+            f"{too_long} of {report.records} prompts have more than {most} tokens, "
             f"and at most {config.max_dropped:.1%} may be dropped. Raise "
             "--max-prompt-length or --max-length, or allow more with --max-dropped."
         )

@@ -13,6 +13,7 @@ from jaxalign.data.packing.completions import AnswerRows
 from jaxalign.data.packing.row_plan import microbatches
 from jaxalign.losses import sft_loss
 from jaxalign.objectives import bind_token_loss, mixed_objective, rollout_scorer
+from jaxalign.recipes.display import open_console
 from jaxalign.recipes.method import rows_at_a_time
 from jaxalign.recipes.open_rewards import reward_digests
 from jaxalign.recipes.reference import weights_digest
@@ -117,7 +118,7 @@ def critic_alone(
 
 def open_setup(config: RLConfig, method: Method) -> Setup:
     """Reads models' descriptions and all rows, and plans shapes; loads no weight."""
-    console = Console()
+    console = open_console()
     models = open_models(
         config,
         lambda folder, size: make_encoder(config, folder, size),

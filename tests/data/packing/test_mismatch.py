@@ -6,7 +6,7 @@ import pytest
 from jaxalign.data.packing.mismatch import with_mismatched
 from jaxalign.data.records.build_records import to_records
 from jaxalign.data.records.formats import detect
-from jaxalign.data.records.reading import unpaired
+from jaxalign.data.records.read import unpaired
 from jaxalign.data.records.record import Unpaired
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError

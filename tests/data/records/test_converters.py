@@ -79,7 +79,9 @@ def test_alpaca():
     got = record(row, "sft")
     assert got.prompt == (Message("system", "Be brief."), Message("user", "Add."))
     row = {"instruction": "Add.", "input": "2, 3", "output": "5"}
-    assert record(row, "sft", dress="plain") == Completion("Add.\n\n2, 3\n\n", "5")
+    assert record(row, "sft", conversational=False) == Completion(
+        "Add.\n\n2, 3\n\n", "5"
+    )
 
 
 def _qa(question, answer):
@@ -122,7 +124,7 @@ def test_hh(chosen, rejected, expected):
     assert record(row, "preference") == Preference(
         turns(*prompt), turns("", *better)[1:], turns("", *worse)[1:]
     )
-    plain = record(row, "preference", dress="plain")
+    plain = record(row, "preference", conversational=False)
     assert plain.prompt + plain.chosen == chosen
     assert plain.prompt + plain.rejected == rejected
     assert plain.prompt.endswith("\n\nAssistant:")
@@ -179,7 +181,7 @@ TREE = {
 def test_oasst():
     first, second = to_records(TREE, detect(TREE, TREE, "rankings"), "")
     answers = tuple((Message("assistant", t),) for t in ("bad", "good"))
-    extra = {"message_id": "m"}
+    extra = {"message_id": "m", "message_tree_id": "t"}
     assert first == Rankings(turns("q"), answers, (-1.0, -0.0), extra=extra)
     assert isinstance(second, Rankings)
     assert second.prompt == turns("q", "good", "more")
@@ -214,7 +216,7 @@ def test_question_answer():
 DAMAGED = [
     (converters.sharegpt, {"conversations": "hi"}, "is text, not a list of turns"),
     (converters.sharegpt, {"conversations": []}, "not a list of turns"),
-    (converters.sharegpt, {"conversations": ["hi"]}, r"conversations\[0\]` is not an"),
+    (converters.sharegpt, {"conversations": ["hi"]}, r"\[0\]` is text, not a turn"),
     (converters.sharegpt, {"conversations": [{"from": "cat"}]}, "from` is 'cat'"),
     (converters.sharegpt, {"conversations": [{"value": "a"}]}, "from` is None"),
     (converters.alpaca, {"output": "5"}, "no `instruction`"),

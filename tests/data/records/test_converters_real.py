@@ -2,15 +2,16 @@
 
 import pytest
 
-from jaxalign.data.records.reading import Account, detect_format, read_records
+from jaxalign.data.records.read import detect_format, read_records
 from jaxalign.data.records.record import Preference
+from jaxalign.data.records.report import ReadReport
 from jaxalign.data.sources.source import open_source
 
 REAL = [
     # file, task, options, how the format prints, records, ties, bad rows
     ("hh_rlhf/harmless_base", "preference", {},
      "preference (hh), implicit prompt, conversational", 1805, 0, 4),
-    ("hh_rlhf/harmless_base", "preference", {"dress": "plain"},
+    ("hh_rlhf/harmless_base", "preference", {"conversational": False},
      "preference (hh), plain", 1805, 0, 4),
     ("instruct_pref/instruct_pref", "sft", {},
      "prompt-completion (alpaca), conversational", 892, 0, 0),
@@ -38,19 +39,19 @@ REAL = [
 )
 def test_real_files(name, task, options, printed, records, ties, bad, test_data):
     source = open_source(str(test_data / f"{name}.jsonl"))
-    format, account = detect_format(source, task, **options), Account()
+    format, report = detect_format(source, task, **options), ReadReport()
     assert str(format) == printed
     for _ in read_records(
-        source, format, on_bad_row="drop", max_dropped=1, account=account
+        source, format, on_bad_row="drop", max_dropped=1, report=report
     ):
         pass
-    assert (account.records, account.ties, len(account.bad)) == (records, ties, bad)
-    assert account.rows == len(source)
+    assert (report.records, report.ties, len(report.bad)) == (records, ties, bad)
+    assert report.rows == len(source)
 
 
 def test_real_hh_pairs_keep_every_word(test_data):
     source = open_source(str(test_data / "hh_rlhf" / "harmless_base.jsonl"))
-    format = detect_format(source, "preference", dress="plain")
+    format = detect_format(source, "preference", conversational=False)
     early = 0
     for pair in read_records(source, format, on_bad_row="drop"):
         assert isinstance(pair, Preference)

@@ -23,6 +23,7 @@ from jaxalign.errors import UserError
 USER = {"role": "user", "content": "2 + 2?"}
 GOOD = {"role": "assistant", "content": "4"}
 BAD = {"role": "assistant", "content": "5"}
+CALL = {"id": "1", "function": {"name": "add", "arguments": {"a": 2}}}
 Q, A, B = (
     Message("user", "2 + 2?"),
     Message("assistant", "4"),
@@ -166,7 +167,7 @@ CASES = {
         {
             "messages": [
                 USER,
-                {"role": "assistant", "content": None, "tool_calls": [{"id": 1}]},
+                {"role": "assistant", "content": None, "tool_calls": [CALL]},
                 {"role": "tool", "content": "", "name": "add"},
                 GOOD,
             ]
@@ -176,7 +177,7 @@ CASES = {
         Conversation(
             (
                 Q,
-                Message("assistant", "", {"tool_calls": [{"id": 1}]}),
+                Message("assistant", "", {"tool_calls": [CALL]}),
                 Message("tool", "", {"name": "add"}),
                 A,
             )
@@ -235,19 +236,19 @@ def test_renamed_columns():
             parse_columns(text)
 
 
-def test_dress_can_be_chosen():
+def test_text_or_messages_can_be_chosen():
     row = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
-    format = detect(row, row, "preference", dress="conversational")
+    format = detect(row, row, "preference", conversational=True)
     assert to_record(row, format, "") == Preference((Q,), (A,), (B,))
     row = {"question": "2 + 2?", "answer": ["4", "four"]}
     format = detect(row, row, "sft")
     kept = {"answer": ["4", "four"]}
     assert to_record(row, format, "") == Completion((Q,), (A,), extra=kept)
-    format = detect(row, row, "sft", dress="plain")
+    format = detect(row, row, "sft", conversational=False)
     assert to_record(row, format, "") == Completion("2 + 2?\n\n", "4", extra=kept)
     row = {"messages": [USER, GOOD]}
-    with pytest.raises(UserError, match="--dress plain: the rows hold messages"):
-        detect(row, row, "sft", dress="plain")
+    with pytest.raises(UserError, match="--conversational no: the rows hold messages"):
+        detect(row, row, "sft", conversational=False)
 
 
 def test_unknown_columns_are_listed_with_what_is_wanted():

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from jaxalign.data.records.formats import Task
-from jaxalign.data.records.reading import Account, detect_format, read_records
+from jaxalign.data.records.read import detect_format, read_records
+from jaxalign.data.records.report import ReadReport
 from jaxalign.data.sources.source import open_source
 from jaxalign.errors import UserError
 
@@ -44,9 +45,10 @@ BAD = {
                        r"`prompt` holds half of a surrogate pair \(U\+D83D\)"),
     "images": (PAIR, pair(images=["a.png"]), "has `images`, and only text"),
     "weight": (PAIR, pair(weight=-1), "`weight` is -1.0, below 0"),
-    "weight as text": (PAIR, pair(weight="1"), "`weight` is text, not a number"),
+    "weight as text": (PAIR, pair(weight="much"), "`weight` is text, not a number"),
     "margin": (PAIR, pair(margin=True), "`margin` is a boolean, not a number"),
-    "tools": (PAIR, pair(tools="[1"), "`tools` is text that is not JSON"),
+    "tools": (CHAT, {**CHAT, "tools": "[1"}, "`tools` is text that is not JSON"),
+    "tools of plain text": (PAIR, pair(tools="[1]"), "`tools` is for chat templates"),
     "only system": (CHAT, chat(SYSTEM), "`messages` holds only a system message"),
     "no answer": (CHAT, chat(USER), "`messages` has no assistant turn"),
     "no messages": (CHAT, chat(), "`messages` is an empty list"),
@@ -109,16 +111,14 @@ def write(path, rows):
 def test_a_bad_row_is_named(name, tmp_path):
     good, bad, message = BAD[name]
     source = write(tmp_path / "rows.jsonl", [good, good, bad, good])
-    format, account = detect_format(source, task_of(good)), Account()
+    format, report = detect_format(source, task_of(good)), ReadReport()
     yielded = []
     with pytest.raises(UserError, match=message) as caught:
-        yielded.extend(
-            r.where[-1] for r in read_records(source, format, account=account)
-        )
+        yielded.extend(r.where[-1] for r in read_records(source, format, report=report))
     assert yielded == ["1", "2"]
     assert str(caught.value).startswith(f"{tmp_path}/rows.jsonl:3: ")
     assert "--on-bad-row drop (1 of 4 rows would go)" in str(caught.value)
-    (error,) = account.bad
+    (error,) = report.bad
     assert error.where.endswith("rows.jsonl:3")
     assert error.fix.endswith((".", ".]", "]."))
 
@@ -131,33 +131,33 @@ def test_a_bad_row_is_named(name, tmp_path):
 def test_every_bad_row_is_in_the_account(tmp_path):
     rows = [PAIR, pair(chosen=""), PAIR, {"prompt": "a"}, pair(chosen="5"), b"{"]
     source = write(tmp_path / "rows.jsonl", rows)
-    account = Account()
+    report = ReadReport()
     format = detect_format(source, "preference")
     records = list(
-        read_records(source, format, on_bad_row="drop", max_dropped=1, account=account)
+        read_records(source, format, on_bad_row="drop", max_dropped=1, report=report)
     )
     assert len(records) == 2
-    assert [e.where.split(":")[-1] for e in account.bad] == ["2", "4", "6"]
-    assert str(account) == "6 rows: 2 records, 1 ties left out, 3 bad rows"
-    assert "the file may be cut off" in account.bad[-1].fix
+    assert [e.where.split(":")[-1] for e in report.bad] == ["2", "4", "6"]
+    assert str(report) == "6 rows: 2 records, 1 ties left out, 3 bad rows"
+    assert "the file may be cut off" in report.bad[-1].fix
     with pytest.raises(UserError, match=r":2: .* 2 more rows are bad"):
         list(read_records(source, format))
 
 
 def test_ties_are_dropped_and_counted_but_not_bad(tmp_path):
     source = write(tmp_path / "rows.jsonl", [PAIR, pair(rejected="4")])
-    account = Account()
+    report = ReadReport()
     format = detect_format(source, "preference")
-    assert len(list(read_records(source, format, account=account))) == 1
-    assert (account.ties, account.bad) == (1, [])
+    assert len(list(read_records(source, format, report=report))) == 1
+    assert (report.ties, report.bad) == (1, [])
     rows = [
         {"prompt": "a", "completions": ["b", "c"], "scores": [1, 2]},
         {"prompt": "a", "completions": ["b", "c"], "scores": [2, 2]},
     ]
-    source, account = write(tmp_path / "ranks.jsonl", rows), Account()
+    source, report = write(tmp_path / "ranks.jsonl", rows), ReadReport()
     format = detect_format(source, "rankings")
-    assert len(list(read_records(source, format, account=account))) == 1
-    assert account.ties == 1
+    assert len(list(read_records(source, format, report=report))) == 1
+    assert report.ties == 1
 
 
 def test_nothing_left_is_an_error_with_the_numbers(tmp_path):
@@ -177,9 +177,9 @@ def test_ten_megabytes_in_a_row_are_read(tmp_path):
 
 def test_the_limit_stops_the_reading(tmp_path):
     source = write(tmp_path / "rows.jsonl", [PAIR] * 5 + [b"{"])
-    account, format = Account(), detect_format(source, "preference")
-    assert len(list(read_records(source, format, limit=3, account=account))) == 3
-    assert account.rows == 3
+    report, format = ReadReport(), detect_format(source, "preference")
+    assert len(list(read_records(source, format, limit=3, report=report))) == 3
+    assert report.rows == 3
 
 
 def test_parts_of_several_formats_are_refused(tmp_path):

@@ -39,7 +39,7 @@ def run(tiny_model, prompts, reward, out, method, *more, steps=ITERATIONS):
     argv = [
         *("online", "--model", str(tiny_model), "--data", str(prompts)),
         *("--output-dir", str(out), "--reward", str(reward), "--method", method),
-        *("--dress", "plain", "--max-new-tokens", "4", "--batch-size", "16"),
+        *("--conversational", "no", "--max-new-tokens", "4", "--batch-size", "16"),
         *("--max-steps", str(steps), "--optimizer.learning-rate", "0.02"),
         *("--save-steps", "100", "--eval-steps", "100", "--no-export", *more),
     ]
@@ -152,7 +152,7 @@ def test_without_packing_each_prompt_has_a_row(tiny_model, prompts):
             data=str(prompts),
             output_dir="o",
             reward=("stopped",),
-            dress="plain",
+            conversational="no",
             max_new_tokens=4,
             batch_size=16,
             **changes,

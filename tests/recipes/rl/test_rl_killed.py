@@ -67,7 +67,7 @@ def runs_of(method, tmp, model, prompts, reward_file):
         "model": model,
         "data": prompts,
         "reward": f"{reward_file}:even",
-        "dress": "plain",
+        "conversational": "no",
         "max-new-tokens": 4,
         "batch-size": 4,
         "max-steps": 3,

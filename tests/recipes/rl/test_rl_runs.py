@@ -22,7 +22,7 @@ def settings(model, data, rewards, out, **changes):
         "data": str(data),
         "output_dir": str(out),
         "reward": (f"{rewards}:even",),
-        "dress": "plain",
+        "conversational": "no",
         "max_new_tokens": 4,
         "batch_size": 8,
         "max_steps": ITERATIONS,

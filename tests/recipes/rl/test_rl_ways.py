@@ -35,7 +35,7 @@ def flags(method, model, prompts, reward_file, out):
         "model": model,
         "data": prompts,
         "reward": f"{reward_file}:even",
-        "dress": "plain",
+        "conversational": "no",
         "max-new-tokens": 4,
         "batch-size": 8,
         "max-steps": 2,

@@ -1,39 +1,16 @@
-"""All rows of a source as records, with an account of those that are not."""
+"""All rows of a source as records, with a report on those that are not."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
 from jaxalign.data.records.build_records import to_records
-from jaxalign.data.records.formats import Dress, Format, Task, detect, parse_columns
+from jaxalign.data.records.formats import Format, detect, parse_columns
+from jaxalign.data.records.layouts import Task
 from jaxalign.data.records.record import Preference, Record, Tie
+from jaxalign.data.records.report import ReadReport
 from jaxalign.data.sources.source import Source, open_source
 from jaxalign.errors import RowError, UserError
 
 _PROBED = 20
-
-
-@dataclasses.dataclass
-class Account:
-    """What became of the rows that were read.
-
-    Attributes:
-      rows: rows read so far.
-      records: records they gave.
-      ties: comparisons without a winner, left out.
-      bad: one error for each row that cannot be used, in order.
-    """
-
-    rows: int = 0
-    records: int = 0
-    ties: int = 0
-    bad: list[RowError] = dataclasses.field(default_factory=list)
-
-    def __str__(self):
-        """As it is printed."""
-        return (
-            f"{self.rows} rows: {self.records} records, {self.ties} ties left out, "
-            f"{len(self.bad)} bad rows"
-        )
 
 
 def open_rows(
@@ -42,7 +19,7 @@ def open_rows(
     *,
     columns: str | None = None,
     name: str | None = None,
-    dress: Dress | None = None,
+    conversational: bool | None = None,
 ) -> tuple[Source, Format]:
     """Opens what `--data` names and finds its format.
 
@@ -51,11 +28,13 @@ def open_rows(
       task: what the rows are for; None for what their columns say.
       columns: renamed columns as text: `prompt=question`.
       name: the format or converter, else found from the columns.
-      dress: plain or conversational, else as the rows are.
+      conversational: whether text becomes messages; None for as the rows are.
     """
     source = open_source(path)
     rename = parse_columns(columns) if columns else None
-    return source, detect_format(source, task, rename=rename, name=name, dress=dress)
+    return source, detect_format(
+        source, task, rename=rename, name=name, conversational=conversational
+    )
 
 
 def detect_format(
@@ -64,7 +43,7 @@ def detect_format(
     *,
     rename: Mapping[str, str] | None = None,
     name: str | None = None,
-    dress: Dress | None = None,
+    conversational: bool | None = None,
 ) -> Format:
     """`detect` on the first readable rows of a source, and of each of its parts.
 
@@ -73,14 +52,15 @@ def detect_format(
       UserError: as `detect` does, or if the parts differ.
     """
     if parts := getattr(source, "parts", ()):
-        options = {"rename": rename, "name": name, "dress": dress}
+        options = {"rename": rename, "name": name, "conversational": conversational}
         found = [detect_format(part, task, **options) for part in parts]
         for part, format in zip(parts, found, strict=True):
             if format != found[0]:
                 raise UserError(
                     f"{parts[0].where(0)} and the rows behind it are: {found[0]}; "
                     f"{part.where(0)} and those behind it are: {format}. Rows of one "
-                    "run have one format: convert some, or set --format or --dress."
+                    "run have one format: convert some, or set --format or "
+                    "--conversational."
                 )
         return found[0]
     rows, first_error = [], None
@@ -93,7 +73,9 @@ def detect_format(
         raise first_error
     columns = {k: None for row in rows for k in row}
     fullest = max(rows, key=len)
-    return detect(columns, fullest, task, rename=rename, name=name, dress=dress)
+    return detect(
+        columns, fullest, task, rename=rename, name=name, conversational=conversational
+    )
 
 
 def read_records(
@@ -103,7 +85,7 @@ def read_records(
     on_bad_row: str = "error",
     max_dropped: float = 0.01,
     limit: int | None = None,
-    account: Account | None = None,
+    report: ReadReport | None = None,
 ) -> Iterator[Record]:
     """Yields the records of a source in its order.
 
@@ -113,7 +95,7 @@ def read_records(
       on_bad_row: `error` reads on to count, then raises; `drop` leaves bad rows out.
       max_dropped: the share of rows that `drop` may leave out; 1 for any.
       limit: number of records after which to stop.
-      account: filled while reading: rows, ties and each bad row.
+      report: filled while reading: rows, ties and each bad row.
 
     Yields:
       Records. After the first bad row under `error` nothing more is yielded.
@@ -124,25 +106,25 @@ def read_records(
     """
     if on_bad_row not in ("error", "drop"):
         raise UserError(f"--on-bad-row {on_bad_row!r}: known are error and drop.")
-    account = Account() if account is None else account
+    report = ReadReport() if report is None else report
     for i in range(len(source)):
         try:
             records = to_records(source[i], format, source.where(i))
         except Tie:
             records = []
-            account.ties += 1
+            report.ties += 1
         except RowError as error:
             records = []
-            account.bad.append(error)
-        account.rows += 1
+            report.bad.append(error)
+        report.rows += 1
         for record in records:
-            if account.bad and on_bad_row == "error":
+            if report.bad and on_bad_row == "error":
                 break
-            account.records += 1
+            report.add(record, format.name)
             yield record
-            if account.records == limit:
+            if report.records == limit:
                 return
-    _settle(account, on_bad_row, max_dropped)
+    _refuse_if_too_few(report, on_bad_row, max_dropped)
 
 
 def unpaired(records: Iterable[Record]) -> Iterator[Record]:
@@ -154,22 +136,23 @@ def unpaired(records: Iterable[Record]) -> Iterator[Record]:
             yield record
 
 
-def _settle(account: Account, on_bad_row: str, max_dropped: float) -> None:
-    bad, rows = len(account.bad), account.rows
+def _refuse_if_too_few(report: ReadReport, on_bad_row: str, max_dropped: float) -> None:
+    bad, rows = len(report.bad), report.rows
     if bad and on_bad_row == "error":
         more = f" {bad - 1} more rows are bad; `jaxalign validate` lists them."
         raise UserError(
-            f"{account.bad[0]}{more if bad > 1 else ''} Fix the data, or pass "
+            f"{report.bad[0]}{more if bad > 1 else ''} Fix the data, or pass "
             f"--on-bad-row drop ({bad} of {rows} rows would go)."
         )
     if bad > max_dropped * rows:
         raise UserError(
             f"{bad} of {rows} rows ({bad / rows:.1%}) are bad, and at most "
-            f"{max_dropped:.1%} may be dropped. The first: {account.bad[0]} Fix the "
+            f"{max_dropped:.1%} may be dropped. The first: {report.bad[0]} Fix the "
             "data, or allow more with --max-dropped."
         )
-    if not account.records:
+    if not report.records:
+        why = f" The first bad row: {report.bad[0]}" if bad else ""
         raise UserError(
-            f"none of {rows} rows gives a record ({account.ties} ties, {bad} bad); at "
-            "least 1 is needed. Check the data and --format."
+            f"none of {rows} rows gives a record ({report.ties} ties, {bad} bad); at "
+            f"least 1 is needed.{why} Check the data and --format."
         )

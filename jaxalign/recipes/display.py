@@ -1,0 +1,58 @@
+"""What people are shown of their data before anything is computed."""
+
+from rich.console import Console
+from rich.text import Text
+
+from jaxalign.data.records.report import ReadReport
+from jaxalign.data.text.example import Example
+from jaxalign.data.text.lengths import LengthReport, Spread
+from jaxalign.data.text.preview import MARKS, marked, printable
+from jaxalign.data.text.tokenizer import Tokenizer
+
+
+def open_console() -> Console:
+    """The console of a command.
+
+    Text is printed as it stands, brackets in a path or in data too; in a file or a
+    pipe, lines are as long as they are.
+    """
+    console = Console(markup=False, highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
+
+
+def tell_columns(report: ReadReport, console: Console) -> None:
+    """Prints which columns and keys nothing reads, or only rewards and templates."""
+    for note in report.notes():
+        console.print(f"  {printable(note)}", markup=False, highlight=False)
+
+
+def tell_lengths(
+    lengths: LengthReport, trained: Spread, stop_share: float, console: Console
+) -> None:
+    """Prints how long rows are before anything is cut, and how they end."""
+    console.print(f"  prompt tokens: {lengths.prompt}", highlight=False)
+    console.print(
+        f"  response tokens: {lengths.completion}; trained: {trained}", highlight=False
+    )
+    console.print(
+        f"  {stop_share:.1%} of the responses end in a stop token", highlight=False
+    )
+
+
+def show_example(example: Example, tokenizer: Tokenizer, console: Console) -> None:
+    """Prints a decoded example whose trained tokens stand in brackets."""
+    begin, end = MARKS
+    title = f"first example, trained tokens in {begin}double brackets{end}:"
+    console.print(title, markup=False, highlight=False)
+    for sequence in example.sequences:
+        text = Text("  ")
+        for piece, trained in marked(tokenizer, sequence):
+            text.append(piece, style="reverse green" if trained else "dim")
+        console.print(text)
+
+
+def show_prompt(text: str, console: Console) -> None:
+    """Prints a prompt as the model reads it."""
+    console.print("first prompt:")
+    console.print(f"  {printable(text)}", style="dim", markup=False, highlight=False)

@@ -1,0 +1,110 @@
+"""`jaxalign validate`: each reason once, prompts too, and readable in a file."""
+
+import json
+
+import pytest
+
+from jaxalign.__main__ import main
+
+
+def validate(model, file, capsys, *flags):
+    """Exit code and what was printed, as a pipe gets it."""
+    with pytest.raises(SystemExit) as end:
+        main(["validate", "--model", str(model), "--data", str(file), *flags])
+    out = capsys.readouterr()
+    return end.value.code, out.out + out.err
+
+
+def write(file, rows):
+    file.write_text("\n".join(map(json.dumps, rows)))
+    return file
+
+
+def talk(*answers):
+    asked = {"role": "user", "content": "hi"}
+    said = [{"role": "assistant", "content": x} for x in answers]
+    return {"messages": [x for answer in said for x in (asked, answer)]}
+
+
+def test_prompts(tiny_model, tmp_path, capsys):
+    rows = [{"prompt": "2 + 2 =", "answer": "4"}, {"prompt": "x" * 300, "id": 1}]
+    file = write(tmp_path / "prompts.jsonl", rows)
+    code, out = validate(
+        tiny_model, file, capsys, "--task", "prompts", "--max-length", "100"
+    )
+    assert code == 0
+    assert "prompt-only, plain: 2 rows: 2 records" in out
+    assert "columns kept for rewards: answer, id" in out
+    assert "first prompt:" in out
+    assert "2 + 2 =" in out
+    assert "1 rows that are too long:" in out
+    assert "prompts.jsonl:2: its prompt has 300 tokens, 100 are allowed" in out
+    rows[1]["prompt"] = ""
+    code, out = validate(tiny_model, write(file, rows), capsys, "--task", "prompts")
+    assert code == 2
+    assert "prompts.jsonl:2: `prompt` is an empty string" in out
+
+
+def test_a_fault_of_the_run_is_said_once(tiny_model, tmp_path, capsys):
+    broken = tmp_path / "broken.jinja"
+    broken.write_text("{{ raise_exception('never') }}")
+    file = write(tmp_path / "rows.jsonl", [talk("yo")] * 40)
+    flags = ("--chat-template", str(broken))
+    code, out = validate(tiny_model, file, capsys, *flags)
+    assert code == 2
+    assert out.count("never") == 1
+    assert "40 bad rows:" in out
+    assert "rows.jsonl:1, " in out
+    assert " and 37 more rows: The chat template" in out
+
+
+def test_reasons_that_differ_are_listed_and_the_rest_counted(
+    tiny_model, tmp_path, capsys
+):
+    rows = [talk("yo"), *(talk("x", n) for n in (1, 2, 3)), talk("")]
+    file = write(tmp_path / "rows.jsonl", rows)
+    code, out = validate(tiny_model, file, capsys, "--show", "2")
+    assert code == 2
+    assert "rows.jsonl:2: `messages[3].content` is a number (1)" in out
+    assert "rows.jsonl:3: " in out
+    assert "rows.jsonl:4: " not in out
+    assert "and 2 more reasons (--show)" in out
+
+
+def test_the_reason_stands_behind_none_of_the_rows(tiny_model, tmp_path, capsys):
+    file = write(tmp_path / "rows.jsonl", [{"prompt": "a", "completion": 5}] * 3)
+    code, out = validate(tiny_model, file, capsys)
+    assert code == 2
+    assert "`completion` is a number (5), not text" in out
+    pairs = [{"prompt": "a", "chosen": "b", "rejected": "b"}] * 3
+    code, out = validate(tiny_model, write(file, pairs), capsys)
+    assert code == 2
+    assert "none of 3 rows gives a record (3 ties, 0 bad)" in out
+
+
+def test_what_a_pipe_gets(tiny_model, tmp_path, capsys, monkeypatch):
+    """No colours, no broken lines, no control characters; trained text in brackets."""
+    monkeypatch.setenv("COLUMNS", "40")
+    row = {
+        "prompt": "red \x1b[31m" + "word " * 30 + "=",
+        "completion": " yes\x07\r",
+        "note\x1b[2J": 1,
+        "label": 0,
+    }
+    file = write(tmp_path / "rows[bold].jsonl", [row])
+    code, out = validate(tiny_model, file, capsys, "--task", "sft")
+    assert code == 0
+    assert out.startswith(f"{file}: prompt-completion, plain: 1 rows")
+    assert "\x1b" not in out
+    assert "\r" not in out
+    assert "\x07" not in out
+    assert r"red \x1b[31m" + "word " * 30 + r"=[[ yes\x07\r<|im_end|>]]" in out
+    assert r"columns that nothing reads: label, note\x1b[2J" in out
+
+
+def test_errors_of_rows_hold_no_control_characters(tiny_model, tmp_path, capsys):
+    file = write(tmp_path / "rows.jsonl", [{"a\x1b[2Jb": 1}])
+    code, out = validate(tiny_model, file, capsys)
+    assert code == 2
+    assert r"The columns are a\x1b[2Jb." in out
+    assert "\x1b" not in out
