@@ -126,9 +126,9 @@ def adapted(
 def refuse_unknown_step(name: str) -> UserError:
     """The error of a curriculum that is asked about no iteration."""
     return UserError(
-        f"The reward `{name}` asks for `{STEP}`, the number of the iteration, and there "
-        f"is none outside of a run. Give one, {name}({STEP}=100), or a default in the "
-        "function."
+        f"The reward `{name}` asks for `{STEP}`, the number of the iteration, and "
+        f"there is none outside of a run. Give one, {name}({STEP}=100), or a default "
+        "in the function."
     )
 
 

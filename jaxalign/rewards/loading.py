@@ -13,8 +13,8 @@ from jaxalign.rewards.builtin import BUILT_IN
 from jaxalign.rewards.columns import SHOWN, STEP
 from jaxalign.rewards.reward import Reward
 from jaxalign.rewards.reward_text import read_reward
-from jaxalign.rewards.user_function import Missing, UserFunction
-from jaxalign.rewards.user_process import UserProcess
+from jaxalign.rewards.user.function import Missing, UserFunction
+from jaxalign.rewards.user.process import UserProcess
 
 _OF_EVERY_REWARD = ("fallback", "time_limit")
 
@@ -96,7 +96,7 @@ def parse_reward(
     """
     models = models or {}
     name, given, weight = read_reward(text)
-    own = {k: given.pop(k) for k in _OF_EVERY_REWARD if k in given}
+    own = of_every_reward(given)
     if ":" in name:
         function = _user_function(name, text, processes or Processes())
         if function.signature is not None:
@@ -106,7 +106,7 @@ def parse_reward(
         function.given = given
         return Reward(function.name, function, weight, **own)
     if name in models:
-        own = {"time_limit": None} | own
+        own.setdefault("time_limit", None)
     function = _known(name, text, BUILT_IN | dict(models))
     _check_parameters(inspect.signature(function), given, text)
     bound = functools.partial(function, **given) if given else function
@@ -115,6 +115,11 @@ def parse_reward(
     except UserError as error:
         raise UserError(f"--reward {text!r}: {error}") from error
     return Reward(name, bound, weight, **own)
+
+
+def of_every_reward(given: dict[str, Any]) -> dict[str, Any]:
+    """Takes out of parameters those that are no function's: fields of `Reward`."""
+    return {k: given.pop(k) for k in _OF_EVERY_REWARD if k in given}
 
 
 def describe_rewards(models: Named | None = None) -> str:

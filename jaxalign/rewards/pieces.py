@@ -55,7 +55,9 @@ def of_whole(given: Given, n: int) -> Outcome:
         for i, x in enumerate(given.values)
         if isinstance(x, NoNumber)
     }
-    kept = [None if isinstance(x, NoNumber) else x for x in given.values]
+    kept: list[float | None] = [
+        None if isinstance(x, NoNumber) else x for x in given.values
+    ]
     return Outcome(kept, faults, given.printed)
 
 

@@ -14,7 +14,7 @@ from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.faults import Fault, Pending, failure
 from jaxalign.rewards.pieces import TOGETHER, Outcome, culprit, in_pieces, of_whole
 from jaxalign.rewards.reward import Reward, RewardFunction, is_async
-from jaxalign.rewards.user_function import UserFunction
+from jaxalign.rewards.user.function import UserFunction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +135,9 @@ def _begin(reward: Reward, completions: list[Completion]) -> Pending:
 
 def _is_async(reward: Reward) -> bool:
     function = reward.function
-    return function.is_async if isinstance(function, UserFunction) else is_async(function)
+    return (
+        function.is_async if isinstance(function, UserFunction) else is_async(function)
+    )
 
 
 def _is_careful(reward: Reward) -> bool:

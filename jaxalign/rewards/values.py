@@ -58,8 +58,8 @@ def values_of(result: Any, n: int) -> list[Value] | str:
 def shown(x: Any) -> str:
     """What something is, in a line: its text and its type.
 
-    >>> shown("a\\nb"), shown(None)
-    ("'a\\\\nb' (str)", 'None')
+    >>> shown("ab"), shown(None)
+    ("'ab' (str)", 'None')
     """
     try:
         text = _SHORT.repr(x)

@@ -20,20 +20,20 @@ from jaxalign.rewards.columns import adapted, signature_of
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.faults import Given, given, hung, raised
 from jaxalign.rewards.reward import is_async
-from jaxalign.rewards.user_module import (
+from jaxalign.rewards.user.module import (
     Missing,
     find_function,
     functions_of,
     import_user,
     sources,
 )
-from jaxalign.rewards.values import NoNumber
-from jaxalign.rewards.wire import (
+from jaxalign.rewards.user.wire import (
     line_of,
     message_of,
     unpacked,
     unpacked_completions,
 )
+from jaxalign.rewards.values import NoNumber
 
 _OUT = 2  # both outputs are one file
 _BEFORE_THE_END = 0.1  # seconds before its end that a hanging call's stack is written

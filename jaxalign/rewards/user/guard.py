@@ -49,9 +49,9 @@ def work(channel: int) -> None:
     settings = json.loads(first)
     sys.path[:] = settings["path"]
 
-    from jaxalign.rewards.worker import serve
+    from jaxalign.rewards.user.worker import serve
 
-    serve(connection, rest, settings)
+    serve(connection, bytes(rest), settings)
     sys.exit(0)
 
 

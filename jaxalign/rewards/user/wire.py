@@ -24,10 +24,10 @@ _TIMES = {
 
 
 def line_of(message: Mapping[str, Any]) -> bytes:
-    """A message, ready to be sent.
+    r"""A message, ready to be sent.
 
     >>> line_of({"id": 1, "values": [0.5, None]})
-    b'{"id": 1, "values": [0.5, null]}\\n'
+    b'{"id": 1, "values": [0.5, null]}\n'
     """
     return json.dumps(message).encode("ascii") + b"\n"
 

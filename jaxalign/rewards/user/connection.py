@@ -12,7 +12,7 @@ import weakref
 from pathlib import Path
 from typing import IO, Any
 
-from jaxalign.rewards.wire import line_of, message_of
+from jaxalign.rewards.user.wire import line_of, message_of
 
 _GUARD = Path(__file__).with_name("guard.py")
 _FAREWELL = 1.0  # seconds that the process has to end by itself
@@ -40,7 +40,13 @@ class Connection:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-P", str(_GUARD), str(theirs.fileno()), str(os.getpid())],
+                [
+                    sys.executable,
+                    "-P",
+                    str(_GUARD),
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -154,7 +160,8 @@ class Connection:
 def _how(code: int) -> str:
     if code >= 0:
         return f"ended its own process (exit code {code})"
-    name = signal.Signals(-code).name if -code in iter(signal.Signals) else str(-code)
+    names = {x.value: x.name for x in signal.Signals}
+    name = names.get(-code, f"signal {-code}")
     why = {
         "SIGKILL": "it was ended from outside, as where memory runs out",
         "SIGTERM": "it was ended from outside",

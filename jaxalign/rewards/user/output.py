@@ -25,9 +25,8 @@ class Output:
           OSError: It cannot be written.
         """
         self.path = path
-        self.file: IO[bytes] = (
-            tempfile.TemporaryFile() if path is None else path.open("ab+")
-        )
+        opened = tempfile.TemporaryFile if path is None else path.open
+        self.file: IO[bytes] = opened("w+b" if path is None else "ab+")
         weakref.finalize(self, self.file.close)
         flags = fcntl.fcntl(self.file, fcntl.F_GETFL)
         fcntl.fcntl(self.file, fcntl.F_SETFL, flags | os.O_APPEND)

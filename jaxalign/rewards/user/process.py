@@ -12,12 +12,12 @@ from typing import Any
 
 from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.connection import Connection
 from jaxalign.rewards.faults import Fault, Given, Kind, hung
-from jaxalign.rewards.output import Output
 from jaxalign.rewards.reward import Check, no_check
+from jaxalign.rewards.user.connection import Connection
+from jaxalign.rewards.user.output import Output
+from jaxalign.rewards.user.wire import packed, packed_completions
 from jaxalign.rewards.values import NoNumber, Value, in_a_line
-from jaxalign.rewards.wire import packed, packed_completions
 
 LOAD_LIMIT = 600.0
 """Seconds that loading a user's code may take, with all that it imports."""
@@ -254,9 +254,9 @@ class UserCall:
 
 
 def last_words(printed: str) -> str:
-    """The last line that somebody wrote, as an addition to a sentence.
+    r"""The last line that somebody wrote, as an addition to a sentence.
 
-    >>> last_words("loading\\nout of luck\\n\\n")
+    >>> last_words("loading\nout of luck\n")
     '; the last line that it printed is "out of luck"'
     """
     lines = [x for x in printed.splitlines() if x.strip()]

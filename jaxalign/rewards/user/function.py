@@ -10,7 +10,7 @@ from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.faults import failure
 from jaxalign.rewards.pieces import of_whole
 from jaxalign.rewards.reward import Check, Reward, no_check
-from jaxalign.rewards.user_process import UserCall, UserProcess
+from jaxalign.rewards.user.process import UserCall, UserProcess
 
 
 class UserFunction:
