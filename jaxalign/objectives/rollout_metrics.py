@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.ops import Mean, kl_k3, masked
+from jaxalign.ops.advantages import sample_std
 
 
 def completion_metrics(
@@ -67,8 +68,8 @@ def group_metrics(rewards: jax.Array, used: jax.Array) -> dict[str, Mean]:
     rewards = masked(rewards, used)
     count = jnp.sum(used, axis=-1, dtype=rewards.dtype)
     mean = jnp.sum(rewards, axis=-1) / jnp.maximum(count, 1)
-    squares = jnp.square(masked(rewards - mean[..., None], used))
-    std = jnp.sqrt(jnp.sum(squares, axis=-1) / jnp.maximum(count - 1, 1))
+    centered = masked(rewards - mean[..., None], used)
+    std = sample_std(centered, count[..., None])[..., 0]
     highest = jnp.max(jnp.where(used, rewards, -jnp.inf), axis=-1)
     lowest = jnp.min(jnp.where(used, rewards, jnp.inf), axis=-1)
     return {

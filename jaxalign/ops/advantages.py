@@ -35,9 +35,7 @@ def group_advantages(
     [-0.70705...  0.70705...]
     """
     centered, count = _centered(rewards, mask)
-    variance = jnp.sum(jnp.square(centered), axis=-1, keepdims=True)
-    std = jnp.sqrt(variance / jnp.maximum(count - 1, 1))
-    return centered / (std + eps)
+    return centered / (sample_std(centered, count) + eps)
 
 
 def centered_group_advantages(rewards: jax.Array, mask: jax.Array) -> jax.Array:
@@ -152,6 +150,28 @@ def moving_baseline(baseline: jax.Array, rewards: Mean, *, decay: float) -> jax.
     """
     new = decay * baseline + (1 - decay) * rewards.value
     return jax.lax.stop_gradient(jnp.where(rewards.weight > 0, new, baseline))
+
+
+def sample_std(centered: jax.Array, count: jax.Array) -> jax.Array:
+    """The standard deviation, with n − 1, of what has mean 0.
+
+    It also holds where the squares do not fit into float32.
+
+    Args:
+      centered: `[..., K]`, float, 0 where nothing counts.
+      count: `[..., 1]`, n.
+
+    Returns:
+      `[..., 1]`.
+
+    >>> print(sample_std(jnp.array([-3e30, 3e30]), jnp.array([2.0])))
+    [4.2426407e+30]
+    """
+    # By a power of two, which costs no digit.
+    _, power = jnp.frexp(jnp.max(jnp.abs(centered), axis=-1, keepdims=True))
+    squares = jnp.square(jnp.ldexp(centered, -power))
+    variance = jnp.sum(squares, axis=-1, keepdims=True) / jnp.maximum(count - 1, 1)
+    return jnp.ldexp(jnp.sqrt(variance), power)
 
 
 def _centered(rewards, mask):

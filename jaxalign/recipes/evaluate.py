@@ -26,6 +26,8 @@ class Config:
     """Another checkpoint of the same tokenizer, to compare with."""
     reward: tuple[str, ...] = ()
     """What scores answers: `exact_match`, `abstention(wrong=-3)=0.5`, `file.py:fn`."""
+    keep_special_tokens: bool = False
+    """Show rewards the special tokens in completions, the stop token too."""
     reward_model: str | None = None
     """Folder of a reward model of the same tokenizer, as another reward."""
     judge: str | None = None

@@ -7,14 +7,19 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from jaxalign.errors import UserError
-from jaxalign.objectives import bind, regularised
+from jaxalign.objectives import bind, group_credit, regularised
 from jaxalign.ops import fixed_kl_update, kl_k2, kl_k3, kl_k3_k2
 from jaxalign.recipes.rl.algorithms import ALGORITHMS, Algorithm
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.method import Method
 from jaxalign.recipes.rl.models import Models
 from jaxalign.recipes.rl.run import run_rl
-from jaxalign.recipes.rl.settle import Rules, truncated_weights
+from jaxalign.recipes.rl.settle import (
+    LARGEST,
+    LARGEST_SCALED,
+    Rules,
+    truncated_weights,
+)
 from jaxalign.rewards import informative_groups
 
 ESTIMATORS = {"k2": kl_k2, "k3": kl_k3, "k3_k2": kl_k3_k2}
@@ -101,6 +106,8 @@ def method_of(config: Config) -> Method:
         kl_in_reward=uses_kl and in_reward,
         update_kl=fixed_kl_update,
         weights=truncated_weights(config.importance_cap),
+        around=algorithm.around,
+        largest=LARGEST_SCALED if algorithm.assign is group_credit else LARGEST,
     )
 
     def objective(models: Models):

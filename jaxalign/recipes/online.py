@@ -169,7 +169,12 @@ def method_of(config: Config) -> Method:
 
     return Method(
         name=algorithm.title,
-        rules=Rules(assign=plain_credit, kl_in_reward=False, update_kl=fixed_kl_update),
+        rules=Rules(
+            assign=plain_credit,
+            kl_in_reward=False,
+            update_kl=fixed_kl_update,
+            around="group",
+        ),
         objective=objective,
         weight=lambda mask: jnp.sum(jnp.any(mask, axis=-1), dtype=jnp.float32),
         passes=config.num_iterations,

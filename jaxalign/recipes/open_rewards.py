@@ -1,5 +1,6 @@
 """What `--reward` names, models among it: opened, and known by their digests."""
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ from jaxalign.recipes.judge import JUDGES, judges
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.scorer import load_scorer
 from jaxalign.rewards import Reward, model_reward, parse_reward, read_reward
-from jaxalign.rewards.loading import with_own_names
-from jaxalign.rewards.reward import MODEL_TIME_LIMIT
+from jaxalign.rewards.builtin import BUILT_IN
+from jaxalign.rewards.loading import Processes, of_every_reward, with_own_names
+from jaxalign.rewards.user.function import UserFunction
+from jaxalign.rewards.user.process import UserProcess
 
 
 def open_rewards(
@@ -24,6 +27,9 @@ def open_rewards(
     **layout: Any,
 ) -> list[Reward]:
     """Rewards from texts; models are loaded at first use. Equal names get numbers.
+
+    The code of the user's own functions is loaded here, in a process of its own that
+    ends when the rewards are dropped.
 
     Args:
       texts: As `parse_reward` takes them, `judge(model=FOLDER)` and
@@ -36,13 +42,20 @@ def open_rewards(
     Raises:
       UserError: A text or a model cannot be used.
     """
-    models = judges(dtype)
+    models, processes = judges(dtype), Processes()
 
     def opened(text: str) -> Reward:
-        name, _, weight = read_reward(text)
-        if Path(name).is_dir():
-            return open_reward_model(name, tokenizer, weight, dtype=dtype, **layout)
-        return parse_reward(text, models)
+        name, given, weight = read_reward(text)
+        if not _is_model(name, text):
+            return parse_reward(text, models, processes)
+        own = of_every_reward(given)
+        if given:
+            raise UserError(
+                f"--reward {text!r}: a reward model takes fallback and time_limit, and "
+                f"no `{next(iter(given))}`."
+            )
+        reward = open_reward_model(name, tokenizer, weight, dtype=dtype, **layout)
+        return dataclasses.replace(reward, **own)
 
     return with_own_names(map(opened, texts))
 
@@ -70,11 +83,19 @@ def open_reward_model(
         )
     path = Path(folder)
     name = path.parent.name if path.name == "export" else path.name
-    return Reward(name, model_reward(scorer), weight, time_limit=MODEL_TIME_LIMIT)
+    return Reward(name, model_reward(scorer), weight, time_limit=None)
 
 
-def reward_digests(texts: Sequence[str]) -> dict[str, str]:
-    """Digests of models and of the user's own files, by their paths."""
+def reward_digests(
+    texts: Sequence[str], rewards: Sequence[Reward] = ()
+) -> dict[str, str]:
+    """Digests of models and of judges' templates, by their paths, and of code.
+
+    Args:
+      texts: As the user gave them.
+      rewards: Opened, for the code of the user's functions: with all that it imports
+        from where the user keeps it, by module, and files by their paths.
+    """
     digests = {}
     for path in (path for text in texts for path in _paths(text)):
         if path.is_dir():
@@ -82,13 +103,47 @@ def reward_digests(texts: Sequence[str]) -> dict[str, str]:
         elif path.is_file():
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             digests[f"reward:{path}"] = digest
+    for process in processes_of(rewards):
+        digests |= {f"reward:{k}": v for k, v in process.sources.items()}
     return digests
 
 
+def processes_of(rewards: Sequence[Reward]) -> list[UserProcess]:
+    """The processes of the user's own functions, each once."""
+    functions = (x.function for x in rewards)
+    found = (x.process for x in functions if isinstance(x, UserFunction))
+    return list(dict.fromkeys(found))
+
+
+def log_rewards(rewards: Sequence[Reward], folder: Path) -> None:
+    """Sends what the user's own functions print to `logs/rewards.log` of a folder.
+
+    Raises:
+      OSError: It cannot be written.
+    """
+    for process in processes_of(rewards):
+        file = folder / "logs" / "rewards.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        process.log_to(file)
+
+
+def _is_model(name: str, text: str) -> bool:
+    """Whether a name is the folder of a reward model."""
+    if not Path(name).is_dir():
+        return False
+    if name not in BUILT_IN and name not in JUDGES:
+        return True
+    if (Path(name) / "config.json").exists():
+        raise UserError(
+            f"--reward {text!r}: {name} is a reward of that name, and a model's folder "
+            f"here too. Write ./{name} for the folder, or call it otherwise."
+        )
+    return False
+
+
 def _paths(text: str) -> list[Path]:
-    """What a text may name on disk."""
+    """What a text may name on disk, but code."""
     name, given, _ = read_reward(text)
     if name in JUDGES:
         return [Path(given[x]) for x in ("model", "template") if given.get(x)]
-    file = name.rpartition(":")[0]
-    return [Path(file if file.endswith(".py") else name)]
+    return [] if ":" in name or name in BUILT_IN else [Path(name)]

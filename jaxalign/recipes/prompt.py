@@ -29,8 +29,10 @@ class Prompt(NamedTuple):
         """What else its row holds, for the rewards."""
         return dict(self.record.extra)
 
-    def completion(self, text: str, ids: list[int], stopped: bool) -> Completion:
-        """An answer to it, as rewards read it."""
+    def completion(
+        self, text: str, ids: list[int], stopped: bool, step: int | None = None
+    ) -> Completion:
+        """A completion of it, as rewards read it; `step` is the iteration's number."""
         prompt = self.record.prompt
         messages = None
         if not isinstance(prompt, str):
@@ -44,6 +46,7 @@ class Prompt(NamedTuple):
             columns=self.columns,
             index=self.index,
             prompt_ids=self.ids,
+            step=step,
         )
 
 

@@ -1,4 +1,11 @@
-"""What scores text: rules, verifiers, reward models, judges."""
+"""What scores text: rules, verifiers, reward models, judges.
+
+Names that compute arrays are imported when they are asked for: the process of a user's
+rewards knows this package, and JAX is nothing that it should have.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from jaxalign.rewards.abstention import (
     abstention,
@@ -9,12 +16,6 @@ from jaxalign.rewards.abstention import (
     wrong_reward,
 )
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.ensemble import (
-    ensemble_mean,
-    ensemble_min,
-    mean_minus_variance,
-    soft_pessimism,
-)
 from jaxalign.rewards.judge import (
     abstention_judge,
     comparing_judge,
@@ -30,19 +31,29 @@ from jaxalign.rewards.loading import (
     read_reward,
 )
 from jaxalign.rewards.matching import contains_answer, exact_match, normalized_match
-from jaxalign.rewards.model import model_reward
 from jaxalign.rewards.number import number_match
 from jaxalign.rewards.pattern import matches_pattern, stopped
 from jaxalign.rewards.repetition import repetition_penalty
 from jaxalign.rewards.reward import Reward
 from jaxalign.rewards.scoring import Scores, score
-from jaxalign.rewards.shaping import (
-    informative_groups,
-    missing_eos_penalty,
-    missing_eos_score,
-    token_rewards,
-)
 from jaxalign.rewards.stance import abstains
+
+if TYPE_CHECKING:
+    from jaxalign.rewards.ensemble import (
+        ensemble_mean,
+        ensemble_min,
+        mean_minus_variance,
+        soft_pessimism,
+    )
+    from jaxalign.rewards.model import model_reward
+    from jaxalign.rewards.shaping import (
+        informative_groups,
+        missing_eos_penalty,
+        missing_eos_score,
+        token_rewards,
+    )
+
+_WITH_ARRAYS = ("ensemble", "model", "shaping")
 
 __all__ = [
     "Completion",
@@ -84,3 +95,13 @@ __all__ = [
     "token_rewards",
     "wrong_reward",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports one of the names that compute arrays."""
+    if name in __all__:
+        for part in _WITH_ARRAYS:
+            module = importlib.import_module(f"jaxalign.rewards.{part}")
+            if name in vars(module):
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

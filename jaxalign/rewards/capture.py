@@ -36,8 +36,14 @@ def split_stdout() -> Iterator[None]:
         yield
 
 
-def captured() -> io.StringIO:
-    """From here on this thread or task prints into the buffer returned."""
+@contextlib.contextmanager
+def captured() -> Iterator[io.StringIO]:
+    """Within it this thread or task prints into the buffer that it gives."""
     buffer = io.StringIO()
-    _buffer.set(buffer)
-    return buffer
+    token = _buffer.set(buffer)
+    try:
+        yield buffer
+    finally:
+        # A task that is thrown away at the end is so in nobody's context.
+        with contextlib.suppress(ValueError):
+            _buffer.reset(token)

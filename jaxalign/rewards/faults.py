@@ -1,112 +1,149 @@
-"""What can be wrong with the outcome of a reward function, and how it is told."""
+"""What can be wrong with a call of a reward function, and how it is told."""
 
-import math
-import numbers
-import time
-from typing import Any, NamedTuple
+import sysconfig
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from jaxalign.errors import UserError
-from jaxalign.rewards.calls import Call, Hang, place_of
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.reward import Reward
+from jaxalign.rewards.reward import Check, Reward
+from jaxalign.rewards.values import NoNumber, Value, in_a_line, values_of
+
+Kind: TypeAlias = Literal["raised", "returned", "hung", "died"]
+_INSTALLED = tuple(
+    {str(Path(sysconfig.get_path(x)).resolve()) for x in ("stdlib", "platstdlib")}
+)
+_PACKAGES = {"site-packages", "dist-packages"}
+_OURS = str(Path(__file__).resolve().parents[1])
+
+
+class Hang(Exception):
+    """A call that did not end within its time."""
 
 
 class Fault(NamedTuple):
-    """What happened, and on which completion if it was on one alone."""
+    """What happened.
+
+    Attributes:
+      what: As the end of a sentence that begins with the reward's name.
+      cause: The same for all faults of one cause, whichever completion it was.
+      kind: `raised`; `returned` what is no number; `hung`; or `died`, with its process.
+      at: The completion, if it was on one alone.
+    """
 
     what: str
+    cause: str
+    kind: Kind
     at: int | None = None
 
 
-class Outcome(NamedTuple):
-    """What a reward gave to n completions.
+class Given(NamedTuple):
+    """What one call gave.
 
     Attributes:
-      values: A number or None per completion; None also where it failed.
-      failed: Positions of the completions on which it failed: some, or all.
-      fault: The first fault, or None.
+      values: One for each completion, or None if the call failed as a whole.
+      fault: Why it did.
+      printed: What the function has written to standard output.
     """
 
-    values: list[float | None]
-    failed: list[int]
-    fault: Fault | None
+    values: list[Value] | None
+    fault: Fault | None = None
+    printed: str = ""
 
 
-def outcome_of(reward: Reward, call: Call, completions: list[Completion]) -> Outcome:
-    """Waits for a call and checks what it gave."""
-    n = len(completions)
-    result, error = call.wait()
-    values = _as_list(result)
-    if isinstance(error, Hang):
-        fault = Fault(f"did not end within {reward.time_limit:g} seconds")
-    elif error is not None:
-        what = f"raised {type(error).__name__}: {error} ({place_of(error)})"
-        fault = Fault(what, _first_that_raises(reward, completions))
-    elif values is None:
-        fault = Fault(f"returned {_shown(result)}, not a list of {n} numbers")
-    elif len(values) != n:
-        fault = Fault(f"returned {len(values)} values for {n} completions")
-    else:
-        return _checked(values)
-    return Outcome([None] * n, list(range(n)), fault)
+class Pending(Protocol):
+    """A call that is under way."""
+
+    def wait(self, check: Check) -> Given:
+        """Waits for it to end; `check` is called a few times a second."""
+        ...
 
 
-def failure(reward: Reward, fault: Fault, completions: list[Completion]) -> UserError:
+def given(result: object, n: int, printed: str = "") -> Given:
+    """What a call gave that returned something."""
+    values = values_of(result, n)
+    if isinstance(values, str):
+        return Given(None, Fault(values, "returned no list of numbers", "returned"))
+    return Given(values, None, printed)
+
+
+def raised(error: BaseException) -> Fault:
+    """The fault of a function that raised an error."""
+    while isinstance(error, BaseExceptionGroup):  # of tasks that ran side by side
+        error = error.exceptions[0]
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    try:
+        place = place_of(error)
+    except OSError:  # of a relative path, where the current folder is gone
+        place = "unknown place"
+    name = type(error).__name__
+    said = f"{name}: {in_a_line(text, 400)}" if text else name
+    return Fault(f"raised {said} ({place})", f"raised {name} ({place})", "raised")
+
+
+def hung(time_limit: float | None) -> Fault:
+    """The fault of a function that did not end."""
+    what = f"did not end within {time_limit or 0:g} seconds"
+    return Fault(what, what, "hung")
+
+
+def no_number(value: NoNumber, at: int) -> Fault:
+    """The fault of one of the values that were returned."""
+    return Fault(value.what, "returned what is no finite number", "returned", at)
+
+
+def failure(
+    reward: Reward, fault: Fault, completions: Sequence[Completion]
+) -> UserError:
     """The paragraph about a reward that failed and has no fallback."""
-    n = len(completions)
-    if fault.at is not None:
-        where = f"completion {fault.at} of {n}: {completions[fault.at]}"
-    else:
-        where = f"a call with {n} completions, the first: {completions[0]}"
+    mend = (
+        "Mend the function; it may return None where it does not apply. Or declare the "
+        "value that failures get: fallback=0, for example (on the command line "
+        f"`{reward.name}(fallback=0)`)."
+    )
+    if reward.fallback is not None:
+        mend = "No completion was left that it did not fail on. Mend the function."
     return UserError(
-        f"The reward `{reward.name}` {fault.what}, on {where}. Mend the function; it "
-        "may return None where it does not apply. Or declare the value that failures "
-        f"get: fallback=0, for example (on the command line `{reward.name}"
-        "(fallback=0)`)."
+        f"The reward `{reward.name}` {fault.what}, on {where(fault, completions)}. "
+        f"{mend}"
     )
 
 
-def _first_that_raises(reward: Reward, completions: list[Completion]) -> int | None:
-    """The first completion that also fails alone, sought for one time limit."""
-    end = time.monotonic() + reward.time_limit
-    for i, completion in enumerate(completions):
-        left = end - time.monotonic()
-        if left <= 0:
-            break
-        _, error = Call(reward.function, [completion], left).wait()
-        if error is not None:
-            return None if isinstance(error, Hang) else i
-    return None
+def where(fault: Fault, completions: Sequence[Completion]) -> str:
+    """The completion of a fault, or else those that the call was about."""
+    n = len(completions)
+    at = 0 if n == 1 else fault.at
+    if at is not None:
+        return f"completion {at} of {n}: {completions[at]}"
+    return f"a call with {n} completions, the first: {completions[0]}"
 
 
-def _checked(values: list[Any]) -> Outcome:
-    found = [_value_or_fault(x) for x in values]
-    failed = [i for i, x in enumerate(found) if isinstance(x, str)]
-    kept: list[float | None] = [None if isinstance(x, str) else x for x in found]
-    return Outcome(
-        kept, failed, Fault(str(found[failed[0]]), failed[0]) if failed else None
+def place_of(error: BaseException) -> str:
+    """File and line of the user's own code where an error was raised.
+
+    As in `rewards.py:12`; where none of the code is the user's, the innermost place.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return "unknown place"
+    own = [x for x in frames if is_users(x.filename)]
+    frame = (own or frames)[-1]
+    return f"{frame.filename}:{frame.lineno}"
+
+
+def is_users(file: str) -> bool:
+    """Whether a file of code is the user's: neither Python's, installed, nor ours."""
+    if file.startswith("<"):
+        return False
+    path = Path(file).resolve()
+    return not (
+        _PACKAGES & set(path.parts)
+        or any(path.is_relative_to(x) for x in (*_INSTALLED, _OURS))
     )
-
-
-def _value_or_fault(x: Any) -> float | None | str:
-    if hasattr(x, "tolist"):  # scalars of any array library
-        x = x.tolist()
-    if x is None:
-        return None
-    if not isinstance(x, numbers.Real):
-        return f"returned {_shown(x)} in place of a number"
-    if not math.isfinite(x):
-        return f"returned {float(x)} in place of a finite number"
-    return float(x)
-
-
-def _as_list(result: Any) -> list[Any] | None:
-    if hasattr(result, "tolist"):
-        result = result.tolist()
-    return list(result) if isinstance(result, list | tuple) else None
-
-
-def _shown(x: Any) -> str:
-    text = repr(x)
-    short = text if len(text) <= 60 else text[:60] + " ..."
-    return short if x is None else f"{short} ({type(x).__name__})"

@@ -1,46 +1,45 @@
 """Rewards from text, as the command line gives them: `NAME(PARAMETER=VALUE)=WEIGHT`."""
 
-import ast
 import dataclasses
 import difflib
 import functools
-import importlib
-import importlib.util
 import inspect
-import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxalign.errors import UserError
 from jaxalign.rewards.builtin import BUILT_IN
-from jaxalign.rewards.calls import place_of
-from jaxalign.rewards.columns import adapted
-from jaxalign.rewards.reward import MODEL_TIME_LIMIT, Reward
+from jaxalign.rewards.columns import SHOWN, STEP
+from jaxalign.rewards.reward import Reward
+from jaxalign.rewards.reward_text import read_reward
+from jaxalign.rewards.user.function import Missing, UserFunction
+from jaxalign.rewards.user.process import UserProcess
 
-_FORM = re.compile(
-    r"(?P<name>[^(=]+)(\((?P<given>.*)\))?\s*(=(?P<weight>[^()=]+))?", re.S
-)
 _OF_EVERY_REWARD = ("fallback", "time_limit")
 
 Named = Mapping[str, Callable[..., Any]]
 """Functions by the name that they have on the command line."""
 
 
-class Wanted(NamedTuple):
-    """What a text asks for.
+class Processes:
+    """The processes of the rewards of one run: one for each folder of files.
 
-    Attributes:
-      name: Of a function, or a path.
-      parameters: Of the function.
-      weight: In the total.
+    Modules, and files of the current folder, share one. Files of another folder have
+    their own: neighbours of one name in two folders are two modules.
     """
 
-    name: str
-    parameters: dict[str, Any]
-    weight: float
+    def __init__(self):
+        """None is started yet."""
+        self._by_folder: dict[Path, UserProcess] = {}
+
+    def of(self, origin: str) -> UserProcess:
+        """The process for a file, or for a module by its dotted name."""
+        here = Path.cwd()
+        folder = Path(origin).resolve().parent if origin.endswith(".py") else here
+        if folder not in self._by_folder:
+            self._by_folder[folder] = UserProcess(folder)
+        return self._by_folder[folder]
 
 
 def load_rewards(texts: Sequence[str]) -> list[Reward]:
@@ -49,7 +48,8 @@ def load_rewards(texts: Sequence[str]) -> list[Reward]:
     >>> [x.name for x in load_rewards(["exact_match", "exact_match(column=gold)=0.5"])]
     ['exact_match', 'exact_match_2']
     """
-    return with_own_names(map(parse_reward, texts))
+    processes = Processes()
+    return with_own_names(parse_reward(x, processes=processes) for x in texts)
 
 
 def with_own_names(rewards: Iterable[Reward]) -> list[Reward]:
@@ -64,42 +64,25 @@ def with_own_names(rewards: Iterable[Reward]) -> list[Reward]:
     return named
 
 
-def read_reward(text: str) -> Wanted:
-    """Takes a text apart, `NAME(PARAMETER=VALUE, ...)=WEIGHT`; nothing is looked up.
-
-    Args:
-      text: See `parse_reward`.
-
-    Raises:
-      UserError: The text is not understood.
-
-    >>> read_reward("length_penalty(target=20)=0.5")
-    Wanted(name='length_penalty', parameters={'target': 20}, weight=0.5)
-    """
-    form = _FORM.fullmatch(text.strip())
-    if not form:
-        raise UserError(
-            f"--reward {text!r} is not understood. Write a name, with parameters and a "
-            "weight if need be: exact_match, or exact_match(column=gold)=0.5."
-        )
-    weight = _number(form["weight"], text) if form["weight"] else 1.0
-    return Wanted(form["name"].strip(), _parameters(form["given"] or "", text), weight)
-
-
-def parse_reward(text: str, models: Named | None = None) -> Reward:
+def parse_reward(
+    text: str, models: Named | None = None, processes: Processes | None = None
+) -> Reward:
     """The reward that a text names.
 
-    The name is one of `BUILT_IN`, or the user's own function, whose code is run:
-    `path/to/file.py:function` or `package.module:function`. Parameters are those of the
-    function; every reward also takes `fallback` (the value of completions that it fails
-    on) and `time_limit` (seconds of one call). A function with the signature
-    `f(prompts, completions, **columns)` is recognised; see `columns`.
+    The name is one of `BUILT_IN`, or the user's own function, whose code is run in a
+    process of its own: `path/to/file.py:function` or `package.module:function`.
+    Parameters are those of the function; every reward also takes `fallback` (the value
+    of completions that it fails on) and `time_limit` (seconds of one call). A function
+    with the signature `f(prompts, completions, **columns)` is recognised; see
+    `columns`.
 
     Args:
       text: `NAME`, `NAME=WEIGHT` or `NAME(PARAMETER=VALUE, ...)=WEIGHT`. Values are
-        numbers, lists, None, True, False, words, or text in quotes, backslashes as
+        numbers, lists, true, false, null, words, or text in quotes, backslashes as
         they stand.
       models: Further functions by name, which compute models and have their time.
+      processes: Where the user's functions run; new ones by default, which end when the
+        reward is dropped.
 
     Returns:
       The reward, weight 1 by default.
@@ -113,19 +96,30 @@ def parse_reward(text: str, models: Named | None = None) -> Reward:
     """
     models = models or {}
     name, given, weight = read_reward(text)
-    own = {k: given.pop(k) for k in _OF_EVERY_REWARD if k in given}
+    own = of_every_reward(given)
+    if ":" in name:
+        function = _user_function(name, text, processes or Processes())
+        if function.signature is not None:
+            columns = function.takes_columns
+            _check_parameters(function.signature, given, text, columns=columns)
+            _check_form(function, function.signature, given, text)
+        function.given = given
+        return Reward(function.name, function, weight, **own)
     if name in models:
-        own = {"time_limit": MODEL_TIME_LIMIT} | own
-    named = BUILT_IN | dict(models)
-    function, short = _function(name, text, named)
-    _check_parameters(function, given, text)
+        own.setdefault("time_limit", None)
+    function = _known(name, text, BUILT_IN | dict(models))
+    _check_parameters(inspect.signature(function), given, text)
     bound = functools.partial(function, **given) if given else function
-    if name in named:
-        try:
-            bound([])  # refuses parameters that mean nothing
-        except UserError as error:
-            raise UserError(f"--reward {text!r}: {error}") from error
-    return Reward(short, adapted(bound), weight, **own)
+    try:
+        bound([])  # refuses parameters that mean nothing
+    except UserError as error:
+        raise UserError(f"--reward {text!r}: {error}") from error
+    return Reward(name, bound, weight, **own)
+
+
+def of_every_reward(given: dict[str, Any]) -> dict[str, Any]:
+    """Takes out of parameters those that are no function's: fields of `Reward`."""
+    return {k: given.pop(k) for k in _OF_EVERY_REWARD if k in given}
 
 
 def describe_rewards(models: Named | None = None) -> str:
@@ -142,7 +136,7 @@ def describe_rewards(models: Named | None = None) -> str:
         parameters = ", ".join(
             str(p).replace("'", "").split(":")[0]
             + ("" if p.default is p.empty else f"={p.default!r}")
-            for p in _options(function)
+            for p in _options(inspect.signature(function))
         )
         summary = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
         lines += [f"  {name}({parameters})", f"      {summary}"]
@@ -152,121 +146,102 @@ def describe_rewards(models: Named | None = None) -> str:
             "Your own: path/to/file.py:function or package.module:function, which is",
             "f(completions) or f(prompts, completions, **columns).",
             "A reward model: the folder that `jaxalign reward` exported.",
+            "It runs in a process of its own; what it prints is in the run's logs/.",
+            "Whoever names `step` gets the number of the iteration.",
             "Every reward takes fallback=VALUE for completions that it fails on, and",
             "time_limit=SECONDS for one call. A weight stands behind: exact_match=0.5.",
         ]
     )
 
 
-def _options(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    parameters = inspect.signature(function).parameters.values()
+def _options(signature: inspect.Signature) -> list[inspect.Parameter]:
+    parameters = signature.parameters.values()
     return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
 
 
-def _parameters(given: str, text: str) -> dict[str, Any]:
-    source = f"f({given})"
-    try:
-        with warnings.catch_warnings():  # \d is no escape of Python's, and is meant
-            warnings.simplefilter("ignore")
-            call = ast.parse(source, mode="eval").body
-        if isinstance(call, ast.Call) and not call.args:
-            return {_name(k): _literal(k.value, source) for k in call.keywords}
-    except (SyntaxError, ValueError):
-        pass
+def _known(name: str, text: str, named: Named) -> Callable[..., Any]:
+    if name in named:
+        return named[name]
+    if Path(name).is_dir():
+        raise UserError(
+            f"--reward {text!r}: {name} is a folder. A reward model can stand here for "
+            "a run; in code it is model_reward(load_scorer(folder))."
+        )
+    near = difflib.get_close_matches(name, named, 1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
     raise UserError(
-        f"--reward {text!r}: the parameters ({given}) are not understood. Write names "
-        "and values, text with blanks or signs in quotes: (column=gold, weight=2)."
+        f"--reward {text!r}: there is no reward `{name}`. Built in are "
+        f"{', '.join(named)}; your own is file.py:function.{hint}"
     )
 
 
-def _name(keyword: ast.keyword) -> str:
-    if keyword.arg is None:
-        raise ValueError("** names no parameter")
-    return keyword.arg
-
-
-def _literal(node: ast.expr, source: str) -> Any:
-    """The value; text in quotes as it stands, for regular expressions."""
-    if isinstance(node, ast.Name):
-        return node.id
-    written = ast.get_source_segment(source, node) or ""
-    if isinstance(node, ast.Constant) and written[:1] in ("'", '"'):
-        return written[1:-1]
-    return ast.literal_eval(node)
-
-
-def _number(weight: str, text: str) -> float:
-    try:
-        return float(weight)
-    except ValueError:
-        raise UserError(
-            f"--reward {text!r}: the weight {weight!r} is no number. Write it last: "
-            "exact_match=0.5."
-        ) from None
-
-
-def _function(name: str, text: str, named: Named) -> tuple[Callable[..., Any], str]:
-    """The function, and what metrics call it."""
-    if ":" not in name:
-        if name not in named:
-            near = difflib.get_close_matches(name, named, 1)
-            hint = f" Did you mean `{near[0]}`?" if near else ""
-            raise UserError(
-                f"--reward {text!r}: there is no reward `{name}`. Built in are "
-                f"{', '.join(named)}; your own is file.py:function.{hint}"
-            )
-        return named[name], name
+def _user_function(name: str, text: str, processes: Processes) -> UserFunction:
     origin, _, attribute = name.rpartition(":")
-    module = _module(origin, text)
-    function = getattr(module, attribute, None)
-    if callable(function):
-        return function, attribute
-    has = [k for k, v in vars(module).items() if inspect.isfunction(v)]
-    near = difflib.get_close_matches(attribute, has, 1)
-    hint = (
-        f"Did you mean `{near[0]}`?" if near else f"It has {', '.join(has) or 'none'}."
-    )
-    raise UserError(
-        f"--reward {text!r}: {origin} has no function `{attribute}`. {hint}"
-    )
-
-
-def _module(origin: str, text: str) -> ModuleType:
+    origin, attribute = origin.strip(), attribute.strip()
+    if origin.endswith(".py") and not Path(origin).is_file():
+        raise UserError(f"--reward {text!r}: there is no file {origin}.")
     try:
-        if not origin.endswith(".py"):
-            return importlib.import_module(origin)
-        path = Path(origin)
-        if not path.is_file():
-            raise UserError(f"--reward {text!r}: there is no file {origin}.")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise UserError(
-            f"--reward {text!r}: loading {origin} raised {type(error).__name__}: "
-            f"{error} ({place_of(error)}). Mend the file."
-        ) from error
+        return UserFunction(processes.of(origin), origin, attribute)
+    except Missing as error:
+        near = difflib.get_close_matches(attribute, error.has, 1)
+        hint = (
+            f"Did you mean `{near[0]}`?"
+            if near
+            else f"It has {', '.join(error.has) or 'none'}."
+        )
+        raise UserError(f"--reward {text!r}: {origin} {error} {hint}") from error
+    except UserError as error:
+        raise UserError(f"--reward {text!r}: {error}") from error
 
 
-def _check_parameters(function, given: dict[str, Any], text: str) -> None:
-    parameters = inspect.signature(function).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
+def _check_parameters(
+    signature: inspect.Signature, given: dict[str, Any], text: str, *, columns=False
+) -> None:
+    """Refuses parameters that a function does not take, or that are missing.
+
+    With `columns` what is missing may be a column of the rows.
+    """
+    parameters = signature.parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    by_name = [
+        p.name
+        for p in parameters.values()
+        if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in SHOWN
+    ]
+    options = [p.name for p in _options(signature)]
     for name in given:
-        if name not in parameters:
-            names = [p.name for p in _options(function)]
-            takes = ", ".join([*names, *_OF_EVERY_REWARD])
+        if name in SHOWN or (name not in by_name and not takes_all):
+            takes = ", ".join([*options, *_OF_EVERY_REWARD])
             raise UserError(
                 f"--reward {text!r}: it has no parameter `{name}`; it takes {takes}."
             )
-    for p in _options(function):
-        if p.default is p.empty and p.name not in given:
+    for p in () if columns else _options(signature):
+        if p.default is p.empty and p.name not in (*given, STEP):
             raise UserError(
                 f"--reward {text!r}: it needs the parameter `{p.name}`: "
                 f"({p.name}=VALUE)."
             )
+
+
+def _check_form(
+    function: UserFunction,
+    signature: inspect.Signature,
+    given: dict[str, Any],
+    text: str,
+) -> None:
+    """Refuses functions that cannot be called as rewards are."""
+    step = {STEP: 0} if STEP in signature.parameters else {}
+    try:
+        if function.takes_columns:
+            columns = dict.fromkeys((*SHOWN, *function.needed))
+            names = signature.parameters
+            signature.bind(**{k: None for k in columns if k in names} | step | given)
+        else:
+            signature.bind([], **step | given)
+    except TypeError as error:
+        takes = ", ".join(signature.parameters) or "nothing"
+        raise UserError(
+            f"--reward {text!r}: {function.origin}:{function.name} takes {takes}. A "
+            "reward is f(completions) or f(prompts, completions, **columns); what else "
+            "it takes needs a default, or a value here: (NAME=VALUE)."
+        ) from error

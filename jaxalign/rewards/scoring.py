@@ -1,16 +1,20 @@
 """Rewards run on completions and added up; a fault is never a silent zero."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from jaxalign.errors import UserError
-from jaxalign.rewards.calls import Call, is_async
+from jaxalign.rewards.calls import Call
 from jaxalign.rewards.capture import split_stdout
+from jaxalign.rewards.columns import refuse_unknown_step
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.faults import failure, outcome_of
-from jaxalign.rewards.reward import Reward, RewardFunction
+from jaxalign.rewards.faults import Fault, Pending, failure
+from jaxalign.rewards.pieces import TOGETHER, Outcome, culprit, in_pieces, of_whole
+from jaxalign.rewards.reward import Reward, RewardFunction, is_async
+from jaxalign.rewards.user.function import UserFunction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +27,9 @@ class Scores:
         does, so that forgetting `applies` cannot go unnoticed.
       applies: `[n]` bool, whether any reward applies.
       failed: `{reward name: completions that were given the fallback}`.
-      printed: `{reward name: what the function wrote to standard output}`.
+      printed: `{reward name: what the function wrote to standard output}`; for one with
+        a process of its own, what the process wrote in the meantime.
+      faults: `{reward name: {position: what happened there}}` of those that failed.
     """
 
     values: Mapping[str, np.ndarray]
@@ -31,6 +37,7 @@ class Scores:
     applies: np.ndarray
     failed: Mapping[str, int]
     printed: Mapping[str, str]
+    faults: Mapping[str, Mapping[int, Fault]] = dataclasses.field(default_factory=dict)
 
 
 def score(
@@ -38,21 +45,28 @@ def score(
 ) -> Scores:
     """Runs every reward on all completions and adds them up by weight.
 
-    Asynchronous functions run concurrently, and synchronous ones one after another in
-    the meantime. A function that raises, hangs beyond its time limit or returns another
-    number of values fails on all completions of the call; NaN, infinity and what is no
-    number fail by themselves. Failed completions get the reward's `fallback`, or there
-    is an error.
+    A function gets all completions in one call. One that raises, hangs beyond its time
+    limit, ends its process or returns another number of values has failed on all of
+    them; NaN, infinity and what is no number fail by themselves. Without a fallback
+    that is an error. With one, a call that failed as a whole is made again in pieces
+    (see `pieces`), so that only those completions get the fallback on which the
+    function fails.
+
+    Asynchronous functions run concurrently, and synchronous ones of this process one
+    after another in the meantime. The functions of a file or module, which have a
+    process of their own, have its main thread and event loop: the synchronous ones
+    follow on the others.
 
     Args:
       rewards: At least one; a bare function has its own name and weight 1.
-      completions: At least one; each function gets all of them in one call.
+      completions: At least one.
 
     Returns:
       Values, total and what went wrong.
 
     Raises:
-      UserError: A reward failed and has no fallback: what it did, on which completion.
+      UserError: A reward failed and has no fallback, or its process ended on every
+        completion: what it did, on which completion.
 
     >>> def is_short(completions):
     ...     return [float(len(c.completion) < 5) for c in completions]
@@ -63,33 +77,105 @@ def score(
     named, completions = _named(rewards), list(completions)
     if not completions:
         raise UserError("There is no completion to score: the list is empty.")
-    columns, failed, printed = {}, {}, {}
+    for x in named:
+        own = isinstance(x.function, UserFunction) and x.function.needs_step
+        if own and completions[0].step is None:
+            raise refuse_unknown_step(x.name)
+    outcomes: dict[str, Outcome] = {}
     with split_stdout():
         started = {
-            x.name: Call(x.function, completions, x.time_limit)
+            x.name: _begin(x, completions)
             for x in named
-            if is_async(x.function)
+            if _is_async(x) and not _is_careful(x)
         }
-        # Those that are under way already are waited for last.
-        for reward in sorted(named, key=lambda x: x.name in started):
-            name, function = reward.name, reward.function
-            call = started.get(name) or Call(function, completions, reward.time_limit)
-            values, bad, fault = outcome_of(reward, call, completions)
-            if fault is not None and reward.fallback is None:
+        for x in sorted(named, key=_turn):
+            outcomes[x.name] = _outcome(x, started.get(x.name), completions)
+    return _added_up(named, outcomes)
+
+
+def _outcome(
+    reward: Reward, whole: Pending | None, completions: list[Completion]
+) -> Outcome:
+    """What a reward gave, once it was called as often as need be."""
+    begin = functools.partial(_begin, reward)
+    together = TOGETHER if _is_async(reward) else 1
+    printed = ""
+    if whole is None and _is_careful(reward):
+        outcome = in_pieces(begin, completions, together, reward.check)
+    else:
+        given = (whole or begin(completions)).wait(reward.check)
+        outcome, fault = of_whole(given, len(completions)), given.fault
+        if fault is not None and len(completions) > 1:
+            if reward.fallback is None:
+                limit = reward.time_limit
+                if fault.kind in ("raised", "died"):
+                    at = culprit(begin, completions, limit, reward.check)
+                    fault = at or fault
                 raise failure(reward, fault, completions)
-            for i in bad:
-                values[i] = reward.fallback
-            columns[name] = np.array([np.nan if x is None else x for x in values])
-            failed[name], printed[name] = len(bad), call.printed
-    return _added_up(named, columns, failed, printed)
+            printed = outcome.printed
+            if isinstance(reward.function, UserFunction):
+                reward.function.careful = True
+            if fault.kind in ("hung", "died"):
+                together = 1
+            outcome = in_pieces(begin, completions, together, reward.check)
+    first = outcome.first
+    died = len(outcome.faults) == len(completions) and any(
+        x.kind == "died" for x in outcome.faults.values()
+    )
+    if first is not None and (reward.fallback is None or died):
+        raise failure(reward, first, completions)
+    return outcome._replace(printed=printed + outcome.printed)
 
 
-def _added_up(named: list[Reward], columns, failed, printed) -> Scores:
-    weighted = np.stack([x.weight * columns[x.name] for x in named])
+def _begin(reward: Reward, completions: list[Completion]) -> Pending:
+    if isinstance(reward.function, UserFunction):
+        return reward.function.begin(completions, reward.time_limit, reward.check)
+    return Call(reward.function, completions, reward.time_limit)
+
+
+def _is_async(reward: Reward) -> bool:
+    function = reward.function
+    return (
+        function.is_async if isinstance(function, UserFunction) else is_async(function)
+    )
+
+
+def _is_careful(reward: Reward) -> bool:
+    """Whether the function has failed before, and is called in pieces at once."""
+    return (
+        isinstance(reward.function, UserFunction)
+        and reward.function.careful
+        and reward.fallback is not None
+    )
+
+
+def _turn(reward: Reward) -> int:
+    """Those under way already are waited for late, before what needs their process."""
+    if _is_async(reward):
+        return 1
+    return 2 if isinstance(reward.function, UserFunction) else 0
+
+
+def _added_up(named: list[Reward], outcomes: Mapping[str, Outcome]) -> Scores:
+    values = {}
+    for x in named:
+        outcome = outcomes[x.name]
+        for i in outcome.faults:
+            outcome.values[i] = x.fallback
+        values[x.name] = np.array(
+            [np.nan if v is None else v for v in outcome.values], np.float64
+        )
+    weighted = np.stack([x.weight * values[x.name] for x in named])
     applies = np.any(~np.isnan(weighted), axis=0)
     total = np.where(applies, np.nansum(weighted, axis=0), np.nan)
-    in_order = {x.name: columns[x.name] for x in named}
-    return Scores(in_order, total, applies, failed, printed)
+    return Scores(
+        values,
+        total,
+        applies,
+        {x.name: len(outcomes[x.name].faults) for x in named},
+        {x.name: outcomes[x.name].printed for x in named},
+        {x.name: outcomes[x.name].faults for x in named},
+    )
 
 
 def _named(rewards: Sequence[Reward | RewardFunction]) -> list[Reward]:

@@ -101,12 +101,16 @@ class Checkpoint(NamedTuple):
         )
 
     def completions(
-        self, prompts: Sequence[Prompt], answers: Completions, num_samples: int
+        self,
+        prompts: Sequence[Prompt],
+        answers: Completions,
+        num_samples: int,
+        keep_special: bool = False,
     ) -> list[Completion]:
-        """Answers as rewards read them."""
+        """Completions as rewards read them, with or without special tokens."""
         return [
             prompts[i // num_samples].completion(
-                self.tokenizer.decode(ids, skip_special=True),
+                self.tokenizer.decode(ids, skip_special=not keep_special),
                 ids,
                 bool(answers.stopped[i]),
             )

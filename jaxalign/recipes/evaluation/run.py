@@ -27,8 +27,13 @@ from jaxalign.recipes.evaluation.reward_model import (
 from jaxalign.recipes.evaluation.rows import need_flags, open_reader
 from jaxalign.recipes.evaluation.scoring import Answers, abstentions, scored
 from jaxalign.recipes.judge import read_template, respond_of
-from jaxalign.recipes.open_rewards import open_reward_model, open_rewards
+from jaxalign.recipes.open_rewards import (
+    log_rewards,
+    open_reward_model,
+    open_rewards,
+)
 from jaxalign.recipes.prompt import Prompt
+from jaxalign.recipes.reward_checks import check_rewards
 from jaxalign.rewards import Completion, Reward
 from jaxalign.rewards.judge import COMPARE
 
@@ -75,6 +80,8 @@ def evaluate(config: "Config", console: Console) -> Results:
     model = _open(config, config.model)
     rewards = _rewards(config, model)
     task = _read(config, model, console)
+    check_rewards(rewards, task.prompts, config.data, in_run=False)
+    log_rewards(rewards, Path(config.output_dir))
     ours, fingerprint = _look(config, model, task), model.tokenizer.fingerprint
     del model  # its memory is for the next one
     theirs = None
@@ -166,7 +173,8 @@ def _look(
         config.seed,
     )
     answers = checkpoint.answers(task.prompts, sampling)
-    texts = checkpoint.completions(task.prompts, answers, config.num_samples)
+    keep = config.keep_special_tokens
+    texts = checkpoint.completions(task.prompts, answers, config.num_samples, keep)
     if sampled is None:
         sampled = as_examples(task.prompts, answers, config.num_samples)
     # Only samples of the whole distribution are an unbiased estimate of its KL.

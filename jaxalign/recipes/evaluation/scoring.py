@@ -13,7 +13,8 @@ from jaxalign.recipes.evaluation.measure import (
     best_of,
     win_rate,
 )
-from jaxalign.rewards import Completion, Reward, score
+from jaxalign.recipes.reward_failures import Failures
+from jaxalign.rewards import Completion, Reward, Scores, score
 from jaxalign.rewards.abstention import abstention, outcomes
 
 
@@ -50,10 +51,14 @@ def scored(
       The measures, and what `best_of` finds where there are several samples.
     """
     means: dict[str, Any] = {}
-    best, found = {}, {}
+    best, found, failures = {}, {}, Failures()
     if rewards:
-        scores = score(rewards, answers.ours)
+        scores = _scores(rewards, answers.ours, failures)
         means = {f"rewards/{name}/mean": x for name, x in scores.values.items()}
+        for name, faults in scores.faults.items():
+            if faults:
+                failed = [i in faults for i in range(len(answers.ours))]
+                means[f"rewards/{name}/failed"] = failed
         if len(rewards) > 1:
             means["reward"] = scores.total
         if answers.num_samples > 1:
@@ -61,7 +66,8 @@ def scored(
         for i, line in enumerate(journal):
             line["rewards"] = {k: number(x[i]) for k, x in scores.values.items()}
         if answers.theirs:
-            totals = scores.total, score(rewards, answers.theirs).total
+            theirs = _scores(rewards, answers.theirs, failures)
+            totals = scores.total, theirs.total
             name = "win_rate/reward"
             found[name] = win_rate(estimator, name, *map(answers.by_row, totals))
     means["completions/mean_length"] = [len(c.ids) for c in answers.ours]
@@ -72,6 +78,14 @@ def scored(
     for line, other in zip(journal, answers.theirs or (), strict=False):
         line["ref_completion"] = other.completion
     return found, best
+
+
+def _scores(
+    rewards: list[Reward], completions: list[Completion], failures: Failures
+) -> Scores:
+    scores = score(rewards, completions)
+    failures.tell(rewards, scores, completions)
+    return scores
 
 
 def abstentions(

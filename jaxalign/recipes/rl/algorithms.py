@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from jaxalign import losses, objectives
 from jaxalign.ops import Mean, fixed_length, sequence_mean, sequence_sum, token_mean
+from jaxalign.recipes.rl.centring import Around
 
 _CLIP = {"epsilon": "clip", "epsilon_high": "clip_high"}
 
@@ -34,6 +35,15 @@ class Algorithm(NamedTuple):
     needs_group: bool = True
     greedy: bool = False
     fixed_length: bool = False
+
+    @property
+    def around(self) -> Around:
+        """What only the difference of rewards from matters; see `centring`."""
+        if self.needs_group:
+            return "group"
+        if self.greedy:
+            return "greedy"
+        return "batch" if self.assign is objectives.whitened_to_go_credit else None
 
     def aggregate(self, longest: int) -> Callable[..., Mean]:
         """Token values to a mean with the loss's denominator."""

@@ -17,6 +17,8 @@ class RLConfig(TrainingConfig):
     `judge(model=FOLDER)`, or `rival_judge(model=FOLDER)` between the answers to a
     prompt; may be given several times, each with a weight: `NAME=0.5`. `jaxalign
     rewards` lists them."""
+    keep_special_tokens: bool = False
+    """Show rewards the special tokens in completions, the stop token too."""
     batch_size: int = 16
     """Prompts per iteration, over all devices."""
     num_generations: int = 1

@@ -44,7 +44,7 @@ def make_reward_evaluation(
                 return None
             numbers = [i % size for i in range(start, start + batch_size)]
             noise = jax.random.fold_in(key, start)
-            part, _ = sampler(own, 0, numbers, noise, Clock())
+            part, _ = sampler(own, int(state.step) - 1, numbers, noise, Clock())
             parts.append(part)
             counts.append(min(batch_size, size - start) * sampler.num_generations)
 
@@ -60,7 +60,11 @@ def make_reward_evaluation(
         for name in parts[0].scores.values:
             values = column(lambda x, name=name: x.scores.values[name])
             columns[f"rewards/{name}/mean"] = values
+        failed = {
+            f"rewards/{name}/failed": float(sum(x.scores.failed[name] for x in parts))
+            for name in parts[0].scores.failed
+        }
         there = {name: x[~np.isnan(x)] for name, x in columns.items()}
-        return {name: float(x.mean()) for name, x in there.items() if len(x)}
+        return {name: float(x.mean()) for name, x in there.items() if len(x)} | failed
 
     return evaluate

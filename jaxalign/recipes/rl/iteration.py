@@ -13,9 +13,16 @@ import numpy as np
 from jaxalign.errors import UserError
 from jaxalign.objectives.rollout_metrics import group_metrics
 from jaxalign.ops import Mean
+from jaxalign.recipes.rl.centring import (
+    Around,
+    centred,
+    lost_difference,
+    refuse_too_large,
+    warn_of_lost_difference,
+)
 from jaxalign.recipes.rl.journal import Journal
 from jaxalign.recipes.rl.sampling import Answers, Sampler
-from jaxalign.recipes.rl.settle import Known
+from jaxalign.recipes.rl.settle import LARGEST, Known
 from jaxalign.recipes.rl.state import Control, RLState
 from jaxalign.recipes.rl.updates import Updates
 from jaxalign.training import Clock, chaos
@@ -43,6 +50,8 @@ class Iteration:
       patience: Iterations without any difference in rewards after which to warn.
       stop_if_dead: Whether that ends the run.
       max_clipped: Share of answers that were cut off, above which to warn.
+      around: What only the difference of rewards from matters; see `centring`.
+      largest: Of a reward.
     """
 
     sampler: Sampler
@@ -56,6 +65,8 @@ class Iteration:
     patience: int
     stop_if_dead: bool
     max_clipped: float
+    around: Around = None
+    largest: float = LARGEST
 
     def __call__(self, state: RLState, batch) -> tuple[RLState, dict[str, Any]]:
         """Runs one iteration; `state` is consumed."""
@@ -66,13 +77,15 @@ class Iteration:
         answers, rounds = self.sampler(
             self.policy(params), iteration, numbers, key, self.clock
         )
+        for part in rounds:
+            refuse_too_large(part.scores, part.texts, self.largest)
         mask = answers.completions.mask
         layouts = self.updates.layouts(answers)
         scored = self.updates.scores(self.models(params), layouts, mask)
         chaos.at("score")
         used = answers.scores.applies & np.repeat(answers.kept, answers.groups[1])
         groups = sampled_metrics(rounds)
-        known = _known(answers, scored, mask, used, groups)
+        known = self._known(answers, scored, mask, used, groups)
         columns, control, metrics = self.settle(known, state.control)
         columns = {k: np.asarray(v).reshape(mask.shape) for k, v in columns.items()}
         self.journal.write(iteration + 1, rounds, answers, columns["advantages"])
@@ -111,9 +124,54 @@ class Iteration:
                 "or supervised fine-tuning on answers that end in one).",
             )
 
+    def _known(self, answers: Answers, scored, mask, used, groups) -> Known:
+        def grouped(x) -> Any:
+            if x is None:
+                return None
+            return jnp.asarray(x).reshape(*answers.groups, *x.shape[1:])
+
+        totals = answers.scores.total.reshape(answers.groups)
+        applies = answers.scores.applies.reshape(answers.groups)
+        best = centred(totals, applies, self.around, answers.greedy)
+        rewards = best.rewards.astype(np.float32)
+        self._compare(totals, applies, rewards)
+        greedy = answers.greedy
+        if greedy is not None:
+            greedy = (greedy - best.centre).astype(np.float32)
+        return Known(
+            tokens=grouped(mask),
+            used=grouped(used),
+            stopped=grouped(answers.completions.stopped),
+            scores=jnp.asarray(rewards),
+            sampler_logps=grouped(answers.completions.logps),
+            logps=grouped(scored.logps),
+            silent=_silent(groups["frac_reward_zero_std"]),
+            ref_logps=grouped(scored.ref_logps),
+            values=grouped(scored.values),
+            greedy=None if greedy is None else jnp.asarray(greedy),
+            own=grouped(answers.own),
+            centre=jnp.asarray(best.centre.astype(np.float32)),
+        )
+
+    def _compare(self, totals, applies, on_device) -> None:
+        """Says so, once, when the device does not see a difference."""
+        if self.journal.warned_of_float32:
+            return
+        if self.around != "group":  # all are compared with all
+            totals, applies, on_device = (
+                x.reshape(1, -1) for x in (totals, applies, on_device)
+            )
+        lost = lost_difference(totals, applies, on_device)
+        if lost is not None:
+            self.journal.warned_of_float32 = True
+            warn_of_lost_difference(*lost, totals[applies])
+
 
 def reward_metrics(rounds: list[Answers]) -> dict[str, Mean]:
-    """`rewards/{name}/{mean,std}` over every answer that was sampled."""
+    """`rewards/{name}/{mean,std,failed}` over every answer that was sampled.
+
+    `failed` counts those on which the reward failed, and which got its fallback.
+    """
     metrics = {}
     for name in rounds[0].scores.values:
         values = np.concatenate([x.scores.values[name] for x in rounds])
@@ -122,6 +180,8 @@ def reward_metrics(rounds: list[Answers]) -> dict[str, Mean]:
         std = values.std() if len(values) else 0.0
         metrics[f"rewards/{name}/mean"] = Mean(values.sum(), n)  # pyright: ignore[reportArgumentType]
         metrics[f"rewards/{name}/std"] = Mean(std * n, n)  # pyright: ignore[reportArgumentType]
+        failed = np.float64(sum(x.scores.failed[name] for x in rounds))
+        metrics[f"rewards/{name}/failed"] = Mean(failed, np.float64(1))  # pyright: ignore[reportArgumentType]
     return metrics
 
 
@@ -134,36 +194,16 @@ def sampled_metrics(rounds: list[Answers]) -> dict[str, Mean]:
     for part in rounds:
         groups, k = part.groups
         shape = (groups, k) if k > 1 else (1, groups)
-        totals = np.where(part.scores.applies, part.scores.total, 0.0)
-        arrays = totals.astype(np.float32), part.scores.applies
-        parts.append(_group_metrics(*(x.reshape(shape) for x in arrays)))
+        totals, applies = part.scores.total.reshape(shape), part.scores.applies
+        rewards = centred(totals, applies.reshape(shape)).rewards
+        found = _group_metrics(rewards.astype(np.float32), applies.reshape(shape))
+        total = np.sum(part.scores.total, where=applies, dtype=np.float64)
+        mean = Mean(total, np.float64(applies.sum()))  # pyright: ignore[reportArgumentType]
+        parts.append(found | {"reward": mean})
     return {k: functools.reduce(Mean.__add__, [x[k] for x in parts]) for k in parts[0]}
 
 
 _group_metrics = jax.jit(group_metrics)
-
-
-def _known(answers: Answers, scored, mask, used, groups) -> Known:
-    def grouped(x) -> Any:
-        if x is None:
-            return None
-        return jnp.asarray(x).reshape(*answers.groups, *x.shape[1:])
-
-    totals = np.where(answers.scores.applies, answers.scores.total, 0.0)
-    greedy = answers.greedy
-    return Known(
-        tokens=grouped(mask),
-        used=grouped(used),
-        stopped=grouped(answers.completions.stopped),
-        scores=grouped(totals.astype(np.float32)),
-        sampler_logps=grouped(answers.completions.logps),
-        logps=grouped(scored.logps),
-        silent=_silent(groups["frac_reward_zero_std"]),
-        ref_logps=grouped(scored.ref_logps),
-        values=grouped(scored.values),
-        greedy=None if greedy is None else jnp.asarray(greedy, jnp.float32),
-        own=grouped(answers.own),
-    )
 
 
 def _silent(equal: Mean) -> jax.Array:

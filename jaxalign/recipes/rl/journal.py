@@ -26,7 +26,7 @@ class Journal:
         """
         self._folder, self._console = folder, console
         self._every, self._shown = every, shown
-        self.warned = False
+        self.warned = self.warned_of_float32 = False
 
     def write(
         self,

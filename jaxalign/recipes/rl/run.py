@@ -1,5 +1,6 @@
 """A run that samples, from settings to the exported model."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,13 @@ def run_rl(config: RLConfig, method: Method) -> int:
     keep_freed_memory()
     with StopRequest() as stop:
         setup = open_setup(config, method)
-        if config.dry_run:
-            return FINISHED
-        with open_folder(config, setup.fingerprints) as folder:
-            done = _train(setup, folder, stop, clock)
-            folder.finished(done.step, done.exit_code)
+        with contextlib.closing(setup.score):
+            if config.dry_run:
+                return FINISHED
+            with open_folder(config, setup.fingerprints) as folder:
+                setup.score.log_to(folder.path)
+                done = _train(setup, folder, stop, clock)
+                folder.finished(done.step, done.exit_code)
     return done.exit_code
 
 
@@ -93,6 +96,8 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
         patience=c.patience,
         stop_if_dead=c.on_dead_signal == "stop",
         max_clipped=c.max_clipped,
+        around=setup.method.rules.around,
+        largest=setup.method.rules.largest,
     )
     evaluate = make_reward_evaluation(
         dataclasses.replace(
@@ -161,6 +166,7 @@ def _sampler(setup: Setup, reference: Any) -> Sampler:
         max_refills=method.max_refills,
         rival=rival,
         reference=rival and models.program.whole(reference),
+        keep_special=c.keep_special_tokens,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.recipes.prompt import Prompt
+from jaxalign.recipes.rl.centring import centred
 from jaxalign.recipes.rl.prompts import refills
 from jaxalign.rewards import Completion, Scores
 from jaxalign.rollout import Completions, Decoder, generate
@@ -81,6 +82,7 @@ class Sampler:
       max_refills: How often an iteration may sample again.
       rival: Who writes the second of two answers; None: the policy.
       reference: One copy of its parameters, for the rival; None without one.
+      keep_special: Whether rewards see special tokens in the text of completions.
     """
 
     decoder: Decoder
@@ -97,6 +99,7 @@ class Sampler:
     max_refills: int = 0
     rival: Rival | None = None
     reference: Any = None
+    keep_special: bool = False
 
     def __call__(
         self, params: Any, iteration: int, numbers: list[int], key: jax.Array, clock
@@ -105,23 +108,26 @@ class Sampler:
 
         Args:
           params: Of the policy.
-          iteration: Its number; decides what is refilled.
+          iteration: Its number, from 0; decides what is refilled. Rewards are told
+            the next one, for the first is 1 to people.
           numbers: The prompts of the iteration.
           key: Of the iteration; every round and every prompt of it has its own noise.
           clock: Counts the time of sampling and scoring.
         """
         size = len(numbers)
-        rounds = [self._round(params, numbers, key, 0, clock)]
+        rounds = [self._round(params, iteration, numbers, key, 0, clock)]
         if self.informative is not None:
             others = refills(iteration, numbers, size=len(self.prompts), seed=self.seed)
             supply = itertools.cycle(others)
             while _kept(rounds) < size and len(rounds) <= self.max_refills:
                 more = list(itertools.islice(supply, size))
                 start = len(rounds) * size
-                rounds.append(self._round(params, more, key, start, clock))
+                rounds.append(self._round(params, iteration, more, key, start, clock))
         return _select(rounds, size), rounds
 
-    def _round(self, params, numbers, key, start: int, clock: Clock) -> Answers:
+    def _round(
+        self, params, iteration: int, numbers, key, start: int, clock: Clock
+    ) -> Answers:
         prompts = [self.prompts[i] for i in numbers]
         places = range(start, start + len(numbers))
         with clock.phase("generate"):
@@ -132,17 +138,19 @@ class Sampler:
                 best = self._sample(params, prompts, key, places, 0.0)
         chaos.at("rollout")
         with clock.phase("reward"):
-            texts = self._texts(prompts, completions)
+            step = iteration + 1
+            texts = self._texts(prompts, completions, step)
             scores = self.score(texts)
             greedy = None
             if best is not None:
-                greedy = self.score(self._texts(prompts, best)).total
+                greedy = self.score(self._texts(prompts, best, step)).total
         chaos.at("reward")
         kept = np.ones(len(numbers), bool)
         if self.informative is not None:
             shape = len(numbers), self.num_generations
             total, applies = (x.reshape(shape) for x in (scores.total, scores.applies))
-            kept = np.asarray(self.informative(total, applies))
+            rewards = centred(total, applies).rewards
+            kept = np.asarray(self.informative(rewards, applies))
         if greedy is not None:
             # Where no reward applies to the greedy answer there is no baseline.
             kept = kept & ~np.isnan(greedy)
@@ -176,13 +184,14 @@ class Sampler:
             prompt_indices=places,
         )
 
-    def _texts(self, prompts, completions: Completions) -> list[Completion]:
+    def _texts(self, prompts, completions: Completions, step: int) -> list[Completion]:
         samples = len(completions.lengths) // len(prompts)
         return [
             prompts[b // samples].completion(
-                self.tokenizer.decode(ids, skip_special=True),
+                self.tokenizer.decode(ids, skip_special=not self.keep_special),
                 ids,
                 bool(completions.stopped[b]),
+                step,
             )
             for b, ids in enumerate(completions.ids())
         ]

@@ -16,10 +16,15 @@ from jaxalign.objectives.rollout_metrics import (
     sampler_metrics,
 )
 from jaxalign.ops import Mean, masked, masked_rescale, moving_baseline
+from jaxalign.recipes.rl.centring import Around
 from jaxalign.recipes.rl.state import Control
 from jaxalign.rewards import token_rewards
 
 BASELINE_DECAY = 0.9
+LARGEST = 1e18
+"""Of a reward whose square must fit into float32."""
+LARGEST_SCALED = 1e30
+"""Of a reward that is divided by the deviation of its group, by `sample_std`."""
 
 
 class Known(NamedTuple):
@@ -29,7 +34,7 @@ class Known(NamedTuple):
       tokens: `[G, K, N]` bool, the tokens of every answer.
       used: `[G, K]` bool, the answers to learn from.
       stopped: `[G, K]` bool.
-      scores: `[G, K]`; 0 where no reward applies.
+      scores: `[G, K]`, less `centre`; 0 where no reward applies.
       sampler_logps: `[G, K, N]`.
       logps: `[G, K, N]`, of the trainer before the first update.
       silent: Scalar bool, whether no rewards differed that are compared.
@@ -37,6 +42,7 @@ class Known(NamedTuple):
       values: `[G, K, N]`, or None.
       greedy: `[G]`, or None.
       own: `[G, K]` bool, the answers that the policy wrote; None for all.
+      centre: `[G]`, what was taken off the scores before, or None.
     """
 
     tokens: jax.Array
@@ -50,6 +56,11 @@ class Known(NamedTuple):
     values: jax.Array | None = None
     greedy: jax.Array | None = None
     own: jax.Array | None = None
+    centre: jax.Array | None = None
+
+    def add_centre(self, values: jax.Array) -> jax.Array:
+        """What was taken off, given back to values `[G, K]`, for metrics."""
+        return values if self.centre is None else values + self.centre[:, None]
 
 
 class Rules(NamedTuple):
@@ -61,6 +72,8 @@ class Rules(NamedTuple):
       update_kl: The next KL coefficient, from this one and the measured KL.
       weights: From trainer's and sampler's log-probs and mask to factors, or None.
       rescale: Whether rewards are divided by their standard deviation first.
+      around: What only the difference from matters; see `centring`.
+      largest: Of a reward, so that what is computed of it fits into float32.
     """
 
     assign: Assign
@@ -68,6 +81,8 @@ class Rules(NamedTuple):
     update_kl: Callable[[jax.Array, jax.Array], jax.Array]
     weights: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
     rescale: bool = False
+    around: Around = None
+    largest: float = LARGEST
 
 
 def truncated_weights(cap: float | None):
@@ -106,7 +121,7 @@ def make_settle(rules: Rules):
 
 def _next(rules: Rules, control: Control, known: Known, sampled, metrics) -> Control:
     """The state for the next iteration, from what this one measured."""
-    rewards = Mean.of(sampled.rewards, where=sampled.valid)
+    rewards = Mean.of(known.add_centre(sampled.rewards), where=sampled.valid)
     kl = metrics["objective/kl"]
     coef = jnp.where(
         kl.weight > 0, rules.update_kl(control.kl_coef, kl.value), control.kl_coef
@@ -133,8 +148,8 @@ def _metrics(known: Known, mask, rewards, credit) -> dict[str, Mean]:
         "objective/entropy": Mean.of(
             -jnp.sum(masked(known.logps, own), axis=-1), where=jnp.any(own, axis=-1)
         ),
-        "objective/scores": Mean.of(scores, where=used),
-        "objective/rlhf_reward": Mean.of(totals, where=used),
+        "objective/scores": Mean.of(known.add_centre(scores), where=used),
+        "objective/rlhf_reward": Mean.of(known.add_centre(totals), where=used),
         "objective/non_score_reward": Mean.of(totals - scores, where=used),
         "val/num_eos_tokens": _once(jnp.sum(known.stopped & used)),
         "num_tokens": Mean(jnp.sum(mask, dtype=jnp.float32), jnp.ones(())),

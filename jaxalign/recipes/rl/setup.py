@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import optax
@@ -15,16 +14,14 @@ from jaxalign.losses import sft_loss
 from jaxalign.objectives import bind_token_loss, mixed_objective, rollout_scorer
 from jaxalign.recipes.display import open_console
 from jaxalign.recipes.method import rows_at_a_time
-from jaxalign.recipes.open_rewards import reward_digests
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.method import Method
 from jaxalign.recipes.rl.models import Models, open_models
 from jaxalign.recipes.rl.prompts import Prompts, read_prompts
-from jaxalign.recipes.rl.scoring import make_scoring
+from jaxalign.recipes.rl.scoring import Scoring, make_scoring
 from jaxalign.recipes.rl.updates import Mix, Updates
 from jaxalign.recipes.rows import make_encoder, read_rows
-from jaxalign.rewards import Completion, Scores
 
 
 class Setup(NamedTuple):
@@ -36,7 +33,7 @@ class Setup(NamedTuple):
       console: Where people read.
       models: Policy, critic and reference.
       prompts: All of them.
-      score: From completions to what they are worth.
+      score: From completions to what they are worth; to be closed.
       mix: Rows of the other stream, or None.
       rows: How answers lie in rows.
       iterations: Of the run.
@@ -48,7 +45,7 @@ class Setup(NamedTuple):
     console: Console
     models: Models
     prompts: Prompts
-    score: Callable[[list[Completion]], Scores]
+    score: Scoring
     mix: Batches | None
     rows: AnswerRows
     iterations: int
@@ -125,6 +122,7 @@ def open_setup(config: RLConfig, method: Method) -> Setup:
         critic=method.critic,
         reference=method.kl,
     )
+    score = make_scoring(config, models.encoder.tokenizer)
     room = models.decoder.max_length
     prompts = read_prompts(config, models.encoder, room, console)
     digests = {
@@ -132,14 +130,16 @@ def open_setup(config: RLConfig, method: Method) -> Setup:
         "tokenizer": models.encoder.tokenizer.fingerprint,
         **prompts.fingerprints,
     }
-    digests |= reward_digests(config.reward)
+    score.check(prompts.train, config.data)
+    if prompts.held_out:
+        score.check(prompts.held_out, config.eval_data or config.data)
+    digests |= score.digests(config.reward)
     if models.critic is not None:
         digests["critic"] = weights_digest(models.critic.folder)
     iterations = config.max_steps or math.ceil(
         config.num_train_epochs * len(prompts.train) / config.batch_size
     )
     rows = _plan_rows(config, models, prompts, method.together)
-    score = make_scoring(config, models.encoder.tokenizer)
     setup = Setup(
         config, method, console, models, prompts, score, None, rows, iterations, digests
     )
