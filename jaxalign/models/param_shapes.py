@@ -1,5 +1,6 @@
 """The parameters of a model as shapes and paths; no array is made."""
 
+import functools
 from typing import Any
 
 import jax
@@ -9,8 +10,9 @@ from jaxalign.models.config import ModelConfig
 from jaxalign.models.transformer import Transformer, init_params
 
 
+@functools.lru_cache(maxsize=64)
 def param_shapes(config: ModelConfig, dtype: Any = jnp.float32):
-    """The parameter tree with a `jax.ShapeDtypeStruct` for each leaf."""
+    """The parameter tree with a `jax.ShapeDtypeStruct` for each leaf; do not edit it."""
     shapes = jax.eval_shape(
         lambda key: init_params(Transformer(config), key), jax.random.key(0)
     )

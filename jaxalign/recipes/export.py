@@ -38,7 +38,7 @@ def main(config: Config) -> int:
     folder = Path(config.run)
     settings = _settings(folder)
     policy = open_policy(
-        config.model or settings["model"],
+        _model_of(config, settings),
         dtype="float32",
         remat="none",
         attention="blocked",
@@ -85,6 +85,16 @@ def _policy_in(leaves: list[str]) -> tuple[str, ...]:
         x for x, start in starts.items() if any(n.startswith(start) for n in leaves)
     )
     return next(found, ("params",))
+
+
+def _model_of(config: Config, settings: dict) -> str:
+    name = config.model or settings.get("model")
+    if name is None:
+        raise UserError(
+            f"{config.run}/config.json does not say which model the run began with. "
+            "Name its folder with --model."
+        )
+    return name
 
 
 def _settings(folder: Path) -> dict:

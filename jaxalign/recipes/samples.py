@@ -44,9 +44,13 @@ def decoder_of(model: Transformer, *, tokenizer: Tokenizer | None = None) -> Dec
     )
 
 
-def ends_of(tokenizer: Tokenizer, stop: Sequence[str]) -> StopTexts | None:
+def ends_of(
+    tokenizer: Tokenizer, stop: Sequence[str], *, min_new_tokens: int = 0
+) -> StopTexts | None:
     """Where completions end besides stop tokens: at the texts of `--stop`, if any."""
-    return StopTexts(tokenizer.decode, stop) if stop else None
+    if not stop:
+        return None
+    return StopTexts(tokenizer.decode, stop, min_new_tokens=min_new_tokens)
 
 
 class Samples:

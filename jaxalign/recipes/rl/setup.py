@@ -12,6 +12,7 @@ from jaxalign.data.packing.batches import Batches
 from jaxalign.data.packing.completions import AnswerRows
 from jaxalign.data.packing.row_plan import microbatches
 from jaxalign.objectives import mixed_objective, packed_sft_objective, rollout_scorer
+from jaxalign.recipes.generation_settings import tell_unused
 from jaxalign.recipes.method import rows_at_a_time
 from jaxalign.recipes.open_rewards import reward_digests
 from jaxalign.recipes.reference import weights_digest
@@ -120,6 +121,13 @@ def open_setup(config: RLConfig, method: Method) -> Setup:
         lambda folder, size: make_encoder(config, folder, size),
         critic=method.critic,
         reference=method.kl,
+    )
+    tell_unused(
+        models.policy.folder,
+        config.temperature,
+        "rollouts are drawn from the whole distribution, as training computes it, at "
+        f"temperature {config.temperature:g}",
+        console,
     )
     room = models.decoder.max_length
     prompts = read_prompts(config, models.encoder, room, console)
