@@ -12,7 +12,7 @@ from jaxalign.models.transformer import Transformer, init_params
 
 @functools.lru_cache(maxsize=64)
 def param_shapes(config: ModelConfig, dtype: Any = jnp.float32):
-    """The parameter tree with a `jax.ShapeDtypeStruct` for each leaf; do not edit it."""
+    """The parameters as a tree of `jax.ShapeDtypeStruct`; do not change it."""
     shapes = jax.eval_shape(
         lambda key: init_params(Transformer(config), key), jax.random.key(0)
     )
