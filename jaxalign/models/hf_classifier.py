@@ -47,8 +47,7 @@ def score_fields(f: Fields) -> dict[str, Any]:
         raise f.wrong(key, "one label is wanted, whose logit is the score")
     bias = f.get("score_bias", default=0.0)
     if not isinstance(bias, int | float) or not abs(bias) <= _LARGEST_BIAS:
-        wanted = f"a number from -{_LARGEST_BIAS:g} to {_LARGEST_BIAS:g} is wanted"
-        raise f.wrong("score_bias", wanted)
+        raise f.wrong("score_bias", "a finite number of usual size is wanted")
     return {"head": "score", "score_bias": float(bias)}
 
 

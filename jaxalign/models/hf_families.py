@@ -62,7 +62,7 @@ def check_architecture(f: Fields) -> None:
         raise UserError(
             f"{f.where}: {name} (`model_type` {family!r}) is not supported. Supported "
             f"`architectures` are {', '.join(_supported())}, and the "
-            "...ForSequenceClassification of each with one label. Take one of these."
+            "...ForSequenceClassification of each with one label, a reward model."
         )
     for key in ("quantization_config", "quantization", "compression_config"):
         if f.get(key) not in (None, {}):
