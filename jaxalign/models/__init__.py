@@ -8,9 +8,11 @@ from jaxalign.models.cache import (
 )
 from jaxalign.models.config import ModelConfig, Rope
 from jaxalign.models.export import export_model
+from jaxalign.models.export_chat import ChatTexts
 from jaxalign.models.export_texts import PadToken
 from jaxalign.models.hf_config import read_config
 from jaxalign.models.hub import resolve_model
+from jaxalign.models.param_shapes import param_shapes
 from jaxalign.models.partition import PARTITION_RULES
 from jaxalign.models.scalar_head import (
     load_with_new_score,
@@ -28,20 +30,23 @@ from jaxalign.models.transformer import (
     logits,
     unembedding,
 )
-from jaxalign.models.weights import load_params, param_shapes
+from jaxalign.models.weight_checks import check_weights
+from jaxalign.models.weights import load_params
 
 __all__ = [
     "PARTITION_RULES",
     "REMAT_POLICIES",
     "Cache",
+    "ChatTexts",
     "ModelConfig",
     "PadToken",
     "Rope",
     "Transformer",
     "Unembedding",
     "apply_cached",
-    "decoding_params",
     "apply_hidden",
+    "check_weights",
+    "decoding_params",
     "export_model",
     "hidden_to_logits",
     "init_cache",

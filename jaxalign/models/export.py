@@ -14,10 +14,11 @@ from safetensors.numpy import save_file
 
 from jaxalign.errors import UserError
 from jaxalign.models.config import ModelConfig
+from jaxalign.models.export_chat import ChatTexts
 from jaxalign.models.export_texts import PadToken, write_texts
 from jaxalign.models.names import Tensor, part_columns, present_tensors
-from jaxalign.models.safetensors_folder import SafetensorsFolder
-from jaxalign.models.weights import flat_paths, param_shapes
+from jaxalign.models.param_shapes import flat_paths, param_shapes
+from jaxalign.models.weight_checks import open_weights
 
 _MAX_SHARD_BYTES = 5 * 10**9
 _DTYPES = {"float32": "F32", "bfloat16": "BF16"}
@@ -32,12 +33,15 @@ def export_model(
     dtype: Any = None,
     card: str | None = None,
     pad: PadToken | None = None,
+    chat: ChatTexts | None = None,
     max_shard_bytes: int = _MAX_SHARD_BYTES,
 ) -> pathlib.Path:
     """Writes a model folder; it appears under its name only when it is whole.
 
     Tokenizer, chat template, generation config and config are those of `source`, byte
-    for byte; only the type named in `config.json` changes, if the weights' type does.
+    for byte, but for the type named in `config.json` if the weights' type changes, for
+    what `chat` adds, and for paths of the machine where they were written. Of a
+    multimodal model the language model is written, as a text-only one.
     A model with a scalar head gets a `config.json` of sequence classification, which
     transformers loads with `num_labels` 1.
 
@@ -52,6 +56,8 @@ def export_model(
       pad: For a scalar head: the token to pad with. transformers reads the score at
         the last token that is not this one, so no sequence may end in it; None keeps
         that of `source`.
+      chat: The template that the run was given, and its stop tokens; None keeps what
+        `source` has.
       max_shard_bytes: Longer weights are split into several files.
 
     Returns:
@@ -76,7 +82,7 @@ def export_model(
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    write_texts(partial, config, source, dtype.name, card, pad)
+    write_texts(partial, config, source, dtype.name, card=card, pad=pad, chat=chat)
     _write_weights(partial, config, params, dtype, max_shard_bytes)
     if folder.exists():
         folder.rmdir()
@@ -87,7 +93,7 @@ def _source_dtype(source: pathlib.Path | None, config: ModelConfig) -> str:
     """The type of the embedding in `source`; float32 without one, or for float16."""
     if source is None:
         return "float32"
-    files = SafetensorsFolder(source)
+    files = open_weights(source, config)
     names = {v: k for k, v in _DTYPES.items()}
     kinds = {files.slices(n).get_dtype() for n in files.names}
     return names["BF16"] if kinds == {"BF16"} else names["F32"]

@@ -6,9 +6,12 @@ import re
 import shutil
 from typing import Any, NamedTuple
 
+from jaxalign.json_file import read_object
 from jaxalign.models.config import ModelConfig
+from jaxalign.models.export_chat import ChatTexts, write_chat
+from jaxalign.models.fields import Fields
 from jaxalign.models.hf_classifier import as_classifier
-from jaxalign.models.hf_families import FAMILIES
+from jaxalign.models.hf_families import FAMILIES, MULTIMODAL, text_fields
 from jaxalign.models.hf_write import config_json
 
 _COPIED = (
@@ -24,6 +27,9 @@ _COPIED = (
     "chat_template.json",
 )
 _NAMES_PAD = ("tokenizer_config.json", "special_tokens_map.json")
+_MAY_NAME_PATHS = ("config.json", "generation_config.json", *_NAMES_PAD)
+_PERHAPS_PATH = re.compile(rb':\s*"(~|[A-Za-z]:)?[\\/]')
+_LOCAL_PATH = re.compile(r"(~|[A-Za-z]:)?[\\/][^\n{}<>]*[\\/][^\n{}<>]*")
 
 
 class PadToken(NamedTuple):
@@ -43,8 +49,10 @@ def write_texts(
     config: ModelConfig,
     source: pathlib.Path | None,
     dtype: str,
+    *,
     card: str | None,
     pad: PadToken | None,
+    chat: ChatTexts | None,
 ) -> None:
     """Writes them into `folder`: those of `source`, byte for byte if nothing changed.
 
@@ -55,19 +63,58 @@ def write_texts(
       dtype: Type of the weights.
       card: Text of `README.md`.
       pad: For a scalar head: what to pad with; None leaves it.
+      chat: What chats are rendered with and end in; None leaves it.
     """
     if source is None:
         _write_json(folder / "config.json", config_json(config, dtype))
     else:
-        original = _with_dtype((source / "config.json").read_bytes(), dtype)
-        (folder / "config.json").write_bytes(original)
+        _write_config(folder / "config.json", source / "config.json", dtype)
         for name in _COPIED:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
     if config.head == "score":
         _describe_head(folder, config, pad)
+    if chat is not None:
+        write_chat(folder, chat)
+    for name in _MAY_NAME_PATHS:
+        file = folder / name
+        if file.is_file() and _PERHAPS_PATH.search(file.read_bytes()):
+            _edit(file, without_local_paths)
     if card is not None:
         (folder / "README.md").write_text(card, "utf-8")
+
+
+def _write_config(file: pathlib.Path, original: pathlib.Path, dtype: str) -> None:
+    """The same bytes but for the type; of a multimodal model the language model's."""
+    data = read_object(original)
+    if data.get("model_type") not in MULTIMODAL:
+        file.write_bytes(_with_dtype(original.read_bytes(), dtype))
+        return
+    text = text_fields(Fields(data, str(original))).data
+    whole = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version")
+    kept = {key: data[key] for key in whole if data.get(key) is not None}
+    key = "dtype" if "dtype" in {**data, **text} else "torch_dtype"
+    architecture = FAMILIES[text["model_type"]][0]
+    new = {"architectures": [architecture], **text, **kept, key: dtype}
+    if new["tie_word_embeddings"] is None:
+        del new["tie_word_embeddings"]
+    _write_json(file, new)
+
+
+def without_local_paths(data: dict[str, Any]) -> dict[str, Any]:
+    """The same keys, of which none names a folder of the machine that wrote them.
+
+    >>> without_local_paths({"_name_or_path": "/home/me/llama", "eos_token": "</s>"})
+    {'_name_or_path': 'llama', 'eos_token': '</s>'}
+    """
+    cleaned = {}
+    for key, value in data.items():
+        local = isinstance(value, str) and _LOCAL_PATH.fullmatch(value)
+        if not local or key.endswith("_token"):
+            cleaned[key] = value
+        elif not key.endswith("_file"):  # of these nobody has the file
+            cleaned[key] = re.split(r"[\\/]", value.rstrip("/\\"))[-1]
+    return cleaned
 
 
 def _describe_head(folder, config: ModelConfig, pad: PadToken | None) -> None:
@@ -90,7 +137,7 @@ def _describe_head(folder, config: ModelConfig, pad: PadToken | None) -> None:
 
 
 def _edit(file: pathlib.Path, change) -> None:
-    data = json.loads(file.read_text("utf-8"))
+    data = read_object(file)
     changed = change(data)
     if changed != data:
         _write_json(file, changed)

@@ -5,6 +5,9 @@ from typing import Any
 
 from jaxalign.errors import UserError
 
+_SMALLEST, _LARGEST = 1e-30, 1e30
+_SHOWN = 80
+
 
 @dataclasses.dataclass(frozen=True)
 class Fields:
@@ -24,26 +27,32 @@ class Fields:
 
     def wrong(self, key: str, wanted: str) -> UserError:
         """An error that shows the value of `key` and says what it should be."""
+        shown = repr(self.data.get(key))
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
         return UserError(
-            f"{self.where}: `{key}` is {self.data.get(key)!r}; {wanted}. "
+            f"{self.where}: `{key}` is {shown}; {wanted}. "
             "Nothing is guessed: mend the file, or take a supported model."
         )
 
-    def size(self, *keys: str, most: int, default: int | None = None) -> int:
-        """A whole number from 1 to `most`."""
+    def size(
+        self, *keys: str, most: int, default: int | None = None, least: int = 1
+    ) -> int:
+        """A whole number from `least` to `most`."""
         value = self.get(*keys, default=default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self.wrong(keys[0], "a whole number above 0 is wanted")
+        key = self._named(keys)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise self.wrong(key, f"a whole number from {least} is wanted")
         if value > most:
-            raise self.wrong(keys[0], f"more than the {most} that are allowed")
+            raise self.wrong(key, f"more than the {most} that are allowed")
         return value
 
     def number(self, *keys: str, default: float | None = None) -> float:
-        """A finite number above 0."""
+        """A number above 0 that float32 can hold with room to spare."""
         value = self.get(*keys, default=default)
         plain = isinstance(value, int | float) and not isinstance(value, bool)
-        if not plain or not 0 < value < float("inf"):
-            raise self.wrong(keys[0], "a finite number above 0 is wanted")
+        if not plain or not _SMALLEST <= value <= _LARGEST:
+            wanted = f"a number from {_SMALLEST:g} to {_LARGEST:g} is wanted"
+            raise self.wrong(self._named(keys), wanted)
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
@@ -58,11 +67,34 @@ class Fields:
         value = self.get(*keys, default=default)
         if not isinstance(value, str) or value not in among:
             known = ", ".join(f"`{x}`" for x in among)
-            raise self.wrong(keys[0], f"known are {known}")
+            raise self.wrong(self._named(keys), f"known are {known}")
         return among[value]
+
+    def section(self, *keys: str) -> "Fields":
+        """The nested object of the first of `keys` that is there; empty if none is."""
+        key = self._named(keys)
+        value = self.get(key, default={})
+        if not isinstance(value, dict):
+            raise self.wrong(key, "an object is wanted")
+        return Fields(value, f"{self.where}: {key}")
+
+    def items(self, key: str, *, among: tuple[Any, ...], count: int) -> list | None:
+        """A list of `count` values out of `among`; None if it is absent or null."""
+        value = self.get(key)
+        if value is None:
+            return None
+        known = isinstance(value, list) and all(x in among for x in value)
+        if not known or len(value) != count:
+            raise self.wrong(key, f"wanted are {count} of {', '.join(map(str, among))}")
+        return value
 
     def refuse(self, key: str, *, unless: tuple[Any, ...]) -> None:
         """An error if `key` has a value that would change the mathematics."""
         value = self.data.get(key)
         if value is not None and value not in unless:
             raise self.wrong(key, "this is not supported")
+
+    def _named(self, keys: tuple[str, ...]) -> str:
+        """The key that is there, or the first, by which an error calls the value."""
+        there = (key for key in keys if self.data.get(key) is not None)
+        return next(there, keys[0])

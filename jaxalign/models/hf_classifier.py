@@ -5,7 +5,6 @@ the weights. It stands in `config.json` as `score_bias`: we add it, others give 
 that differ from ours by this constant.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.fields import Fields
 
+_LARGEST_BIAS = 1e30
 _SPECIAL = {"Gemma3ForCausalLM": "Gemma3TextForSequenceClassification"}
 
 
@@ -37,7 +37,7 @@ def num_labels(data: Mapping[str, Any]) -> int:
     if data.get("num_labels") is not None:
         return data["num_labels"]
     labels = data.get("id2label")
-    return 2 if labels is None else len(labels)
+    return len(labels) if isinstance(labels, Mapping) else 2
 
 
 def score_fields(f: Fields) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def score_fields(f: Fields) -> dict[str, Any]:
         key = "num_labels" if "num_labels" in f.data else "id2label"
         raise f.wrong(key, "one label is wanted, whose logit is the score")
     bias = f.get("score_bias", default=0.0)
-    if not isinstance(bias, int | float) or not math.isfinite(bias):
-        raise f.wrong("score_bias", "a finite number is wanted")
+    if not isinstance(bias, int | float) or not abs(bias) <= _LARGEST_BIAS:
+        raise f.wrong("score_bias", "a finite number of usual size is wanted")
     return {"head": "score", "score_bias": float(bias)}
 
 

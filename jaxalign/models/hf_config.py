@@ -1,19 +1,24 @@
 """`config.json` of a model folder to `ModelConfig`."""
 
-import json
+import functools
+import logging
 import math
 import pathlib
 import warnings
 from dataclasses import replace
 
 from jaxalign.errors import UserError
+from jaxalign.json_file import read_object
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.fields import Fields
-from jaxalign.models.hf_families import model_config
-from jaxalign.models.safetensors_folder import SafetensorsFolder
-from jaxalign.models.weights import embedding_rows, flat_paths, param_shapes
+from jaxalign.models.hf_families import check_architecture, model_config
+from jaxalign.models.param_shapes import flat_paths, param_shapes
+from jaxalign.models.safetensors_folder import has_weights
+from jaxalign.models.weight_checks import embedding_rows, open_weights
 
 _SMALLEST_FLOAT = 2
+_FOLDER = "A model folder holds config.json, safetensors files and a tokenizer."
+_LOG = logging.getLogger("jaxalign")
 
 
 def read_config(folder: pathlib.Path | str) -> ModelConfig:
@@ -35,36 +40,29 @@ def read_config(folder: pathlib.Path | str) -> ModelConfig:
         or the files are too small for the model.
     """
     folder = pathlib.Path(folder)
-    data = read_json(folder / "config.json")
+    data = read_object(folder / "config.json", hint=_FOLDER)
+    fields = Fields(data, str(folder / "config.json"))
+    check_architecture(fields)
     if data.get("auto_map"):
         warnings.warn(
             f"{folder / 'config.json'} names code of its own (auto_map): not run.",
             stacklevel=2,
         )
-    config = model_config(Fields(data, str(folder / "config.json")))
-    if any(folder.glob("model*.safetensors")):
+    config = model_config(fields)
+    if has_weights(folder):
         config = _compare_with_files(folder, config)
     return config
 
 
-def read_json(path: pathlib.Path) -> dict:
-    """The JSON object in a file; `UserError` if it is not one."""
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is not there. A model folder holds config.json, safetensors files "
-            "and a tokenizer."
-        ) from None
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON: {error}.") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path} holds a {type(data).__name__}, not an object.")
-    return data
-
-
 def _compare_with_files(folder: pathlib.Path, config: ModelConfig) -> ModelConfig:
-    source = SafetensorsFolder(folder)
+    source = open_weights(folder, config)
+    if source.forgotten:
+        _tell_once(
+            f"{folder} also reads images: only its language model is used, "
+            f"{len(source.forgotten)} tensors of `vision_tower` and "
+            "`multi_modal_projector` are left out, and an export is a text-only "
+            "Gemma3ForCausalLM."
+        )
     leaves = flat_paths(param_shapes(config)).values()
     wanted = _SMALLEST_FLOAT * sum(math.prod(leaf.shape) for leaf in leaves)
     if wanted > source.nbytes():
@@ -75,3 +73,8 @@ def _compare_with_files(folder: pathlib.Path, config: ModelConfig) -> ModelConfi
         )
     rows = embedding_rows(source, config)
     return replace(config, vocab_rows=rows) if rows > config.vocab_size else config
+
+
+@functools.cache
+def _tell_once(text: str) -> None:
+    _LOG.warning(text)

@@ -90,32 +90,34 @@ def one_window(f: Fields, layers: int, default: int | None = None):
     if window is not None:
         window = f.size("sliding_window", most=MOST["length"], default=default)
     kind = "full_attention" if window is None else "sliding_attention"
-    if set(f.get("layer_types", default=[kind])) != {kind}:
-        raise f.wrong("layer_types", f"all layers of this family are `{kind}`")
+    f.items("layer_types", among=(kind,), count=layers)
     return (window,) * layers
 
 
 def some_windows(f: Fields, layers: int, sliding: Callable[[int], bool]):
     """A window on some layers: those of `layer_types`, else where `sliding` says."""
-    kinds = f.get("layer_types")
+    kinds = layer_kinds(f, layers)
     if kinds is None:
         kinds = [
             "sliding_attention" if sliding(i) else "full_attention"
             for i in range(layers)
         ]
-    known = {"full_attention", "sliding_attention"}
-    if not isinstance(kinds, list) or len(kinds) != layers or set(kinds) - known:
-        raise f.wrong("layer_types", f"wanted are {layers} of {sorted(known)}")
     if "sliding_attention" not in kinds:
         return (None,) * layers
     window = f.size("sliding_window", most=MOST["length"])
     return tuple(window if kind == "sliding_attention" else None for kind in kinds)
 
 
+def layer_kinds(f: Fields, layers: int) -> list[str] | None:
+    """What `layer_types` says of each layer; None where it says nothing."""
+    kinds = ("full_attention", "sliding_attention")
+    return f.items("layer_types", among=kinds, count=layers)
+
+
 def optional_windows(f: Fields, layers: int, sliding: Callable[[int], bool]):
     """The same for families with the switch `use_sliding_window`."""
     on = f.flag("use_sliding_window", False) and f.get("sliding_window") is not None
-    if not on and "sliding_attention" in f.get("layer_types", default=[]):
+    if not on and "sliding_attention" in (layer_kinds(f, layers) or []):
         raise f.wrong("use_sliding_window", "`layer_types` names sliding layers")
     return some_windows(f, layers, lambda i: on and sliding(i))
 

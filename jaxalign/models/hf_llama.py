@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxalign.models.fields import Fields
-from jaxalign.models.hf_keys import llama_like, one_window, optional_windows
+from jaxalign.models.hf_keys import MOST, llama_like, one_window, optional_windows
 
 
 def llama(f: Fields) -> dict[str, Any]:
@@ -25,29 +25,32 @@ def mistral(f: Fields) -> dict[str, Any]:
 def qwen2(f: Fields) -> dict[str, Any]:
     """Qwen 2 and 2.5: biases on query, key and value only."""
     config = llama_like(f, biases=False)
-    first = f.get("max_window_layers", default=28)
-    windows = optional_windows(f, config["num_layers"], lambda i: i >= first)
+    windows = _windows_above(f, config["num_layers"])
     return {**config, "windows": windows, "qkv_bias": True}
 
 
 def qwen3(f: Fields) -> dict[str, Any]:
     """Qwen 3 (dense): norms on the queries and keys of each head."""
     config = llama_like(f, head_dim=128)
-    first = f.get("max_window_layers", default=28)
-    windows = optional_windows(f, config["num_layers"], lambda i: i >= first)
+    windows = _windows_above(f, config["num_layers"])
     return {**config, "windows": windows, "qk_norm": "head"}
+
+
+def _windows_above(f: Fields, layers: int):
+    """A window on the layers from `max_window_layers` on, if windows are used."""
+    first = f.size("max_window_layers", most=MOST["length"], default=28, least=0)
+    return optional_windows(f, layers, lambda i: i >= first)
 
 
 def smollm3(f: Fields) -> dict[str, Any]:
     """SmolLM3: every fourth layer has no position information."""
     config = llama_like(f, tied=True, base=2_000_000.0)
     layers = config["num_layers"]
-    every = f.get("no_rope_layer_interval", default=4)
-    rotated = f.get("no_rope_layers")
+    every = f.size("no_rope_layer_interval", most=MOST["layers"], default=4)
+    # 0: no rope there.
+    rotated = f.items("no_rope_layers", among=(0, 1), count=layers)
     if rotated is None:
         rotated = [int((i + 1) % every != 0) for i in range(layers)]
-    if len(rotated) != layers or set(rotated) - {0, 1}:
-        raise f.wrong("no_rope_layers", f"wanted are {layers} zeros (no rope) and ones")
     ropes = [r if on else None for r, on in zip(config["ropes"], rotated, strict=True)]
     return {
         **config,

@@ -16,14 +16,10 @@ _KNOWN = {
 
 def rope_section(fields: Fields) -> Fields:
     """`rope_parameters` (new), or `rope_scaling` (old); empty if there is neither."""
-    new, old = fields.get("rope_parameters"), fields.get("rope_scaling")
-    if new and old and new != old:
-        raise fields.wrong("rope_scaling", f"`rope_parameters` says otherwise: {new}")
-    name = "rope_parameters" if new else "rope_scaling"
-    section = new or old or {}
-    if not isinstance(section, dict):
-        raise fields.wrong(name, "an object is wanted")
-    return Fields(section, f"{fields.where}: {name}")
+    new, old = fields.section("rope_parameters"), fields.section("rope_scaling")
+    if new.data and old.data and new.data != old.data:
+        raise fields.wrong("rope_scaling", "`rope_parameters` says otherwise")
+    return new if new.data else old
 
 
 def layer_type_section(fields: Fields, kind: str, flat: dict | None = None) -> Fields:
@@ -37,7 +33,7 @@ def layer_type_section(fields: Fields, kind: str, flat: dict | None = None) -> F
     section = rope_section(fields)
     if not {"full_attention", "sliding_attention"} & set(section.data):
         return section if flat is None else Fields(flat, section.where)
-    return Fields(section.get(kind, default={}), f"{section.where}.{kind}")
+    return section.section(kind)
 
 
 def theta(fields: Fields, section: Fields, default: float, *old_keys: str) -> float:
@@ -73,18 +69,13 @@ def rope(fields: Fields, section: Fields, base: float) -> Rope:
         return Rope(theta=base)
     if kind == "linear":
         return Rope(theta=base, scaling="linear", factor=section.number("factor"))
+    if base <= 1:
+        raise section.wrong("rope_theta", f"`{kind}` needs one above 1")
     key = "original_max_position_embeddings"
     longest = fields.get("max_position_embeddings")
     original = int(fields.number(key, default=section.number(key, default=longest)))
     if kind == "llama3":
-        return Rope(
-            theta=base,
-            scaling="llama3",
-            factor=section.number("factor"),
-            original_positions=original,
-            low_freq_factor=section.number("low_freq_factor"),
-            high_freq_factor=section.number("high_freq_factor"),
-        )
+        return _llama3(section, base, original)
     factor = section.number("factor", default=longest / original if longest else None)
     return Rope(
         theta=base,
@@ -98,6 +89,20 @@ def rope(fields: Fields, section: Fields, base: float) -> Rope:
     )
 
 
+def _llama3(section: Fields, base: float, original: int) -> Rope:
+    low, high = section.number("low_freq_factor"), section.number("high_freq_factor")
+    if not low < high:
+        raise section.wrong("high_freq_factor", f"it must be above {low:g}, the lower")
+    return Rope(
+        theta=base,
+        scaling="llama3",
+        factor=section.number("factor"),
+        original_positions=original,
+        low_freq_factor=low,
+        high_freq_factor=high,
+    )
+
+
 def _attention_factor(section: Fields, factor: float) -> float:
     """What YaRN multiplies cosines and sines by: given, or from the factor."""
 
@@ -108,5 +113,6 @@ def _attention_factor(section: Fields, factor: float) -> float:
         return section.number("attention_factor")
     scale, everywhere = section.get("mscale"), section.get("mscale_all_dim")
     if scale and everywhere:
+        scale, everywhere = section.number("mscale"), section.number("mscale_all_dim")
         return temperature(scale) / temperature(everywhere)
     return temperature(1.0)

@@ -4,8 +4,11 @@ import pathlib
 import re
 
 from jaxalign.errors import UserError
+from jaxalign.json_file import read_object
+from jaxalign.models.fields import Fields
+from jaxalign.models.hf_families import check_architecture
 
-_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "README.md"]
 _HUB_NAME = r"[\w.\-]+(/[\w.\-]+)?"
 
 
@@ -40,10 +43,18 @@ def resolve_model(name: str | pathlib.Path) -> pathlib.Path:
 
 
 def _fetch(name: str) -> pathlib.Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
+        # A few hundred bytes say whether the rest is worth fetching.
+        config = pathlib.Path(hf_hub_download(name, "config.json"))
+        check_architecture(Fields(read_object(config), f"config.json of {name}"))
         return pathlib.Path(snapshot_download(name, allow_patterns=_PATTERNS))
     except RepositoryNotFoundError as error:
         raise UserError(
@@ -51,12 +62,24 @@ def _fetch(name: str) -> pathlib.Path:
             "(or it is private or gated: accept its licence there and log in with "
             "`hf auth login`)."
         ) from error
-    except (HfHubHTTPError, OSError) as error:
+    except EntryNotFoundError as error:
+        if isinstance(error, LocalEntryNotFoundError):  # out of reach
+            raise _unreachable(name, error) from error
         raise UserError(
-            f"There is no folder {name} here, and fetching it from the hub failed: "
-            f"{_first_line(error)}. Offline, fetch it on a machine with a connection "
-            f"by `hf download {name} --local-dir DIR` and give that: --model DIR."
+            f"{name} on the hub has no config.json, so it is no model in the Hugging "
+            "Face layout (an adapter, a GGUF file, a data set?). Name the original "
+            "model."
         ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise _unreachable(name, error) from error
+
+
+def _unreachable(name: str, error: Exception) -> UserError:
+    return UserError(
+        f"There is no folder {name} here, and fetching it from the hub failed: "
+        f"{_first_line(error)}. Offline, fetch it on a machine with a connection "
+        f"by `hf download {name} --local-dir DIR` and give that: --model DIR."
+    )
 
 
 def _first_line(error: Exception) -> str:

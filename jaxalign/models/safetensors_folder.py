@@ -1,6 +1,5 @@
 """The tensors of a model folder: one safetensors file, or several and an index."""
 
-import json
 import pathlib
 import re
 from typing import Any
@@ -10,31 +9,50 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from jaxalign.errors import UserError
+from jaxalign.json_file import read_object
 
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_FILE_NAME = r"[^/\\\0]+\.safetensors"
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
 class SafetensorsFolder:
-    """Shapes and slices of named tensors; nothing is read before it is asked for."""
+    """Shapes and slices of named tensors; nothing is read before it is asked for.
+
+    Where there is an index, it says which tensors there are and in which file each is:
+    another file may hold an old copy of the same name. Without one, the single file
+    says it.
+
+    Attributes:
+      folder: Where they lie.
+      unlisted: Names of tensors in its files that the index does not have.
+      forgotten: Names that `forget` was called with.
+    """
 
     def __init__(self, folder: pathlib.Path):
         """Opens the files of `folder`; raises `UserError` if they are not whole."""
         self.folder = folder
+        self.unlisted: set[str] = set()
+        self.forgotten: list[str] = []
         self._files: dict[str, Any] = {}
         self._where: dict[str, tuple[str, str]] = {}  # known as -> file, stored as
-        for file, wanted in _listing(folder).items():
-            names = set(self._open(file).keys())
-            missing = sorted(wanted - names)
+        for file, listed in _listing(folder).items():
+            there = set(self._open(file).keys())
+            wanted = there if listed is None else listed
+            missing = sorted(wanted - there)
             if missing:
                 raise UserError(
                     f"{folder / _INDEX} says that {file} holds `{missing[0]}`"
                     f"{_and_more(missing)}, and it does not. Fetch the folder again."
                 )
-            self._where.update({name: (file, name) for name in names})
+            self._where.update({name: (file, name) for name in wanted})
+            self.unlisted |= there - wanted
+        self.unlisted -= set(self._where)
 
     def _open(self, file: str):
         path = self.folder / file
+        if not path.is_file():  # a pipe would be waited for
+            raise UserError(f"{path} is no regular file. Put the weights there.")
         try:
             self._files[file] = safe_open(path, "numpy")
         except (SafetensorError, OSError) as error:
@@ -51,11 +69,17 @@ class SafetensorsFolder:
 
     def rename(self, old: str, new: str) -> None:
         """Lets the tensor `old` be known as `new`."""
+        if new in self._where:
+            raise UserError(
+                f"{self.folder} holds both `{old}` and `{new}`, which are two names of "
+                "one tensor. Remove the one that is out of date."
+            )
         self._where[new] = self._where.pop(old)
 
     def forget(self, name: str) -> None:
         """Leaves a tensor out of `names`."""
         del self._where[name]
+        self.forgotten.append(name)
 
     def slices(self, name: str):
         """A lazy view of one tensor: index it with slices to read them."""
@@ -81,27 +105,24 @@ class SafetensorsFolder:
         return sum((self.folder / f).stat().st_size for f in self._files)
 
 
-def _listing(folder: pathlib.Path) -> dict[str, set[str]]:
-    """File name -> the tensors that the index says it holds."""
+def has_weights(folder: pathlib.Path) -> bool:
+    """Whether there are files that `SafetensorsFolder` would open."""
+    return (folder / _INDEX).exists() or (folder / _SINGLE).exists()
+
+
+def _listing(folder: pathlib.Path) -> dict[str, set[str] | None]:
+    """File name -> the tensors that the index says it holds; None: all that it has."""
     if (folder / _INDEX).exists():
-        index = json.loads((folder / _INDEX).read_text("utf-8"))
-        files: dict[str, set[str]] = {}
-        for name, file in index["weight_map"].items():
-            if not re.fullmatch(r"[\w.\-]+\.safetensors", str(file)):
-                raise UserError(
-                    f"{folder / _INDEX}: `{file}` (of tensor `{name}`) is no file name "
-                    "of a safetensors shard in this folder."
-                )
-            files.setdefault(file, set()).add(name)
+        files = _read_index(folder / _INDEX)
         absent = sorted(f for f in files if not (folder / f).exists())
         if absent:
             raise UserError(
                 f"{folder / _INDEX} names {absent[0]}{_and_more(absent)}, which is not "
                 "in the folder. Fetch the missing files."
             )
-        return files
+        return {**files}
     if (folder / _SINGLE).exists():
-        return {_SINGLE: set()}
+        return {_SINGLE: None}
     pickled = sorted(
         p.name for ext in ("bin", "pt", "pth", "pkl") for p in folder.glob(f"*.{ext}")
     )
@@ -111,9 +132,36 @@ def _listing(folder: pathlib.Path) -> dict[str, set[str]]:
             "run code when opened and is never read. Convert to safetensors with the "
             "model's own tools."
         )
+    if (folder / "adapter_config.json").exists():
+        raise UserError(
+            f"{folder} holds an adapter (LoRA) and no model. Merge it into its base "
+            "model with the tool that made it (`merge_and_unload` in PEFT), and give "
+            "the folder that this writes."
+        )
+    others = sorted(p.name for p in folder.glob("*.safetensors"))
+    instead = f" (there is {others[0]}{_and_more(others)})" if others else ""
     raise UserError(
-        f"{folder} holds no weights: neither {_SINGLE} nor {_INDEX} is there."
+        f"{folder} holds no weights: neither {_SINGLE} nor {_INDEX} is there{instead}."
     )
+
+
+def _read_index(path: pathlib.Path) -> dict[str, set[str]]:
+    """File name -> names of its tensors; every file lies in the index's own folder."""
+    entries = read_object(path).get("weight_map")
+    if not isinstance(entries, dict) or not entries:
+        raise UserError(
+            f"{path}: `weight_map` is missing or no object from tensors to files. "
+            "Fetch the file again."
+        )
+    files: dict[str, set[str]] = {}
+    for name, file in entries.items():
+        if not isinstance(file, str) or not re.fullmatch(_FILE_NAME, file):
+            raise UserError(
+                f"{path}: `{str(file)[:80]}` (of tensor `{name}`) is no file name of a "
+                "safetensors shard in this folder."
+            )
+        files.setdefault(file, set()).add(name)
+    return files
 
 
 def _and_more(items: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 import math
 import pathlib
-import re
 from typing import Any
 
 import jax
@@ -11,33 +10,12 @@ import numpy as np
 
 from jaxalign.errors import UserError
 from jaxalign.models.config import ModelConfig
-from jaxalign.models.names import (
-    BUFFERS,
-    FAMILIES,
-    PREFIXES,
-    Tensor,
-    part_columns,
-    present_tensors,
-)
-from jaxalign.models.safetensors_folder import SafetensorsFolder, read_columns
-from jaxalign.models.transformer import Transformer, init_params
+from jaxalign.models.names import Tensor, part_columns, present_tensors
+from jaxalign.models.param_shapes import flat_paths, param_shapes
+from jaxalign.models.safetensors_folder import read_columns
+from jaxalign.models.weight_checks import check_names, open_weights
 
-_HEADS = ("unembed/kernel", "score/kernel")
 _CHECKED_PARAMETERS = 1_000_000_000
-
-
-def param_shapes(config: ModelConfig, dtype: Any = jnp.float32):
-    """The parameter tree with a `jax.ShapeDtypeStruct` for each leaf."""
-    shapes = jax.eval_shape(
-        lambda key: init_params(Transformer(config), key), jax.random.key(0)
-    )
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, dtype), shapes)
-
-
-def flat_paths(tree) -> dict[str, Any]:
-    """`{"layers/mlp/up/kernel": leaf, ...}`, in the order of `jax.tree.leaves`."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {"/".join(str(k.key) for k in path): leaf for path, leaf in leaves}
 
 
 def load_params(
@@ -69,7 +47,7 @@ def load_params(
       UserError: A tensor is missing, unknown, misshapen, of a foreign type or not
         finite, or a file is absent, damaged or a pickle; the text names it.
     """
-    source = SafetensorsFolder(pathlib.Path(folder))
+    source = open_weights(pathlib.Path(folder), config)
     shapes = param_shapes(config, dtype)
     leaves = flat_paths(shapes)
     tensors = present_tensors(config, leaves)
@@ -126,88 +104,3 @@ class _Reader:
                 "checkpoint is damaged or its training diverged; take an earlier one."
             )
         return block
-
-
-def check_names(source: SafetensorsFolder, config, tensors, leaves) -> None:
-    """Every tensor there, none unknown, each of its shape and of a float type."""
-    prefix = PREFIXES.get(config.family, "model.")
-    unread = {n for n in source.names if re.search(BUFFERS, n)}
-    if config.head == "none":
-        unread |= source.names & _head_names(config.family)
-    for name in unread:
-        source.forget(name)
-    wanted = {}
-    for tensor in tensors:
-        shape = _file_shape(tensor, leaves)
-        layers = range(config.num_layers) if "{}" in tensor.name else [0]
-        wanted.update({tensor.name.format(layer): shape for layer in layers})
-    for name in wanted:
-        bare = name.removeprefix(prefix)
-        if name not in source.names and bare in source.names:
-            source.rename(bare, name)
-    _check_tied_head(source, config)
-    missing, extra = (
-        sorted(set(wanted) - source.names),
-        sorted(source.names - set(wanted)),
-    )
-    if missing or extra:
-        raise UserError(
-            f"The weights in {source.folder} do not fit its config.json "
-            f"(`{config.family}`, {config.num_layers} layers)."
-            + _listed("Missing", missing)
-            + _listed("Not known", extra)
-        )
-    for name, shape in wanted.items():
-        source.check_float(name)
-        if source.shape(name) != shape:
-            raise UserError(
-                f"`{name}` in {source.folder} has shape {list(source.shape(name))}; "
-                f"its config.json asks for {list(shape)}. One of the two files is of "
-                "another model."
-            )
-
-
-def embedding_rows(source: SafetensorsFolder, config: ModelConfig) -> int:
-    """Rows of the embedding on disk: the vocabulary and its padding."""
-    name = FAMILIES[config.family][0].name
-    bare = name.removeprefix(PREFIXES.get(config.family, "model."))
-    for known in (name, bare):
-        if known in source.names:
-            return source.shape(known)[0]
-    return config.vocab_size
-
-
-def _file_shape(tensor: Tensor, leaves) -> tuple[int, ...]:
-    shapes = [leaves[p].shape for p in tensor.parts]
-    if "{}" in tensor.name:
-        shapes = [s[1:] for s in shapes]
-    shape = (*shapes[0][:-1], sum(s[-1] for s in shapes))
-    return shape[::-1] if tensor.layout == "transposed" else shape
-
-
-def _head_names(family: str) -> set[str]:
-    return {t.name for t in FAMILIES[family] if t.parts[0] in _HEADS}
-
-
-def _check_tied_head(source: SafetensorsFolder, config: ModelConfig) -> None:
-    """A tied model may hold its head once more, if it is the embedding."""
-    head = "embed_out.weight" if config.family == "gpt_neox" else "lm_head.weight"
-    if not config.tie_embeddings or head not in source.names:
-        return
-    embed = next(n for n in source.names if re.search(r"embed_tokens|wte|embed_in", n))
-    if source.shape(head) != source.shape(embed) or not np.array_equal(
-        source.slices(head)[:], source.slices(embed)[:]
-    ):
-        raise UserError(
-            f"{source.folder}: config.json ties the unembedding to the embedding, but "
-            f"`{head}` differs from `{embed}`. If the model has a head of its own, set "
-            '"tie_word_embeddings": false.'
-        )
-    source.forget(head)
-
-
-def _listed(label: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f" {label}: " + ", ".join(f"`{n}`" for n in names[:5]) + f"{more}."

@@ -1,11 +1,11 @@
 """`jaxalign export`: a run's checkpoint as a Hugging Face folder."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Literal
 
 from jaxalign.errors import UserError
+from jaxalign.json_file import read_object
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,20 +29,26 @@ class Config:
 
 def main(config: Config) -> int:
     """Restores the parameters and writes the folder."""
+    from jaxalign.data.text.tokenizer import load_tokenizer
     from jaxalign.models import export_model
+    from jaxalign.recipes.chat_texts import chat_texts, kept_template
     from jaxalign.recipes.policy import open_policy
     from jaxalign.training import Checkpoints
 
     folder = Path(config.run)
     settings = _settings(folder)
     policy = open_policy(
-        config.model or settings["model"],
+        _model_of(config, settings),
         dtype="float32",
         remat="none",
         attention="blocked",
         parallel="mesh",
         mesh_sizes={"fsdp": -1},
         head=config.head,
+    )
+    given = kept_template(folder) or settings.get("chat_template")
+    tokenizer = load_tokenizer(
+        policy.folder, chat_template=None if given is None else str(given)
     )
     checkpoints = Checkpoints(folder / "checkpoints")
     inside = _policy_in(checkpoints.leaves(config.step))
@@ -61,6 +67,7 @@ def main(config: Config) -> int:
         source=policy.folder,
         dtype=config.dtype,
         card=card.read_text(encoding="utf-8") if card.exists() else None,
+        chat=chat_texts(tokenizer, policy.config.vocab_size, given),
     )
     print(f"step {restored.step} of {folder} is in {config.output}")
     return 0
@@ -80,8 +87,25 @@ def _policy_in(leaves: list[str]) -> tuple[str, ...]:
     return next(found, ("params",))
 
 
+def _model_of(config: Config, settings: dict) -> str:
+    name = config.model or settings.get("model")
+    if name is None:
+        raise UserError(
+            f"{config.run}/config.json does not say which model the run began with. "
+            "Name its folder with --model."
+        )
+    return name
+
+
 def _settings(folder: Path) -> dict:
     file = folder / "config.json"
     if not file.exists():
         raise UserError(f"{folder} is not a run folder: it has no config.json.")
-    return json.loads(file.read_text(encoding="utf-8"))
+    settings = read_object(file)
+    for name in ("model", "chat_template"):
+        if not isinstance(settings.get(name), str | None):
+            raise UserError(
+                f"{file}: `{name}` is {settings[name]!r}, no text. Name the model with "
+                "--model, or mend the file."
+            )
+    return settings

@@ -1,17 +1,32 @@
-"""`jaxalign generate`: let a model answer prompts."""
+"""`jaxalign generate`: completions of prompts by a model folder."""
 
 import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from jaxalign.errors import UserError
+from jaxalign.recipes.generation_settings import (
+    FILE,
+    Sampling,
+    checkpoint_sampling,
+    long_bad_words,
+    not_obeyed,
+    read_settings,
+)
+from jaxalign.recipes.stop_flag import check_stop_texts
+
+_OBEYED = (
+    "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "min_new_tokens",
+    "suppress_tokens", "bad_words_ids", "stop_strings",
+)  # fmt: skip
+_MAX_NEW_TOKENS = 128
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Answer one prompt, or each row of a file, with a model folder."""
+    """Complete one prompt, or each row of a file, with a model folder."""
 
     model: str
     """Folder of a Hugging Face model, or its name on the hub."""
@@ -20,7 +35,7 @@ class Config:
     data: str | None = None
     """In place of `prompt`: rows with a `prompt`, in any format that has one."""
     output: str | None = None
-    """A JSONL file for prompts and answers; they are printed in any case."""
+    """A JSONL file for prompts and completions; they are printed in any case."""
     plain: bool = False
     """Go on from the text as it is, in place of rendering it as a chat."""
     chat_template: str | None = None
@@ -30,19 +45,28 @@ class Config:
     columns: str | None = None
     """Renamed columns: `prompt=question`."""
     limit: int | None = None
-    """Rows to answer; all by default."""
-    max_new_tokens: int = 128
-    """Longest answer, in tokens."""
+    """Rows to complete; all by default."""
+    max_new_tokens: int | None = None
+    """Longest completion, in tokens; by default what the checkpoint says, else 128."""
+    stop: tuple[str, ...] = ()
+    """Texts at which a completion ends, such as `</answer>`; may be given several
+    times. By default what the checkpoint says."""
     temperature: float | None = None
     """0 takes the likeliest token; by default what the checkpoint says, else 0."""
     top_k: int | None = None
-    """Sample among this many tokens only; by default what the checkpoint says."""
+    """Sample among this many tokens only, 0 for all; by default as the checkpoint."""
     top_p: float | None = None
     """Sample within this share of probability; by default what the checkpoint says."""
+    min_p: float | None = None
+    """Leave out tokens below this share of the likeliest one's probability, before
+    top-k and top-p; by default what the checkpoint says."""
+    repetition_penalty: float | None = None
+    """Divides positive logits of tokens that came already, multiplies negative ones; by
+    default what the checkpoint says."""
     num_samples: int = 1
-    """Answers to each prompt."""
+    """Completions of each prompt."""
     batch_size: int = 16
-    """Answers computed at a time."""
+    """Completions computed at a time."""
     seed: int = 0
     """Of the samples."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -52,12 +76,17 @@ class Config:
         """Refuses values that mean nothing, naming the value."""
         if (self.prompt is None) == (self.data is None):
             raise UserError("give either --prompt TEXT or --data FILE")
-        if self.limit is not None and self.limit < 1:
-            raise UserError(f"limit must be 1 or more, got {self.limit}")
+        for name in ("limit", "max_new_tokens", "num_samples", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be 1 or more, got {value}")
+        if self.top_k is not None and self.top_k < -1:
+            raise UserError(f"top_k must be 1 or more, or 0 for all, got {self.top_k}")
+        check_stop_texts(self.stop)
 
 
 def main(config: Config) -> int:
-    """Prints each prompt with its answers."""
+    """Prints each prompt with its completions."""
     import jax
 
     from jaxalign.data.text.encode import Encoder
@@ -65,7 +94,7 @@ def main(config: Config) -> int:
     from jaxalign.data.text.tokenizer import load_tokenizer
     from jaxalign.recipes.display import open_console
     from jaxalign.recipes.policy import open_policy
-    from jaxalign.recipes.samples import decoder_of
+    from jaxalign.recipes.samples import decoder_of, ends_of
     from jaxalign.rollout import generate
 
     policy = open_policy(
@@ -76,34 +105,40 @@ def main(config: Config) -> int:
         parallel="mesh",
         mesh_sizes={"fsdp": -1},
     )
+    settings = sampling_settings(config, policy.folder)
     tokenizer = load_tokenizer(policy.folder, chat_template=config.chat_template)
     encoder = Encoder(tokenizer, policy.config.vocab_size)
     plain = config.plain or tokenizer.template is None
     prompts = [encoder.prompt(record).tolist() for record in _records(config, plain)]
-    settings = sampling_settings(config, policy.folder)
+    if config.max_new_tokens is None:
+        room = policy.config.max_positions - max(map(len, prompts), default=0)
+        most = max(1, min(settings.max_new_tokens, room))
+        least = min(settings.min_new_tokens, most)
+        settings = settings._replace(max_new_tokens=most, min_new_tokens=least)
     console = open_console()
-    console.print(f"{settings}", style="dim", highlight=False)
-    answers = generate(
-        decoder_of(policy.model),
+    _tell(settings, policy.folder, console)
+    ends = ends_of(tokenizer, settings.stop, min_new_tokens=settings.min_new_tokens)
+    done = generate(
+        decoder_of(policy.model, tokenizer=tokenizer),
         policy.load(),
         prompts,
         jax.random.key(config.seed),
-        max_new_tokens=config.max_new_tokens,
         stop_ids=tokenizer.stop_ids,
         num_samples=config.num_samples,
         batch_size=min(config.batch_size, len(prompts) * config.num_samples),
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        top_p=settings.top_p,
+        ends=ends,
+        **{k: v for k, v in settings._asdict().items() if k != "stop"},
     )
     rows = []
-    for i, ids in enumerate(answers.ids()):
+    for i, ids in enumerate(done.ids()):
         prompt = tokenizer.decode(prompts[i // config.num_samples])
-        answer = tokenizer.decode(ids, skip_special=True)
-        stopped = bool(answers.stopped[i])
-        rows.append({"prompt": prompt, "completion": answer, "stopped": stopped})
+        text = tokenizer.decode(ids, skip_special=True)
+        # The last token may say more than the stop text that it completes.
+        text = ends.cut(text) if ends is not None and done.by_text[i] else text
+        stopped = bool(done.stopped[i])
+        rows.append({"prompt": prompt, "completion": text, "stopped": stopped})
         console.print(printable(prompt), style="dim", markup=False, end="")
-        console.print(printable(answer), style="green", markup=False)
+        console.print(printable(text), style="green", markup=False)
     if config.output:
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         Path(config.output).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -128,24 +163,44 @@ def _records(config: Config, plain: bool) -> Iterable[Any]:
     return read_records(source, form, limit=config.limit)
 
 
-class Sampling(NamedTuple):
-    """How tokens are drawn; see `jaxalign.rollout.generate`."""
-
-    temperature: float
-    top_k: int | None
-    top_p: float
+def _tell(settings: Sampling, folder: Path, console) -> None:
+    """Says how tokens are drawn, and what the checkpoint asks for in vain."""
+    console.print(f"sampling: {settings}", style="dim", highlight=False, markup=False)
+    own = read_settings(folder)
+    obeyed = [k for k in _OBEYED if k != "bad_words_ids" or not long_bad_words(own)]
+    left = not_obeyed(own, obeyed)
+    if left:
+        console.print(
+            f"{FILE} also says {left}, which jaxalign does not do",
+            style="yellow",
+            highlight=False,
+            markup=False,
+        )
 
 
 def sampling_settings(config: Config, folder: Path) -> Sampling:
-    """Temperature, top-k and top-p: flags first, then `generation_config.json`."""
-    file = folder / "generation_config.json"
-    own = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    sampled = own.get("do_sample", False)
-    temperature, top_k, top_p = config.temperature, config.top_k, config.top_p
-    if temperature is None:
-        temperature = float(own.get("temperature") or 1.0) if sampled else 0.0
-    if top_k is None and sampled:
-        top_k = own.get("top_k") or None
-    if top_p is None:
-        top_p = float(own.get("top_p") or 1.0) if sampled else 1.0
-    return Sampling(temperature, top_k, top_p)
+    """How to draw: flags first, then `generation_config.json`, then the likeliest.
+
+    Raises:
+      UserError: The file holds a value that means nothing.
+    """
+    own = read_settings(folder)
+    sampled = own.get("do_sample")
+    if sampled not in (None, True, False):
+        raise UserError(
+            f"{folder / FILE}: `do_sample` is {sampled!r}; true or false is wanted. "
+            "Correct the file, or remove the key."
+        )
+    drawn = bool(sampled) or (config.temperature or 0.0) > 0
+    settings = checkpoint_sampling(
+        own, folder / FILE, sampled=drawn, max_new_tokens=_MAX_NEW_TOKENS
+    )
+    names = ("temperature", "top_p", "min_p", "repetition_penalty", "max_new_tokens")
+    flags = {k: v for k in names if (v := getattr(config, k)) is not None}
+    if config.top_k is not None:
+        flags["top_k"] = config.top_k if config.top_k > 0 else None
+    if config.stop:
+        flags["stop"] = config.stop
+    settings = settings._replace(**flags)
+    least = min(settings.min_new_tokens, settings.max_new_tokens)
+    return settings._replace(min_new_tokens=least)

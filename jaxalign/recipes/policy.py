@@ -15,6 +15,7 @@ from jaxalign.models import (
     ModelConfig,
     Transformer,
     apply_hidden,
+    check_weights,
     load_params,
     load_with_new_score,
     param_shapes,
@@ -108,6 +109,8 @@ def open_policy(
 ) -> Policy:
     """Resolves a model and lays out its mesh; no weight is read yet.
 
+    The names, shapes and types of all its tensors are compared with its config.
+
     Args:
       name: A Hugging Face folder, or a name on the hub.
       dtype: Type of the matrix products.
@@ -119,10 +122,12 @@ def open_policy(
       new_head: A language model may get a scalar head.
 
     Raises:
-      UserError: The folder holds a model with another head.
+      UserError: The folder holds a model with another head, one that is not supported,
+        or files that do not fit each other.
     """
     folder = resolve_model(name)
     config = read_config(folder)
+    check_weights(folder, config)
     if head == "score" and config.head != head and not new_head:
         raise UserError(
             f"{name} is a language model: it gives no scores. Train a reward model "

@@ -68,13 +68,16 @@ def open_files(
     return Files(metrics, checkpoints, draw)
 
 
-def write_card(folder: Path, name: str, config: TrainingConfig) -> str:
+def write_card(
+    folder: Path, name: str, config: TrainingConfig, *, scores: bool = False
+) -> str:
     """Draws the plots of a run that is over, and writes its model card.
 
     Args:
       folder: Of the run.
       name: Of the method.
       config: The settings.
+      scores: Whether the model is a reward model.
 
     Returns:
       The card, which is `README.md`.
@@ -82,6 +85,7 @@ def write_card(folder: Path, name: str, config: TrainingConfig) -> str:
     draw_plots(folder / "metrics.jsonl", folder / "plots")
     lines = [x for x in read_metrics(folder / "metrics.jsonl") if x["split"] == "eval"]
     results = {k: v for k, v in lines[-1].items() if k != "split"} if lines else {}
-    card = model_card(name, dataclasses.asdict(config), results, versions())
+    settings = dataclasses.asdict(config)
+    card = model_card(name, settings, results, versions(), scores=scores)
     (folder / "README.md").write_text(card, encoding="utf-8")
     return card

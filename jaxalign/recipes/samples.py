@@ -1,6 +1,7 @@
 """Answers of the model before and after training, to look at."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,18 @@ from jaxalign.models import (
     unembedding,
 )
 from jaxalign.models.transformer import Transformer
-from jaxalign.rollout import Decoder, generate
+from jaxalign.rollout import Decoder, StopTexts, generate
 
 
-def decoder_of(model: Transformer) -> Decoder:
-    """The transformer as the sampler takes it; make it once."""
+def decoder_of(model: Transformer, *, tokenizer: Tokenizer | None = None) -> Decoder:
+    """The transformer as the sampler takes it; make it once.
+
+    Args:
+      model: The transformer.
+      tokenizer: Ids that it has no token for are never sampled; None: all may be.
+    """
     config = model.config
+    unused = () if tokenizer is None else tokenizer.unused_ids(config.vocab_size)
 
     def head(params):
         kernel, softcap, vocab_size = unembedding(model, params)
@@ -34,7 +41,17 @@ def decoder_of(model: Transformer) -> Decoder:
         head=head,
         max_length=config.max_positions,
         prepare=lambda params: decoding_params(model, params),
+        unused=unused,
     )
+
+
+def ends_of(
+    tokenizer: Tokenizer, stop: Sequence[str], *, min_new_tokens: int = 0
+) -> StopTexts | None:
+    """Where completions end besides stop tokens: at the texts of `--stop`, if any."""
+    if not stop:
+        return None
+    return StopTexts(tokenizer.decode, stop, min_new_tokens=min_new_tokens)
 
 
 class Samples:
@@ -51,7 +68,8 @@ class Samples:
         console: Console,
     ):
         """Takes the prompts of `examples`; answers go to `folder` and the console."""
-        self._decoder, self._tokenizer = decoder_of(model), tokenizer
+        self._decoder = decoder_of(model, tokenizer=tokenizer)
+        self._tokenizer = tokenizer
         first = [x.sequences[0] for x in examples]
         self._prompts = [x.ids[: x.prompt_length].tolist() for x in first]
         self._max_new_tokens, self._folder = max_new_tokens, folder

@@ -7,7 +7,8 @@ import jax
 from jaxalign.data.packing.batches import BatchIterator
 from jaxalign.data.packing.pack import pad_fraction
 from jaxalign.losses import TwoPass
-from jaxalign.models import export_model
+from jaxalign.models import ChatTexts, export_model
+from jaxalign.recipes.chat_texts import chat_texts, keep_template
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.method import Method, Plan, Run, Shown, open_run, plan_batches
 from jaxalign.recipes.run_files import open_files, open_folder, write_card
@@ -70,6 +71,7 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
     if host is None:
         state = policy.start(params, optimizer, key, memory)
     del params
+    keep_template(folder.path, _chat(run))
     samples = method.samples(run, folder.path)
     if host is None:
         samples.show(state.params, 0)
@@ -109,15 +111,27 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
     return done
 
 
+def _chat(run: Run) -> ChatTexts:
+    given = run.config.chat_template
+    return chat_texts(run.tokenizer, run.policy.config.vocab_size, given)
+
+
 def _finish(
     run: Run, method: Method, folder: Path, params, samples: Shown, done: Finished
 ):
     samples.show(params, done.step)
-    card = write_card(folder, method.name, run.config)
+    scores = method.head == "score"
+    card = write_card(folder, method.name, run.config, scores=scores)
     export = folder / "export"
     if run.config.export and not export.exists():
         out, source = method.finish(run, params), run.policy.folder
         export_model(
-            export, out.config, out.params, source=source, card=card, pad=out.pad
+            export,
+            out.config,
+            out.params,
+            source=source,
+            card=card,
+            pad=out.pad,
+            chat=_chat(run),
         )
         run.console.print(f"the model is in {export}")

@@ -6,14 +6,20 @@ from jaxalign.rollout.generate import generate
 from jaxalign.rollout.mixture import geometric_mixture
 from jaxalign.rollout.prompts import Completions
 from jaxalign.rollout.sampling import NUCLEUS_CANDIDATES, sample_tokens
+from jaxalign.rollout.shaping import allowed_logits, penalised
+from jaxalign.rollout.stop_texts import Ends, StopTexts
 
 __all__ = [
     "NUCLEUS_CANDIDATES",
     "Completions",
     "Decoder",
+    "Ends",
     "Progress",
+    "StopTexts",
     "Stopped",
+    "allowed_logits",
     "generate",
     "geometric_mixture",
+    "penalised",
     "sample_tokens",
 ]

@@ -25,6 +25,8 @@ class Decoder(NamedTuple):
       head: `params -> (kernel [V, D], softcap or None, vocab_size)`; rows of the
         kernel from `vocab_size` on are never sampled.
       max_length: Tokens of the longest sequence the model can read.
+      unused: Ranges `(first, end)` of ids that stand for no token, as where a model has
+        more rows than its tokenizer has tokens; they are never sampled.
       prepare: `params -> params` as `apply` and `head` like them best; called once for
         many steps.
     """
@@ -34,3 +36,4 @@ class Decoder(NamedTuple):
     head: Callable[[Any], tuple[jax.Array, float | None, int]]
     max_length: int
     prepare: Callable[[Any], Any] = _as_they_are
+    unused: tuple[tuple[int, int], ...] = ()

@@ -10,6 +10,7 @@ from jaxalign.rollout import steps
 from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.prompts import Completions, bucket_width
 from jaxalign.rollout.steps import Chunk, Limits, Rows, Settings
+from jaxalign.rollout.stop_texts import Ends
 from jaxalign.rollout.waiting import Ready, Waiting
 
 
@@ -36,6 +37,7 @@ class Model(NamedTuple):
     params: Any
     limits: Limits
     key: jax.Array
+    ends: Ends | None = None
 
 
 class Engine:
@@ -59,6 +61,10 @@ class Engine:
         self._rows = Rows(*columns)
         self._answer_of = np.zeros(num_rows, np.int64)
         self._cache, self._slots = None, 0
+        self._seen: np.ndarray | None = None
+        if model.limits.repetition_penalty is not None:
+            size = model.decoder.head(model.params)[2]
+            self._seen = np.zeros((num_rows, size), bool)
 
     def run(
         self,
@@ -94,6 +100,9 @@ class Engine:
             for field, value in zip(self._rows, new, strict=True):
                 field[slot] = value
             self._answer_of[slot] = prompt.place + sample
+            if self._seen is not None:
+                self._seen[slot] = False
+                self._seen[slot, prompt.ids] = True
         self._fit()
         blocks = {id(x.block): x.block for x in samples if x.block is not None}
         for block in blocks.values():
@@ -119,9 +128,10 @@ class Engine:
 
     def _advance(self, enough: np.int32) -> None:
         """Decodes until slots are free for others, and writes down what came."""
-        decoder, settings, params, limits, key = self._model
+        decoder, settings, params, limits, key, _ = self._model
+        rows, seen = self._rows, self._seen
         self._cache, chunk = steps.decode(
-            decoder, settings, params, self._cache, self._rows, limits, key, enough
+            decoder, settings, params, self._cache, rows, limits, key, enough, seen
         )
         chunk = Chunk(*map(np.array, chunk))
         before = self._rows
@@ -138,7 +148,27 @@ class Engine:
             answers.logps[answer, at] = chunk.logps[slot, :count]
             answers.lengths[answer] += count
             answers.stopped[answer] = chunk.last[slot] in limits.stop_ids
+            if self._seen is not None:
+                self._seen[slot, chunk.tokens[slot, :count]] = True
+            self._end_by_text(int(slot), int(answer), int(start))
         self._check_finite(chunk.logps)
+
+    def _end_by_text(self, slot: int, answer: int, looked_at: int) -> None:
+        """Cuts a completion where its text ends it, and frees its slot.
+
+        The tokens behind it were sampled for nothing; no other row depends on them.
+        """
+        answers, ends = self._answers, self._model.ends
+        if ends is None:
+            return
+        length = int(answers.lengths[answer])
+        n = ends(answers.tokens[answer, :length].tolist(), looked_at)
+        if n is None:
+            return
+        answers.by_text[answer] = n < length or not answers.stopped[answer]
+        answers.tokens[answer, n:], answers.logps[answer, n:] = 0, 0.0
+        answers.lengths[answer], answers.stopped[answer] = n, True
+        self._rows.running[slot] = False
 
     def _check_finite(self, logps: np.ndarray) -> None:
         bad = np.flatnonzero(~np.isfinite(logps).all(axis=1))

@@ -13,10 +13,13 @@ from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.engine import Engine, Model, Progress
 from jaxalign.rollout.prompts import Completions, check_prompts, check_settings
 from jaxalign.rollout.steps import Limits, Settings
+from jaxalign.rollout.stop_texts import Ends
 from jaxalign.rollout.waiting import Prompt, Waiting
 
 _STEPS = 32
 """Most tokens of a row between two looks of the host."""
+_STEPS_WITH_ENDS = 16
+"""The same where the host may end a row: what follows the end is wasted."""
 
 
 def generate(
@@ -31,6 +34,10 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
+    min_p: float = 0.0,
+    repetition_penalty: float = 1.0,
+    never_ids: Iterable[int] = (),
+    ends: Ends | None = None,
     num_samples: int = 1,
     batch_size: int | None = None,
     prompt_indices: Sequence[int] | None = None,
@@ -47,7 +54,8 @@ def generate(
     model).
 
     A program is compiled for each bucket of prompt widths and of cache lengths (powers
-    of two and 3/4 of them), for each `batch_size` and `top_k`. Temperature, `top_p`,
+    of two and 3/4 of them), for each `batch_size` and `top_k`, and for what of `min_p`,
+    `repetition_penalty` and `never_ids` is used. Their values, temperature, `top_p`,
     `min_new_tokens` and stop ids may change freely.
 
     Args:
@@ -61,6 +69,14 @@ def generate(
       temperature: Logits are divided by it; 0 takes the likeliest token.
       top_k: Sample among this many of the likeliest tokens only.
       top_p: Sample within the likeliest tokens that make up this share, in (0, 1].
+      min_p: Leave out tokens below this share of the likeliest one's probability, in
+        [0, 1]; before top-k and top-p.
+      repetition_penalty: Divides the positive logits of tokens that came already, in
+        the prompt or since, and multiplies the negative ones; 1 changes nothing.
+      never_ids: Tokens that are never sampled; those of `decoder.unused` never are.
+      ends: Where else an answer is over, such as `StopTexts`. It is asked every few
+        tokens, and what was sampled behind the end is thrown away: the result is as if
+        it had been asked after each token.
       num_samples: Answers to each prompt.
       batch_size: Answers computed at a time; all by default.
       prompt_indices: Each prompt's number for its random keys, so that a part of a
@@ -82,6 +98,8 @@ def generate(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
         num_samples=num_samples,
     )
     vocab_size = decoder.head(params)[2]
@@ -93,7 +111,10 @@ def generate(
         )
     greedy = temperature == 0
     settings = Settings(
-        _STEPS, greedy, None if greedy else top_k, not greedy and top_p < 1
+        steps=_STEPS if ends is None else _STEPS_WITH_ENDS,
+        greedy=greedy,
+        top_k=None if greedy else top_k,
+        nucleus=not greedy and top_p < 1,
     )
     limits = Limits(
         np.float32(temperature),
@@ -101,6 +122,9 @@ def generate(
         np.int32(min_new_tokens),
         np.int32(max_new_tokens),
         _fill_up(stops, vocab_size),
+        np.float32(min_p) if min_p > 0 and not greedy else None,
+        np.float32(repetition_penalty) if repetition_penalty != 1 else None,
+        _never(never_ids, vocab_size),
     )
     total = len(prompts) * num_samples
     answers = Completions(
@@ -108,6 +132,7 @@ def generate(
         lengths=np.zeros(total, np.int32),
         logps=np.zeros((total, max_new_tokens), np.float32),
         stopped=np.zeros(total, bool),
+        by_text=np.zeros(total, bool),
     )
     num_rows = batch_size or total
     prepared = steps.prepare(decoder, params)
@@ -121,9 +146,18 @@ def generate(
         -(-num_rows // num_samples),
         functools.partial(steps.prefill, decoder, prepared),
     )
-    model = Model(decoder, settings, prepared, limits, key)
+    model = Model(decoder, settings, prepared, limits, key, ends)
     Engine(model, num_rows, answers).run(waiting, stop, progress)
     return answers
+
+
+def _never(ids: Iterable[int], vocab_size: int) -> np.ndarray | None:
+    """`[vocab_size]` bool, or None if there are none; foreign ids are left out."""
+    mask = np.zeros(vocab_size, bool)
+    mask[[i for i in ids if 0 <= i < vocab_size]] = True
+    if mask.all():
+        raise UserError("never_ids holds all tokens of the model: none is left.")
+    return mask if mask.any() else None
 
 
 def _fill_up(stops: list[int], vocab_size: int) -> np.ndarray:

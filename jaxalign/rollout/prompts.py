@@ -19,13 +19,15 @@ class Completions(NamedTuple):
       lengths: `[B]` int32, tokens in each row, the stop token included.
       logps: `[B, N]` float32, each token's log-probability under the whole vocabulary
         at the sampling temperature (greedy: at temperature 1); 0 behind the end.
-      stopped: `[B]` bool: ended by a stop token; else by `max_new_tokens`.
+      stopped: `[B]` bool: ended by a stop token or text; else by `max_new_tokens`.
+      by_text: `[B]` bool: ended by a stop text, and by no stop token.
     """
 
     tokens: np.ndarray
     lengths: np.ndarray
     logps: np.ndarray
     stopped: np.ndarray
+    by_text: np.ndarray
 
     @property
     def mask(self) -> np.ndarray:
@@ -92,6 +94,8 @@ def check_settings(
     temperature: float,
     top_k: int | None,
     top_p: float,
+    min_p: float,
+    repetition_penalty: float,
     num_samples: int,
 ) -> None:
     """Refuses sampling settings that mean nothing, naming the value.
@@ -114,5 +118,12 @@ def check_settings(
         raise UserError(f"top_k must be 1 or more, or unset, got {top_k}.")
     if not 0 < top_p <= 1:
         raise UserError(f"top_p must be above 0 and at most 1, got {top_p}.")
+    if not 0 <= min_p <= 1:
+        raise UserError(f"min_p must be from 0 (off) to 1, got {min_p}.")
+    if not (math.isfinite(repetition_penalty) and repetition_penalty > 0):
+        raise UserError(
+            "repetition_penalty must be a positive number, 1 for none, got "
+            f"{repetition_penalty}."
+        )
     if num_samples < 1:
         raise UserError(f"num_samples must be 1 or more, got {num_samples}.")

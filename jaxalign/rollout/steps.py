@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxalign.ops import rows_times, token_logps
 from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.sampling import sample_tokens
+from jaxalign.rollout.shaping import allowed_logits, penalised, with_new_tokens
 
 
 class Settings(NamedTuple):
@@ -40,6 +41,9 @@ class Limits(NamedTuple):
       min_new_tokens: Scalar int32: no stop token comes before this many.
       max_new_tokens: Scalar int32: a row with this many is over.
       stop_ids: `[S]` int32; ids of `vocab_size` and more are no token.
+      min_p: Scalar float32, as for `allowed_logits`, or None.
+      repetition_penalty: Scalar float32, as for `penalised`, or None.
+      never: `[vocab_size]` bool, tokens that are never sampled, or None.
     """
 
     temperature: Any
@@ -47,6 +51,9 @@ class Limits(NamedTuple):
     min_new_tokens: Any
     max_new_tokens: Any
     stop_ids: Any
+    min_p: Any = None
+    repetition_penalty: Any = None
+    never: Any = None
 
 
 class Rows(NamedTuple):
@@ -155,6 +162,7 @@ def decode(
     limits: Limits,
     key: jax.Array,
     enough: jax.Array,
+    seen: jax.Array | None = None,
 ) -> tuple[Any, Chunk]:
     """Samples until few rows are running, at most `settings.steps` tokens each.
 
@@ -169,6 +177,8 @@ def decode(
       key: The token at position t of sample j of prompt i uses `key` folded with i,
         j and t: nothing depends on which rows lie together.
       enough: int32 scalar: it ends when no more rows than this are running.
+      seen: `[B, vocab_size]` bool, which tokens are in each row, for a repetition
+        penalty; None without one.
 
     Returns:
       The new cache, and what was sampled.
@@ -192,8 +202,17 @@ def decode(
         if not settings.greedy:
             logits = logits / limits.temperature
         count = chunk.position + 1 - rows.prompt_length
-        early = (count < limits.min_new_tokens)[:, None] & stops[None]
-        allowed = jnp.where(early, -jnp.inf, logits)
+        scores = logits
+        if seen is not None:
+            rows_seen = with_new_tokens(seen, chunk.tokens, step)
+            scores = penalised(logits, rows_seen, limits.repetition_penalty)
+        allowed = allowed_logits(
+            scores,
+            unused=decoder.unused,
+            never=limits.never,
+            not_yet=(count < limits.min_new_tokens)[:, None] & stops[None],
+            min_p=limits.min_p,
+        )
         token = _choose(settings, limits, allowed, _fold(keys, chunk.position + 1))
         over = stops[token] | (count + 1 >= limits.max_new_tokens)
         chunk = _add(chunk, step, token, token_logps(logits, token), over)

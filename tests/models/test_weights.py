@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from jaxalign.errors import UserError
 from jaxalign.models import PARTITION_RULES, load_params, param_shapes, read_config
-from jaxalign.models.weights import flat_paths
+from jaxalign.models.param_shapes import flat_paths
 from tests.models.cases import CASES, GOLDEN, load_case
 
 QUERY = "model.layers.1.self_attn.q_proj.weight"

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import importlib.resources
-import json
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from jaxalign.data.text.marks import (
     with_marks,
 )
 from jaxalign.errors import UserError
+from jaxalign.json_file import read_object, read_text
 
 BUILTIN = ("chatml", "gemma", "llama3", "mistral", "qwen", "zephyr")
 """Names of the templates that come with the package; each has a training twin."""
@@ -208,16 +208,22 @@ def read_template(
     """The checkpoint's own template: `chat_template.jinja`, else the config's key."""
     file = folder / "chat_template.jinja"
     if file.exists():
-        return ChatTemplate(
-            file.read_text(encoding="utf-8"), str(file), variables or {}
-        )
+        return ChatTemplate(read_text(file), str(file), variables or {})
     file = folder / "tokenizer_config.json"
-    source = None
-    if file.exists():
-        source = json.loads(file.read_text(encoding="utf-8")).get("chat_template")
+    source = read_object(file).get("chat_template") if file.exists() else None
     if isinstance(source, list):
-        named = {x["name"]: x["template"] for x in source}
-        source = named.get("default")
+        named = [x for x in source if isinstance(x, Mapping) and "template" in x]
+        if len(named) < len(source):
+            raise UserError(
+                f"{file}: `chat_template` is a list, but not of objects with a `name` "
+                "and a `template`. Correct the file."
+            )
+        source = {str(x.get("name")): x["template"] for x in named}.get("default")
     if source is None:
         return None
+    if not isinstance(source, str):
+        raise UserError(
+            f"{file}: `chat_template` is {repr(source)[:80]}, no text. Correct the "
+            "file."
+        )
     return ChatTemplate(source, f"of {file}", variables or {})

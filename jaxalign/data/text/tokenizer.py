@@ -11,6 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from jaxalign.data.text.backend import encode, read_backend
+from jaxalign.data.text.folder_files import (
+    flag_of,
+    read_optional,
+    special_tokens,
+    stop_ids_of,
+)
 from jaxalign.data.text.templates import (
     BUILTIN,
     ChatTemplate,
@@ -18,8 +25,7 @@ from jaxalign.data.text.templates import (
     read_template,
 )
 from jaxalign.errors import UserError
-
-_SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token")
+from jaxalign.json_file import read_text
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +67,7 @@ class Tokenizer:
 
         Special tokens written in the text are recognised; none is added.
         """
-        encoding = self.backend.encode(text, add_special_tokens=False)
+        encoding = encode(self.backend, text)
         ids = np.asarray(encoding.ids, np.int32)
         return ids, np.asarray(encoding.offsets, np.int32).reshape(-1, 2)
 
@@ -74,6 +80,22 @@ class Tokenizer:
     def same_words(self, other: "Tokenizer") -> bool:
         """Whether every id means the same to both, special tokens included."""
         return self.backend.get_vocab(True) == other.backend.get_vocab(True)
+
+    def unused_ids(self, rows: int) -> tuple[tuple[int, int], ...]:
+        """Which of a model's ids stand for nothing, as `(first, end)` ranges.
+
+        Models have more rows than their tokenizer has tokens, so that the number of
+        rows divides well, and some tokenizers leave ids out.
+
+        Args:
+          rows: Ids of the model are below it.
+        """
+        known = np.zeros(rows + 2, bool)
+        known[[0, -1]] = True  # one place more at both ends
+        ids = np.fromiter(self.backend.get_vocab(True).values(), np.int64)
+        known[ids[ids < rows] + 1] = True
+        edges = np.flatnonzero(np.diff(known))
+        return tuple((int(a), int(b)) for a, b in edges.reshape(-1, 2))
 
     def token(self, token_id: int) -> str:
         """The text of one special token, for messages."""
@@ -94,30 +116,23 @@ def load_tokenizer(
     Raises:
       UserError: a file is missing or contradicts the others.
     """
-    import tokenizers
-
     folder = pathlib.Path(folder)
     file = folder / "tokenizer.json"
     if not file.exists():
         _refuse(folder)
-    try:
-        backend = tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises bare `Exception`
-        raise UserError(f"{file} is not a tokenizer file: {error}.") from error
-    backend.no_truncation()
-    backend.no_padding()
-    config = _read_json(folder / "tokenizer_config.json")
-    special = _special_tokens(folder, config)
+    backend = read_backend(file)
+    config = read_optional(folder / "tokenizer_config.json")
+    special = special_tokens(folder, config)
     ids = {name: _token_id(backend, special[name], name, folder) for name in special}
     bos, eos = ids.get("bos_token"), ids.get("eos_token")
     added = backend.get_added_tokens_decoder()
     special_ids = frozenset(i for i, token in added.items() if token.special)
     template = _choose_template(folder, chat_template, special)
-    stops = _generation_stops(folder) | ({eos} if eos is not None else set())
     turn_end = _end_of_turn(backend, template, special_ids)
-    stops |= {turn_end} if turn_end is not None else set()
+    stops = stop_ids_of(folder / "generation_config.json")
+    stops |= {i for i in (eos, turn_end) if i is not None}
     pad = ids.get("pad_token")
-    adds_bos = bos is not None and _adds_bos(backend, config, bos)
+    adds_bos = bos is not None and _adds_bos(backend, folder, config, bos)
     source = template.source if template else None
     digest = hashlib.sha256(file.read_bytes())
     digest.update(json.dumps([source, sorted(ids.items()), sorted(stops)]).encode())
@@ -151,27 +166,6 @@ def _refuse(folder: pathlib.Path):
     )
 
 
-def _read_json(file: pathlib.Path) -> dict[str, Any]:
-    if not file.exists():
-        return {}
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file} is not valid JSON: {error}.") from error
-
-
-def _special_tokens(folder: pathlib.Path, config: Mapping) -> dict[str, str]:
-    """Texts of the special tokens; the config wins over the older map."""
-    merged = {**_read_json(folder / "special_tokens_map.json"), **config}
-    texts = {}
-    for name in _SPECIAL:
-        value = merged.get(name)
-        text = value.get("content") if isinstance(value, Mapping) else value
-        if text:
-            texts[name] = text
-    return texts
-
-
 def _token_id(backend, text: str, name: str, folder: pathlib.Path) -> int:
     token_id = backend.token_to_id(text)
     if token_id is None:
@@ -182,16 +176,10 @@ def _token_id(backend, text: str, name: str, folder: pathlib.Path) -> int:
     return token_id
 
 
-def _generation_stops(folder: pathlib.Path) -> set[int]:
-    stops = _read_json(folder / "generation_config.json").get("eos_token_id")
-    if stops is None:
-        return set()
-    return set(stops) if isinstance(stops, list) else {stops}
-
-
-def _adds_bos(backend, config: Mapping, bos: int) -> bool:
-    if config.get("add_bos_token") is not None:
-        return bool(config["add_bos_token"])
+def _adds_bos(backend, folder: pathlib.Path, config: Mapping, bos: int) -> bool:
+    said = flag_of(folder / "tokenizer_config.json", config, "add_bos_token")
+    if said is not None:
+        return said
     return backend.encode("", add_special_tokens=True).ids[:1] == [bos]
 
 
@@ -206,7 +194,7 @@ def _choose_template(folder, chosen: str | None, special) -> ChatTemplate | None
             f"--chat-template {chosen!r} is neither a file nor one of"
             f" {', '.join(BUILTIN)} (each also with `.training` behind it)."
         )
-    return ChatTemplate(file.read_text(encoding="utf-8"), str(file), special)
+    return ChatTemplate(read_text(file), str(file), special)
 
 
 def _end_of_turn(backend, template: ChatTemplate | None, special_ids) -> int | None:

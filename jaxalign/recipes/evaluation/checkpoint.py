@@ -14,7 +14,7 @@ from jaxalign.recipes import reference
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.program import Program, mesh_program
 from jaxalign.recipes.prompt import Prompt
-from jaxalign.recipes.samples import decoder_of
+from jaxalign.recipes.samples import decoder_of, ends_of
 from jaxalign.rewards import Completion
 from jaxalign.rollout import Completions, Decoder, generate
 
@@ -32,6 +32,7 @@ class Sampling(NamedTuple):
     num_samples: int
     batch_size: int
     seed: int
+    stop: tuple[str, ...] = ()
 
 
 class Checkpoint(NamedTuple):
@@ -96,6 +97,7 @@ class Checkpoint(NamedTuple):
             temperature=sampling.temperature,
             top_k=sampling.top_k,
             top_p=sampling.top_p,
+            ends=ends_of(self.tokenizer, sampling.stop),
             num_samples=sampling.num_samples,
             batch_size=min(sampling.batch_size, len(prompts) * sampling.num_samples),
         )
@@ -137,7 +139,8 @@ def open_checkpoint(
         mesh_sizes={"fsdp": -1},
     )
     tokenizer = load_tokenizer(policy.folder, chat_template=chat_template)
-    decoder, program = decoder_of(policy.model), mesh_program(policy.mesh)
+    decoder = decoder_of(policy.model, tokenizer=tokenizer)
+    program = mesh_program(policy.mesh)
     return Checkpoint(name, policy, tokenizer, decoder, program, policy.load())
 
 

@@ -1,7 +1,5 @@
 """How well a reward model orders the answers of preference pairs."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from rich.console import Console
 
@@ -9,12 +7,10 @@ from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import read_config, resolve_model
+from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.measure import Estimator, Measure, pairs
 from jaxalign.recipes.evaluation.rows import open_reader
 from jaxalign.recipes.scorer import ends, load_scorer
-
-if TYPE_CHECKING:
-    from jaxalign.recipes.evaluate import Config
 
 _OF_POLICIES = ("ref", "reward", "reward_model", "judge", "known")
 
@@ -24,7 +20,7 @@ def is_reward_model(name: str) -> bool:
     return read_config(resolve_model(name)).head == "score"
 
 
-def evaluate_reward_model(config: "Config", console: Console) -> dict[str, Measure]:
+def evaluate_reward_model(config: Config, console: Console) -> dict[str, Measure]:
     """Accuracy, margin, log-loss and mean scores of both sides, over pairs.
 
     Raises:

@@ -1,6 +1,6 @@
 """What a data file can be evaluated for, and the rows for it."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -12,10 +12,8 @@ from jaxalign.data.text.example import Example
 from jaxalign.data.text.lengths import LengthLimits
 from jaxalign.data.text.prepare import encode_all
 from jaxalign.errors import UserError
+from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.prompt import Prompt, encode_prompts
-
-if TYPE_CHECKING:
-    from jaxalign.recipes.evaluate import Config
 
 
 class Reader(NamedTuple):
@@ -75,7 +73,7 @@ class Reader(NamedTuple):
         self.console.print(f"{self.path}: {form}: {rows} rows{more}", highlight=False)
 
 
-def open_reader(config: "Config", encoder: Encoder, console: Console) -> Reader:
+def open_reader(config: Config, encoder: Encoder, console: Console) -> Reader:
     """Opens the data of an evaluation; see `Reader`."""
     c, source = config, open_source(config.data)
     return Reader(c.data, source, c.columns, c.format, c.limit, encoder, console)

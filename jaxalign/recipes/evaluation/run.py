@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -17,6 +17,7 @@ from jaxalign.recipes.evaluation.checkpoint import (
     as_examples,
     open_checkpoint,
 )
+from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.journal import describe, keep
 from jaxalign.recipes.evaluation.judging import judged
 from jaxalign.recipes.evaluation.report import Results
@@ -26,6 +27,7 @@ from jaxalign.recipes.evaluation.reward_model import (
 )
 from jaxalign.recipes.evaluation.rows import need_flags, open_reader
 from jaxalign.recipes.evaluation.scoring import Answers, abstentions, scored
+from jaxalign.recipes.generation_settings import tell_unused
 from jaxalign.recipes.judge import read_template, respond_of
 from jaxalign.recipes.open_rewards import (
     log_rewards,
@@ -36,9 +38,6 @@ from jaxalign.recipes.prompt import Prompt
 from jaxalign.recipes.reward_checks import check_rewards
 from jaxalign.rewards import Completion, Reward
 from jaxalign.rewards.judge import COMPARE
-
-if TYPE_CHECKING:
-    from jaxalign.recipes.evaluate import Config
 
 
 class Task(NamedTuple):
@@ -71,7 +70,7 @@ class Seen(NamedTuple):
     sampled_logps: Logps
 
 
-def evaluate(config: "Config", console: Console) -> Results:
+def evaluate(config: Config, console: Console) -> Results:
     """Measures all that rows and settings allow."""
     if is_reward_model(config.model):
         found = evaluate_reward_model(config, console)
@@ -82,6 +81,9 @@ def evaluate(config: "Config", console: Console) -> Results:
     task = _read(config, model, console)
     check_rewards(rewards, task.prompts, config.data, in_run=False)
     log_rewards(rewards, Path(config.output_dir))
+    if task.prompts:
+        why = f"completions are drawn as the flags say, at {config.temperature:g}"
+        tell_unused(model.policy.folder, config.temperature, why, console)
     ours, fingerprint = _look(config, model, task), model.tokenizer.fingerprint
     del model  # its memory is for the next one
     theirs = None
@@ -115,7 +117,7 @@ def evaluate(config: "Config", console: Console) -> Results:
     )
 
 
-def _rewards(config: "Config", model: Checkpoint) -> list[Reward]:
+def _rewards(config: Config, model: Checkpoint) -> list[Reward]:
     rewards = open_rewards(config.reward, model.tokenizer, dtype=config.dtype)
     if config.reward_model:
         reward = open_reward_model(
@@ -125,11 +127,11 @@ def _rewards(config: "Config", model: Checkpoint) -> list[Reward]:
     return rewards
 
 
-def _open(config: "Config", name: str) -> Checkpoint:
+def _open(config: Config, name: str) -> Checkpoint:
     return open_checkpoint(name, dtype=config.dtype, chat_template=config.chat_template)
 
 
-def _read(config: "Config", model: Checkpoint, console: Console) -> Task:
+def _read(config: Config, model: Checkpoint, console: Console) -> Task:
     room = model.policy.config.max_positions
     encoder = Encoder(model.tokenizer, model.policy.config.vocab_size)
     reader = open_reader(config, encoder, console)
@@ -151,7 +153,7 @@ def _read(config: "Config", model: Checkpoint, console: Console) -> Task:
 
 
 def _look(
-    config: "Config",
+    config: Config,
     checkpoint: Checkpoint,
     task: Task,
     sampled: list[Example] | None = None,
@@ -163,14 +165,16 @@ def _look(
     logps = checkpoint.logps(known, size) if known else []
     if not task.prompts:
         return Seen(logps, [], [], [])
+    top_k = config.top_k if config.top_k and config.top_k > 0 else None
     sampling = Sampling(
         config.max_new_tokens,
         config.temperature,
-        config.top_k,
+        top_k,
         config.top_p,
         config.num_samples,
         size,
         config.seed,
+        config.stop,
     )
     answers = checkpoint.answers(task.prompts, sampling)
     keep = config.keep_special_tokens
@@ -178,7 +182,7 @@ def _look(
     if sampled is None:
         sampled = as_examples(task.prompts, answers, config.num_samples)
     # Only samples of the whole distribution are an unbiased estimate of its KL.
-    whole = config.temperature > 0 and config.top_k is None and config.top_p == 1
+    whole = config.temperature > 0 and top_k is None and config.top_p == 1
     if not (whole and config.ref):
         return Seen(logps, texts, sampled, [])
     own = checkpoint.logps(sampled, size, config.temperature)
@@ -186,7 +190,7 @@ def _look(
 
 
 def _likelihoods(
-    config: "Config", task: Task, ours: Seen, theirs: Seen | None
+    config: Config, task: Task, ours: Seen, theirs: Seen | None
 ) -> dict[str, measure.Measure]:
     estimator, found = measure.Estimator(config.seed), {}
     if task.examples:
@@ -201,5 +205,5 @@ def _likelihoods(
     return found
 
 
-def _about(config: "Config") -> dict[str, object]:
+def _about(config: Config) -> dict[str, object]:
     return {k: v for k, v in dataclasses.asdict(config).items() if v not in (None, ())}

@@ -5,6 +5,7 @@ from typing import Literal
 
 from jaxalign.errors import UserError
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.stop_flag import check_stop_texts
 from jaxalign.training.optimizer import OptimizerConfig
 
 
@@ -27,6 +28,9 @@ class RLConfig(TrainingConfig):
     """Updates in each pass over the answers of an iteration."""
     max_new_tokens: int = 64
     """Longest answer, in tokens, the stop token included."""
+    stop: tuple[str, ...] = ()
+    """Texts at which a completion ends, such as `</answer>`; the tokens that complete
+    the text are part of it, and it counts as ended."""
     temperature: float = 1.0
     """Of the sampler, and of every log-probability in training."""
     generation_batch_size: int | None = None
@@ -83,6 +87,7 @@ class RLConfig(TrainingConfig):
                 f"temperature must be positive, got {self.temperature}: greedy answers "
                 "have no probability to learn from"
             )
+        check_stop_texts(self.stop)
         for name in ("kl_coef", "mix_coef", "missing_eos_penalty"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from jaxalign.data.text.preview import printable
 from jaxalign.recipes.rl.sampling import Answers
+from jaxalign.rollout import Completions
 
 
 class Journal:
@@ -85,8 +86,15 @@ def _rows(answers: Answers, mean: dict[int, float]):
             "rewards": {name: _number(x[b]) for name, x in scores.values.items()},
             "advantage": mean.get(id(text)),
             "length": int(done.lengths[b]),
-            "stop": "stop_token" if done.stopped[b] else "max_new_tokens",
+            "stop": _why(done, b),
         }
+
+
+def _why(done: Completions, b: int) -> str:
+    """What ended a completion: a text of `--stop`, a stop token, or its length."""
+    if done.by_text[b]:
+        return "stop"
+    return "stop_token" if done.stopped[b] else "max_new_tokens"
 
 
 def _number(x) -> float | None:

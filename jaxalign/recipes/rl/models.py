@@ -79,11 +79,12 @@ def open_models(
       reference: Whether the first policy is kept.
     """
     policy = open_policy(config.model, **config.layout)
+    encoder = encoder_of(policy.folder, policy.config.vocab_size)
     return Models(
         policy,
-        decoder_of(policy.model),
+        decoder_of(policy.model, tokenizer=encoder.tokenizer),
         None if critic is None else open_critic(config, critic),
-        encoder_of(policy.folder, policy.config.vocab_size),
+        encoder,
         program_of(config.parallel, policy.mesh),
         reference,
     )

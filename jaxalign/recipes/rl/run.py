@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 
-from jaxalign.models import export_model
+from jaxalign.models import ChatTexts, export_model
+from jaxalign.recipes.chat_texts import chat_texts, keep_template
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.evaluate import make_reward_evaluation
 from jaxalign.recipes.rl.iteration import Iteration
@@ -19,6 +20,7 @@ from jaxalign.recipes.rl.settle import make_settle
 from jaxalign.recipes.rl.setup import Setup, open_setup
 from jaxalign.recipes.rl.state import Start
 from jaxalign.recipes.run_files import open_files, open_folder, write_card
+from jaxalign.recipes.samples import ends_of
 from jaxalign.training import (
     Clock,
     Finished,
@@ -69,6 +71,7 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
         state = start.state(params)
     del params
     sampler = _sampler(setup, reference)
+    keep_template(folder.path, _chat(setup))
 
     def policy(params):
         return program.whole(models.policy_of(params))
@@ -164,15 +167,29 @@ def _sampler(setup: Setup, reference: Any) -> Sampler:
         greedy=method.greedy,
         informative=method.informative,
         max_refills=method.max_refills,
+        ends=ends_of(models.encoder.tokenizer, c.stop),
         rival=rival,
         reference=rival and models.program.whole(reference),
         keep_special=c.keep_special_tokens,
     )
 
 
+def _chat(setup: Setup) -> ChatTexts:
+    models = setup.models
+    size, given = models.policy.config.vocab_size, setup.config.chat_template
+    return chat_texts(models.encoder.tokenizer, size, given)
+
+
 def _finish(setup: Setup, folder: Path, params: Any, done: Finished) -> None:
     card = write_card(folder, setup.method.name, setup.config)
     export, policy = folder / "export", setup.models.policy
     if setup.config.export and not export.exists():
-        export_model(export, policy.config, params, source=policy.folder, card=card)
+        export_model(
+            export,
+            policy.config,
+            params,
+            source=policy.folder,
+            card=card,
+            chat=_chat(setup),
+        )
         setup.console.print(f"after {done.step} iterations the model is in {export}")

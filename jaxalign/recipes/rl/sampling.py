@@ -14,7 +14,7 @@ from jaxalign.recipes.prompt import Prompt
 from jaxalign.recipes.rl.centring import centred
 from jaxalign.recipes.rl.prompts import refills
 from jaxalign.rewards import Completion, Scores
-from jaxalign.rollout import Completions, Decoder, generate
+from jaxalign.rollout import Completions, Decoder, Ends, generate
 from jaxalign.training import Clock, chaos
 
 _GREEDY, _RIVAL = 1, 2
@@ -80,6 +80,7 @@ class Sampler:
       informative: Which groups to keep, from scores `[G, K]` and which of them apply;
         None keeps all.
       max_refills: How often an iteration may sample again.
+      ends: Where completions end besides stop tokens; None: nowhere.
       rival: Who writes the second of two answers; None: the policy.
       reference: One copy of its parameters, for the rival; None without one.
       keep_special: Whether rewards see special tokens in the text of completions.
@@ -97,6 +98,7 @@ class Sampler:
     greedy: bool = False
     informative: Callable[[np.ndarray, np.ndarray], Any] | None = None
     max_refills: int = 0
+    ends: Ends | None = None
     rival: Rival | None = None
     reference: Any = None
     keep_special: bool = False
@@ -182,6 +184,7 @@ class Sampler:
             num_samples=samples,
             batch_size=min(self.rows_at_a_time or rows, rows),
             prompt_indices=places,
+            ends=self.ends,
         )
 
     def _texts(self, prompts, completions: Completions, step: int) -> list[Completion]:

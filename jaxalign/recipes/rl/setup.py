@@ -13,6 +13,7 @@ from jaxalign.data.packing.row_plan import microbatches
 from jaxalign.losses import sft_loss
 from jaxalign.objectives import bind_token_loss, mixed_objective, rollout_scorer
 from jaxalign.recipes.display import open_console
+from jaxalign.recipes.generation_settings import tell_unused
 from jaxalign.recipes.method import rows_at_a_time
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rl.config import RLConfig
@@ -123,6 +124,13 @@ def open_setup(config: RLConfig, method: Method) -> Setup:
         reference=method.kl,
     )
     score = make_scoring(config, models.encoder.tokenizer)
+    tell_unused(
+        models.policy.folder,
+        config.temperature,
+        "rollouts are drawn from the whole distribution, as training computes it, at "
+        f"temperature {config.temperature:g}",
+        console,
+    )
     room = models.decoder.max_length
     prompts = read_prompts(config, models.encoder, room, console)
     digests = {

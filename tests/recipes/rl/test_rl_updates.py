@@ -42,7 +42,8 @@ def make_answers(kept=(True,) * G, rewards=None) -> Answers:
     mask = np.arange(N) < lengths[:, None]
     tokens = np.where(mask, rng.integers(1, 9, mask.shape), 0).astype(np.int32)
     logps = np.where(mask, -1.0, 0.0).astype(np.float32)
-    done = Completions(tokens, lengths.astype(np.int32), logps, lengths < N)
+    no = np.zeros(len(lengths), bool)
+    done = Completions(tokens, lengths.astype(np.int32), logps, lengths < N, no)
     texts = [Completion("?", "!", ids=x, index=b // K) for b, x in enumerate(tokens)]
     given = rng.normal(size=G * K) if rewards is None else rewards
     scores = score([lambda completions: list(given)], texts)
@@ -284,7 +285,8 @@ class Lengths:
             Reward("never", lambda xs: [None] * len(xs)),
         ]
         scores = score(rewards, texts)
-        done = Completions(np.zeros((4, 5)), lengths, np.zeros((4, 5)), lengths > 1)
+        zeros, no = np.zeros((4, 5)), np.zeros(4, bool)
+        done = Completions(zeros, lengths, zeros, lengths > 1, no)
         return Answers([], numbers, done, texts, scores, np.ones(4, bool)), []
 
 
