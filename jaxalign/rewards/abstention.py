@@ -172,8 +172,10 @@ def is_refusal(text: str, refusals: Sequence[str]) -> bool:
     Phrases are taken by the letter: they do not know what goes before or behind them.
 
     >>> phrases = ["I don't know", "我不知道"]
-    >>> [is_refusal(x, phrases) for x in ("Sorry, I don’t know!", "抱歉，我不知道。")]
-    [True, True]
+    >>> is_refusal("Sorry, I don’t know!", phrases)
+    True
+    >>> is_refusal("抱歉，我不知道。", phrases)
+    True
     """
     return any(is_contained(cleaned(text), x) for x in refusals)
 

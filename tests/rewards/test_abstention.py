@@ -9,9 +9,11 @@ from jaxalign.errors import UserError
 from jaxalign.rewards import (
     Completion,
     abstention,
+    abstention_judge,
     abstention_reward,
     abstention_threshold,
     outcome_of,
+    outcomes,
     wrong_reward,
 )
 from jaxalign.rewards.abstention import is_refusal
@@ -27,7 +29,18 @@ from jaxalign.rewards.abstention import is_refusal
         ("I don't know.", "Paris", "abstain"),
         ("I don’t know that", "Paris", "abstain"),
         ("Sorry, i do not know.", "Paris", "abstain"),
-        ("I don't know, maybe Paris", "Paris", "abstain"),
+        ("I don't know, maybe Paris", "Paris", "correct"),
+        ("I'm not sure, but it is Lyon.", "Paris", "wrong"),
+        ("Hmm... Sorry, I honestly don't know.", "Paris", "abstain"),
+        ("抱歉，我不知道。", "Paris", "abstain"),
+        ("<think>Paris or Lyon?</think>Lyon", "Paris", "wrong"),
+        ("-5", "5", "wrong"),
+        ("It is 1.5", "15", "wrong"),
+        ("It is −5.", "-5", "correct"),
+        ("Yes, it is.", True, "correct"),
+        ("There is no doubt: yes.", False, "wrong"),
+        ("Paris", float("nan"), "wrong"),
+        ("4", 4.0, "correct"),
         ("Paris. I don't know more.", "Paris", "correct"),
         ("I don't know.", None, "abstain"),
         ("Paris", None, "wrong"),
@@ -59,8 +72,61 @@ def test_the_phrases_can_be_ones_own():
     assert is_refusal("Pass!", ["pass"])
     assert not is_refusal("I don't know", ["pass"])
     assert not is_refusal("Passau", ["pass"])
+    assert is_refusal("Well. I'd rather pass.", ["pass"])
+    assert not is_refusal("He said “pass” and left.", ["pass"])
+    for text, phrase in (
+        ("我不知道。", "我不知道"),
+        ("抱歉，我不知道。", "我不知道"),
+        ("わかりません。", "わかりません"),
+        ("¡No lo sé!", "No lo sé"),
+        ("I donʼt know", "I don’t know"),
+    ):
+        assert is_refusal(text, [phrase]), text
     completion = Completion("?", "Pass", columns={"answer": "Paris"})
     assert abstention([completion], refusals="pass") == [0.0]
+    assert abstention([completion]) == [0.0]
+    completion = Completion("?", "I don't know", columns={"answer": "Paris"})
+    assert abstention([completion], refusals=["pass"]) == [-1.0]
+
+
+def test_a_function_can_say_what_abstains():
+    def says_hm(completions):
+        return [c.completion.startswith("Hm") for c in completions]
+
+    rows = [
+        Completion("?", x, columns={"answer": "Paris"})
+        for x in ("Hm, Paris", "I don't know", "Paris")
+    ]
+    assert abstention(rows, detector=says_hm) == [0.0, -1.0, 1.0]
+    assert outcomes(rows, detector=says_hm) == ["abstain", "wrong", "correct"]
+    assert abstention([], detector=says_hm) == []
+    with pytest.raises(UserError, match="gave 0 values for 3 completions"):
+        abstention(rows, detector=lambda completions: [])
+    for wrong in ({"detector": "says_hm"}, {"detector": says_hm, "refusals": ["Hm"]}):
+        with pytest.raises(UserError, match="it must be a function of the completions"):
+            abstention(rows, **wrong)
+
+
+def test_a_model_can_say_what_abstains():
+    replies = {
+        "who knows": "It names nobody, though it ends in “[[A]]”. [[B]]",
+        "Rome": "[[A]]",
+        "I don't know": "I cannot say.",
+        "Oslo": "Hm.",
+    }
+    asked = []
+
+    def respond(requests):
+        asked.extend(requests)
+        return [next(v for k, v in replies.items() if k in x) for x in requests]
+
+    judge = abstention_judge(respond)
+    rows = [Completion("What?", f"{x} [[A]]") for x in replies]
+    assert judge(rows) == [True, False, True, False]
+    assert len(asked) == 4
+    assert abstention(
+        [Completion("?", "who knows", columns={"answer": "Rome"})], detector=judge
+    ) == [0.0]
 
 
 def test_answering_pays_exactly_above_the_threshold():

@@ -33,8 +33,8 @@ def share_graded_right(grader, rows, predictions, answers):
 @pytest.mark.parametrize(
     ("grader", "answers", "of_right", "of_wrong"),
     [
-        (normalized_match, "answer", 0 / 602, 0 / 3414),
-        (contains_answer, "answer", 106 / 602, 33 / 3414),
+        (normalized_match, "answer", 19 / 602, 0 / 3414),
+        (contains_answer, "answer", 125 / 602, 33 / 3414),
         (normalized_match, "answer_and_def_correct_predictions", 1.0, 1 / 3414),
         (contains_answer, "answer_and_def_correct_predictions", 1.0, 60 / 3414),
     ],
