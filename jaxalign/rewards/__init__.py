@@ -33,10 +33,10 @@ from jaxalign.rewards.loading import (
 from jaxalign.rewards.matching import contains_answer, exact_match, normalized_match
 from jaxalign.rewards.number import number_match
 from jaxalign.rewards.pattern import matches_pattern, stopped
+from jaxalign.rewards.reading.stance import abstains
 from jaxalign.rewards.repetition import repetition_penalty
 from jaxalign.rewards.reward import Reward
 from jaxalign.rewards.scoring import Scores, score
-from jaxalign.rewards.stance import abstains
 
 if TYPE_CHECKING:
     from jaxalign.rewards.ensemble import (

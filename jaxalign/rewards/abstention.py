@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from jaxalign.errors import UserError
-from jaxalign.rewards.accepted import accepted_answers, opposite_answers
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.matching import is_contained, is_same, normalized
 from jaxalign.rewards.number import accepted_values, is_right
-from jaxalign.rewards.reply import reply_of
-from jaxalign.rewards.stance import abstains, cleaned
+from jaxalign.rewards.reading.accepted import accepted_answers, opposite_answers
+from jaxalign.rewards.reading.reply import reply_of
+from jaxalign.rewards.reading.stance import abstains, cleaned
 
 Outcome: TypeAlias = Literal["correct", "abstain", "wrong"]
 Match: TypeAlias = Literal["normalized", "contains", "number"]

@@ -13,10 +13,10 @@ import numpy as np
 from jaxalign.errors import UserError
 from jaxalign.rewards.abstention import Detector
 from jaxalign.rewards.completion import Completion
+from jaxalign.rewards.reading.stance import abstains
+from jaxalign.rewards.reading.verdict import verdicts
 from jaxalign.rewards.requests import Respond, check_template, filled, replies
 from jaxalign.rewards.reward import RewardFunction
-from jaxalign.rewards.stance import abstains
-from jaxalign.rewards.verdict import verdicts
 
 RATE = """\
 Read a question and an answer to it. Judge how helpful, correct and clear the answer is.

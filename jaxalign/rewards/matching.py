@@ -4,10 +4,10 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from jaxalign.rewards.accepted import accepted_answers, opposite_answers
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.plain import plain
-from jaxalign.rewards.reply import reply_of
+from jaxalign.rewards.reading.accepted import accepted_answers, opposite_answers
+from jaxalign.rewards.reading.plain import plain
+from jaxalign.rewards.reading.reply import reply_of
 
 _ARTICLES = ("a", "an", "the")
 _CURRENCY, _UNIT = "$€£¥₩₹", "%‰°"

@@ -1,12 +1,12 @@
 """Numbers and formulas compared by value."""
 
 from jaxalign.errors import UserError
-from jaxalign.rewards.accepted import accepted_answers
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.conclusion import conclusion
-from jaxalign.rewards.latex import is_formula, same_formula, without_latex
-from jaxalign.rewards.numeral import Numeral, numerals
-from jaxalign.rewards.reply import reply_of
+from jaxalign.rewards.reading.accepted import accepted_answers
+from jaxalign.rewards.reading.conclusion import conclusion
+from jaxalign.rewards.reading.latex import is_formula, same_formula, without_latex
+from jaxalign.rewards.reading.numeral import Numeral, numerals
+from jaxalign.rewards.reading.reply import reply_of
 
 _PROSE = 4
 """Words from which an accepted answer is a worked solution, whose end counts."""

@@ -8,8 +8,8 @@ import pytest
 
 from jaxalign.errors import UserError
 from jaxalign.rewards import Completion, abstention, number_match
-from jaxalign.rewards.formula_process import FormulaProcess
-from jaxalign.rewards.latex import _warn
+from jaxalign.rewards.reading.formula_process import FormulaProcess
+from jaxalign.rewards.reading.latex import _warn
 
 needs_math_verify = pytest.mark.skipif(
     importlib.util.find_spec("math_verify") is None, reason="the extra math is missing"

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from jaxalign.rewards import abstains
-from jaxalign.rewards.stance import cleaned
-from jaxalign.rewards.stance_grammar import LANGUAGES, grammar_of, read_grammar
+from jaxalign.rewards.reading.stance import cleaned
+from jaxalign.rewards.reading.stance_grammar import LANGUAGES, grammar_of, read_grammar
 from tests.rewards.labelled import Phrase, is_held_back, read
 
 FIRST = read("english.txt", "others.txt")

@@ -74,7 +74,7 @@ class Grammar(NamedTuple):
 @functools.cache
 def grammar_of(language: str) -> Grammar:
     """The grammar of one of `LANGUAGES`."""
-    folder = importlib.resources.files("jaxalign.rewards") / "stances"
+    folder = importlib.resources.files("jaxalign.rewards.reading") / "stances"
     return read_grammar((folder / f"{language}.toml").read_text(encoding="utf-8"))
 
 

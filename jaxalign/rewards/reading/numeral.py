@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from jaxalign.rewards.plain import plain
+from jaxalign.rewards.reading.plain import plain
 
 _LONGEST = 100  # characters; what is longer is babble, and slow to compute with
 _CLOSE = Fraction(1, 10**9)  # float columns hold 0.30000000000000004

@@ -6,7 +6,7 @@ import re
 import warnings
 
 from jaxalign.errors import UserError
-from jaxalign.rewards.formula_process import FormulaProcess
+from jaxalign.rewards.reading.formula_process import FormulaProcess
 
 _GROUP = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
 _STEPS = [

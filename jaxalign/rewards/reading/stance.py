@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jaxalign.rewards.reply import reply_of
-from jaxalign.rewards.stance_grammar import LANGUAGES, Grammar, grammar_of
+from jaxalign.rewards.reading.reply import reply_of
+from jaxalign.rewards.reading.stance_grammar import LANGUAGES, Grammar, grammar_of
 
 _INNER_APOSTROPHE = re.compile(r"(?<=\w)[’‘ʼ´`′＇](?=\w)")
 _QUOTE_MARKS = str.maketrans(dict.fromkeys("“”„‟‘’‚«»‹›「」『』《》〈〉＂´′", '"'))

@@ -1,0 +1,1 @@
+"""What texts say: answers, numbers, formulas, verdicts, and that one does not know."""
