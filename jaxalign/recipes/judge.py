@@ -16,12 +16,20 @@ from jaxalign.recipes.evaluation.checkpoint import (
     open_checkpoint,
 )
 from jaxalign.recipes.prompt import encode_prompts
-from jaxalign.rewards import Completion, rating_judge
+from jaxalign.rewards import (
+    Completion,
+    abstention,
+    abstention_judge,
+    rating_judge,
+)
 from jaxalign.rewards import rival_judge as rival_judge_of
-from jaxalign.rewards.judge import COMPARE, RATE, Respond
+from jaxalign.rewards.abstention import Match
+from jaxalign.rewards.comparison import COMPARE
+from jaxalign.rewards.judge import ABSTAINS, GRADE, RATE
+from jaxalign.rewards.requests import Respond
 
 LONGEST_VERDICT = 256
-JUDGES = ("judge", "rival_judge")
+JUDGES = ("judge", "rival_judge", "judged_abstention")
 """Rewards that a language model gives, by name."""
 
 
@@ -74,7 +82,8 @@ def judges(dtype: str) -> dict[str, Callable[..., Any]]:
         resolve_model(model)  # also without completions: is there such a folder?
         return lambda requests: respond_of(opened(model), batch_size)(requests)
 
-    return dict(zip(JUDGES, (_judge(asked), _rival_judge(asked)), strict=True))
+    made = _judge(asked), _rival_judge(asked), _judged_abstention(asked)
+    return dict(zip(JUDGES, made, strict=True))
 
 
 Asked = Callable[[str, int], Respond]
@@ -87,6 +96,7 @@ def _judge(asked: Asked) -> Callable[..., Any]:
         *,
         model: str,
         template: str | None = None,
+        pattern: str = GRADE,
         lowest: float = 1.0,
         highest: float = 10.0,
         batch_size: int = 16,
@@ -100,6 +110,8 @@ def _judge(asked: Asked) -> Callable[..., Any]:
           model: The judge's folder.
           template: A text file with {prompt} and {completion} that asks for a grade in
             double brackets; other columns of the row can stand in it too.
+          pattern: Regular expression whose group 1 is the grade, for a template that
+            asks for another form. What the reply quotes from the answer does not count.
           lowest: The grade that becomes 0.
           highest: The grade that becomes 1.
           batch_size: Replies computed at a time.
@@ -107,6 +119,7 @@ def _judge(asked: Asked) -> Callable[..., Any]:
         grade = rating_judge(
             asked(model, batch_size),
             template=read_template(template, RATE),
+            pattern=pattern,
             lowest=lowest,
             highest=highest,
         )
@@ -141,6 +154,49 @@ def _rival_judge(asked: Asked) -> Callable[..., Any]:
         return list(compare(_as_questions(completions)))  # pyright: ignore[reportArgumentType]
 
     return rival_judge
+
+
+def _judged_abstention(asked: Asked) -> Callable[..., Any]:
+    def judged_abstention(
+        completions: list[Completion],
+        *,
+        model: str,
+        template: str | None = None,
+        correct: float = 1.0,
+        abstain: float = 0.0,
+        wrong: float = -1.0,
+        column: str = "answer",
+        match: Match = "contains",
+        batch_size: int = 16,
+    ) -> list[float]:
+        """`abstention`, where a language model says what abstains.
+
+        Args:
+          completions: What to score.
+          model: The judge's folder.
+          template: A text file with {prompt} and {completion} that asks for a verdict,
+            [[A]] if it answers, [[B]] if it abstains.
+          correct: The reward of a right answer.
+          abstain: Of none.
+          wrong: Of a wrong one.
+          column: Column with the accepted answer, or a list of them.
+          match: normalized, contains or number, as for `abstention`.
+          batch_size: Replies computed at a time.
+        """
+        detector = abstention_judge(
+            asked(model, batch_size), template=read_template(template, ABSTAINS)
+        )
+        return abstention(
+            completions,
+            correct=correct,
+            abstain=abstain,
+            wrong=wrong,
+            column=column,
+            match=match,
+            detector=lambda x: detector(_as_questions(x)),
+        )
+
+    return judged_abstention
 
 
 def _as_questions(completions: list[Completion]) -> list[Completion]:

@@ -15,14 +15,9 @@ from jaxalign.rewards.abstention import (
     outcomes,
     wrong_reward,
 )
+from jaxalign.rewards.comparison import comparing_judge, preferences, rival_judge
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.judge import (
-    abstention_judge,
-    comparing_judge,
-    preferences,
-    rating_judge,
-    rival_judge,
-)
+from jaxalign.rewards.judge import abstention_judge, rating_judge
 from jaxalign.rewards.length import length_penalty, overlong_penalty
 from jaxalign.rewards.loading import (
     describe_rewards,

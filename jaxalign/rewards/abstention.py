@@ -8,6 +8,7 @@ from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.matching import is_contained, is_same, normalized
 from jaxalign.rewards.number import accepted_values, is_right
+from jaxalign.rewards.parameters import check_numbers
 from jaxalign.rewards.reading.accepted import accepted_answers, opposite_answers
 from jaxalign.rewards.reading.reply import reply_of
 from jaxalign.rewards.reading.stance import abstains, cleaned
@@ -202,7 +203,8 @@ def _silent(
         return [bool(x) for x in found]
     if refusals is None:
         return [abstains(c.completion) for c in completions]
-    phrases = [refusals] if isinstance(refusals, str) else list(refusals)
+    one = isinstance(refusals, str) or not isinstance(refusals, Sequence)
+    phrases = [refusals] if one else list(refusals)
     if not all(isinstance(x, str) and normalized(x) for x in phrases):
         raise UserError(f"refusals {phrases!r}: one of them is empty, or no text.")
     return [is_refusal(c.completion, phrases) for c in completions]
@@ -237,6 +239,7 @@ def check_order(
     Warns:
       UserWarning: Abstaining is never worth while, or always is.
     """
+    check_numbers(correct=correct, abstain=abstain, wrong=wrong)
     if not correct > wrong:
         raise UserError(
             f"correct ({correct:g}) must be above wrong ({wrong:g}), or being wrong is "

@@ -2,6 +2,7 @@
 
 from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
+from jaxalign.rewards.parameters import check_numbers
 
 
 def length_penalty(completions: list[Completion], *, target: int = 0) -> list[float]:
@@ -17,6 +18,7 @@ def length_penalty(completions: list[Completion], *, target: int = 0) -> list[fl
     >>> length_penalty([Completion("?", "a b c", ids=range(300))], target=100)
     [-0.2]
     """
+    check_numbers(target=target)
     if target < 0:
         raise UserError(f"target must be 0 or more tokens, got {target}.")
     return [-max(len(c.ids) - target, 0) / 1000 for c in completions]
@@ -43,6 +45,7 @@ def overlong_penalty(
     >>> overlong_penalty(texts, max_length=10, cache=4)
     [0.0, -0.5, -1.0, -1.0]
     """
+    check_numbers(max_length=max_length, cache=cache)
     if not 0 < cache <= max_length:
         raise UserError(
             f"cache ({cache}) must be above 0 and at most max_length ({max_length}), "

@@ -31,6 +31,10 @@ def matches_pattern(
     """
     if where not in ("search", "match", "fullmatch"):
         raise UserError(f"where={where!r}: known are search, match and fullmatch.")
+    if not isinstance(pattern, str):
+        raise UserError(
+            f"pattern is {pattern!r}; put the regular expression in quotes."
+        )
     try:
         find = getattr(re.compile(pattern, re.DOTALL), where)
     except re.error as error:

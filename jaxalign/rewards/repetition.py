@@ -2,6 +2,7 @@
 
 from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
+from jaxalign.rewards.parameters import check_numbers
 
 
 def repetition_penalty(
@@ -26,11 +27,14 @@ def repetition_penalty(
     >>> repetition_penalty([Completion("?", x) for x in texts], ngram=2)
     [0.0, -0.6]
     """
-    if ngram < 1:
+    check_numbers(ngram=ngram, scale=scale)
+    if ngram < 1 or ngram != int(ngram):
         raise UserError(f"ngram must be 1 word or more, got {ngram}.")
     if scale < 0:
         raise UserError(f"scale must be 0 or more, got {scale}.")
-    return [-scale * _repeated_share(c.completion, ngram) + 0.0 for c in completions]
+    return [
+        -scale * _repeated_share(c.completion, int(ngram)) + 0.0 for c in completions
+    ]
 
 
 def _repeated_share(text: str, n: int) -> float:

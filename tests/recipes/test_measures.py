@@ -18,7 +18,7 @@ from jaxalign.recipes.evaluation.measure import (
 from jaxalign.recipes.evaluation.scoring import Answers, abstentions, scored
 from jaxalign.rewards import Completion, Reward
 from jaxalign.rewards.abstention import abstention
-from jaxalign.rewards.judge import COMPARE
+from jaxalign.rewards.comparison import COMPARE
 
 NAN = np.nan
 ESTIMATOR = Estimator(3)

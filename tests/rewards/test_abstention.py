@@ -102,9 +102,13 @@ def test_a_function_can_say_what_abstains():
     assert abstention([], detector=says_hm) == []
     with pytest.raises(UserError, match="gave 0 values for 3 completions"):
         abstention(rows, detector=lambda completions: [])
-    for wrong in ({"detector": "says_hm"}, {"detector": says_hm, "refusals": ["Hm"]}):
+    settings: Any
+    for settings in (
+        {"detector": "says_hm"},
+        {"detector": says_hm, "refusals": ["Hm"]},
+    ):
         with pytest.raises(UserError, match="it must be a function of the completions"):
-            abstention(rows, **wrong)
+            abstention(rows, **settings)
 
 
 def test_a_model_can_say_what_abstains():
@@ -159,3 +163,7 @@ def test_orders_that_mean_nothing():
         abstention([], match="exact")  # pyright: ignore
     with pytest.raises(UserError, match="one of them is empty"):
         abstention([], refusals=["..."])
+    with pytest.raises(UserError, match="or no text"):
+        abstention([], refusals=5)  # pyright: ignore
+    with pytest.raises(UserError, match="wrong is 'low'; it must be a number"):
+        abstention([], wrong="low")  # pyright: ignore

@@ -284,6 +284,11 @@ def test_numbers(text, answer, grade):
         (lambda: overlong_penalty([], max_length=3, cache=4), "at most max_length"),
         (lambda: overlong_penalty([], max_length=3, cache=0), "above 0"),
         (lambda: length_penalty([], target=-1), "0 or more tokens"),
+        (lambda: length_penalty([], target="x"), "target is 'x'; it must be a number"),  # pyright: ignore
+        (lambda: overlong_penalty([], max_length="x"), "max_length is 'x'"),  # pyright: ignore
+        (lambda: repetition_penalty([], scale="x"), "scale is 'x'"),  # pyright: ignore
+        (lambda: repetition_penalty([], ngram=1.5), "1 word or more, got 1.5"),  # pyright: ignore
+        (lambda: matches_pattern([], pattern=5), "put the regular expression in"),  # pyright: ignore
         (lambda: repetition_penalty([], ngram=0), "1 word or more"),
         (lambda: repetition_penalty([], scale=-1), "0 or more"),
     ],

@@ -7,7 +7,7 @@ from jaxalign.recipes.evaluation.measure import Estimator, Measure
 from jaxalign.recipes.evaluation.scoring import Answers
 from jaxalign.recipes.judge import question_of
 from jaxalign.rewards import preferences
-from jaxalign.rewards.judge import Respond
+from jaxalign.rewards.requests import Respond
 
 
 def judged(

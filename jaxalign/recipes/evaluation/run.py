@@ -37,7 +37,7 @@ from jaxalign.recipes.open_rewards import (
 from jaxalign.recipes.prompt import Prompt
 from jaxalign.recipes.reward_checks import check_rewards
 from jaxalign.rewards import Completion, Reward
-from jaxalign.rewards.judge import COMPARE
+from jaxalign.rewards.comparison import COMPARE
 
 
 class Task(NamedTuple):

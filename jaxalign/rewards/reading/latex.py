@@ -83,6 +83,8 @@ def same_formula(accepted: str, text: str, *, needed: bool) -> bool:
             )
         _warn()
         return False
+    if not text.strip():
+        return False
     return FormulaProcess.shared().same(accepted, text)
 
 

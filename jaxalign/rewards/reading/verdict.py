@@ -63,10 +63,24 @@ def verdicts(reply: str, pattern: re.Pattern[str], judged: Sequence[str]) -> Ver
     return Verdicts(own, shared)
 
 
+def choice(reply: str, letters: str, judged: Sequence[str]) -> str | None:
+    """The letter in double brackets that a judge chose; None if there is none.
+
+    >>> choice("Both are short. [[b]]", "AB", [])
+    'B'
+    """
+    pattern = re.compile(rf"\\?\[\\?\[\s*([{letters}])\s*\\?\]\\?\]", re.IGNORECASE)
+    own, shared = verdicts(reply, pattern, judged)
+    found = own or shared
+    return found[1].upper() if found else None
+
+
 def _words_before(text: str, mark: str) -> list[str]:
     """The word before each place where a mark stands in a text, or else a blank."""
-    words = re.compile(r"\s*".join(re.escape(x) for x in mark.split()))
-    return [_last_word(text[: m.start()]) or " " for m in words.finditer(text)]
+    # Whole: a grade of 1 is no quotation of a 10.
+    words = r"\s*".join(re.escape(x) for x in mark.split())
+    pattern = re.compile(rf"(?<![\w.])(?=\w){words}(?!\w)|(?!\w){words}(?!\w)")
+    return [_last_word(text[: m.start()]) or " " for m in pattern.finditer(text)]
 
 
 def _last_word(text: str) -> str:

@@ -1,0 +1,19 @@
+"""Parameters of rewards, which people write on a command line."""
+
+import math
+
+from jaxalign.errors import UserError
+
+
+def check_numbers(**values: object) -> None:
+    """Refuses parameters that are no finite numbers.
+
+    >>> check_numbers(target=3)
+    >>> check_numbers(target="three")
+    Traceback (most recent call last):
+    jaxalign.errors.UserError: target is 'three'; it must be a number.
+    """
+    for name, value in values.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
+            raise UserError(f"{name} is {value!r}; it must be a number.")
