@@ -201,10 +201,11 @@ def _silent(
                 f"{len(completions)} completions; it must give true or false for each."
             )
         return [bool(x) for x in found]
+    if not isinstance(refusals, Sequence | None):
+        raise UserError(f"refusals is {refusals!r}; give a list of phrases.")
     if refusals is None:
         return [abstains(c.completion) for c in completions]
-    one = isinstance(refusals, str) or not isinstance(refusals, Sequence)
-    phrases = [refusals] if one else list(refusals)
+    phrases: list[str] = [refusals] if isinstance(refusals, str) else list(refusals)
     if not all(isinstance(x, str) and normalized(x) for x in phrases):
         raise UserError(f"refusals {phrases!r}: one of them is empty, or no text.")
     return [is_refusal(c.completion, phrases) for c in completions]

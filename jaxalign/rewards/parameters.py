@@ -14,6 +14,9 @@ def check_numbers(**values: object) -> None:
     jaxalign.errors.UserError: target is 'three'; it must be a number.
     """
     for name, value in values.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            number = float(value)
+        else:
+            number = math.nan
+        if not math.isfinite(number):
             raise UserError(f"{name} is {value!r}; it must be a number.")

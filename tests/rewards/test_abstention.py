@@ -163,7 +163,7 @@ def test_orders_that_mean_nothing():
         abstention([], match="exact")  # pyright: ignore
     with pytest.raises(UserError, match="one of them is empty"):
         abstention([], refusals=["..."])
-    with pytest.raises(UserError, match="or no text"):
+    with pytest.raises(UserError, match="refusals is 5; give a list"):
         abstention([], refusals=5)  # pyright: ignore
     with pytest.raises(UserError, match="wrong is 'low'; it must be a number"):
         abstention([], wrong="low")  # pyright: ignore

@@ -77,9 +77,11 @@ def choice(reply: str, letters: str, judged: Sequence[str]) -> str | None:
 
 def _words_before(text: str, mark: str) -> list[str]:
     """The word before each place where a mark stands in a text, or else a blank."""
-    # Whole: a grade of 1 is no quotation of a 10.
     words = r"\s*".join(re.escape(x) for x in mark.split())
-    pattern = re.compile(rf"(?<![\w.])(?=\w){words}(?!\w)|(?!\w){words}(?!\w)")
+    # Whole: a grade of 1 is no quotation of a 10.
+    before = r"(?<![\w.])" if mark[:1].isalnum() else ""
+    behind = r"(?!\w)" if mark[-1:].isalnum() else ""
+    pattern = re.compile(f"{before}{words}{behind}")
     return [_last_word(text[: m.start()]) or " " for m in pattern.finditer(text)]
 
 
