@@ -1,5 +1,8 @@
 """What people are shown of their data before anything is computed."""
 
+import io
+import sys
+
 from rich.console import Console
 from rich.text import Text
 
@@ -14,8 +17,10 @@ def open_console() -> Console:
     """The console of a command.
 
     Text is printed as it stands, brackets in a path or in data too; in a file or a
-    pipe, lines are as long as they are.
+    pipe, lines are as long as they are. What the output cannot show is written out.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(markup=False, highlight=False)
     console.soft_wrap = not console.is_terminal
     return console

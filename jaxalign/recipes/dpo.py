@@ -13,7 +13,7 @@ from jaxalign.losses import is_batch_coupled
 from jaxalign.objectives import bind, mean_logits
 from jaxalign.recipes.command_line import peek
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.labels import check_label, check_order
+from jaxalign.recipes.labels import check_label, check_ranks
 from jaxalign.recipes.loss_flags import (
     Rows,
     checked,
@@ -26,7 +26,7 @@ from jaxalign.recipes.loss_flags import (
 from jaxalign.recipes.method import Method, Plan, Run
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.ref_logps import score_reference
-from jaxalign.recipes.rows import Task
+from jaxalign.recipes.rows import TrainingTask
 from jaxalign.recipes.training_run import run_training
 
 LABELLED = (
@@ -45,7 +45,7 @@ class Kind(NamedTuple):
       metrics: What is measured beside the loss's own.
     """
 
-    task: Task
+    task: TrainingTask
     main_metric: str
     metrics: tuple[Callable[..., Any], ...] = ()
 
@@ -104,7 +104,7 @@ def main(config: PreferenceConfig) -> int:
             check_label(run, label, loss=config.loss, columns=columns)
         if rows == "rankings" and not reads(loss, "rewards"):
             examples = [*run.rows.train, *run.rows.held_out]
-            check_order(examples, instead="choose --loss infonca_loss")
+            check_ranks(examples, instead="choose --loss infonca_loss")
 
     def objective(policy: Policy):
         return bind(

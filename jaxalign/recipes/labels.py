@@ -43,7 +43,7 @@ def check_label(run: Run, label: str, *, loss: str, columns: str) -> None:
         )
 
 
-def check_order(examples: Sequence[Example], *, instead: str) -> None:
+def check_ranks(examples: Sequence[Example], *, instead: str) -> None:
     """Refuses answers of equal rank, for losses that need a strict order.
 
     Args:

@@ -16,7 +16,7 @@ from jaxalign.recipes.display import open_console
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.program import Program, program_of
 from jaxalign.recipes.reference import weights_digest
-from jaxalign.recipes.rows import Rows, Task, make_encoder, read_rows
+from jaxalign.recipes.rows import Rows, TrainingTask, make_encoder, read_rows
 from jaxalign.recipes.samples import Samples
 from jaxalign.training import Clock, StopRequest, make_evaluate
 from jaxalign.training.evaluate import Evaluate
@@ -139,7 +139,7 @@ class Method(NamedTuple):
     """
 
     name: str
-    task: Task
+    task: TrainingTask
     main_metric: str
     objective: Callable[[Policy], Objective]
     prepare: Callable[[Run, Any, Path, Plan], Plan] = lambda run, params, path, plan: (

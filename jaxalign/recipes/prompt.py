@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jaxalign.data.records.record import PromptOnly
+from jaxalign.data.records.report import ReadReport
 from jaxalign.data.text.encode import Encoder
 from jaxalign.errors import RowError, UserError
 from jaxalign.rewards import Completion
@@ -72,6 +73,7 @@ def encode_prompts(
     *,
     longest: int | None = None,
     on_long: str = "drop",
+    report: ReadReport | None = None,
 ) -> tuple[list[Prompt], int]:
     """Records as prompts.
 
@@ -80,17 +82,25 @@ def encode_prompts(
       encoder: Of the model.
       longest: Tokens of a prompt at most, 1 or more; None: any number.
       on_long: What happens to a longer one: `drop`, `error`, `keep_end`, `keep_start`.
+      report: Of the reading of `records`, which then judges the rows that the template
+        refuses as it does other bad ones; None: the first one is an error.
 
     Returns:
       The prompts, and how many were dropped.
 
     Raises:
-      UserError: A prompt is too long, with `on_long` error.
+      UserError: A prompt is too long, with `on_long` error, or refused.
     """
     prompts, dropped = [], 0
     for index, record in enumerate(records):
         assert isinstance(record, PromptOnly)
-        ids = prompt_ids(record, encoder)
+        try:
+            ids = prompt_ids(record, encoder)
+        except RowError as error:
+            if report is None:
+                raise
+            report.refuse(error)
+            continue
         if longest is not None and len(ids) > longest:
             if on_long == "error":
                 raise UserError(

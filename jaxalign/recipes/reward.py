@@ -15,7 +15,7 @@ from jaxalign.objectives.score_losses import (
     score_regression_loss,
 )
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.labels import check_order
+from jaxalign.recipes.labels import check_ranks
 from jaxalign.recipes.method import Method, Outcome, Run
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.reward_report import ScoreTable, held_out_scores, scorer_of
@@ -112,7 +112,7 @@ def check_labels(run: Run, config: Config) -> None:
     examples = [*run.rows.train, *run.rows.held_out]
     if config.loss == "plackett_luce":
         instead = "pass --loss kwise, which leaves such pairs out"
-        check_order(examples, instead=instead)
+        check_ranks(examples, instead=instead)
     for example in examples:
         margin = example.labels.get("margin")
         if config.margin_scale and margin is not None and margin.min() < 0:

@@ -22,7 +22,7 @@ from jaxalign.errors import UserError
 from jaxalign.recipes.config import DataConfig
 from jaxalign.recipes.display import show_example, tell_columns, tell_lengths
 
-Task = Literal["sft", "preference", "unpaired", "scored", "rankings"]
+TrainingTask = Literal["sft", "preference", "unpaired", "scored", "rankings"]
 MIN_STOP_SHARE = 0.99
 
 
@@ -65,7 +65,11 @@ def template_arguments(text: str | None) -> dict[str, Any]:
 
 
 def read_rows(
-    config: DataConfig, task: Task, encoder: Encoder, seed: int, console: Console
+    config: DataConfig,
+    task: TrainingTask,
+    encoder: Encoder,
+    seed: int,
+    console: Console,
 ) -> Rows:
     """Reads, encodes and splits the rows of a run.
 
@@ -125,7 +129,7 @@ def open_records(
     return Records(source, form, report, records)
 
 
-def _read(config: DataConfig, path: str, task: Task, encoder: Encoder, console):
+def _read(config: DataConfig, path: str, task: TrainingTask, encoder: Encoder, console):
     bad_rows: dict[str, Any] = {
         "on_bad_row": config.on_bad_row,
         "max_dropped": config.max_dropped,

@@ -1,6 +1,8 @@
 """`jaxalign validate`: each reason once, prompts too, and readable in a file."""
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -108,3 +110,15 @@ def test_errors_of_rows_hold_no_control_characters(tiny_model, tmp_path, capsys)
     assert code == 2
     assert r"The columns are a\x1b[2Jb." in out
     assert "\x1b" not in out
+
+
+def test_what_the_output_cannot_show_is_written_out(tiny_model, tmp_path, monkeypatch):
+    buffer = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(buffer, encoding="ascii"))
+    row = {"prompt": "caf\u00e9", "completion": " \u540d"}
+    file = write(tmp_path / "rows.jsonl", [row])
+    with pytest.raises(SystemExit) as end:
+        main(["validate", "--model", str(tiny_model), "--data", str(file)])
+    sys.stdout.flush()
+    assert end.value.code == 0
+    assert rb"caf\xe9[[ \u540d" in buffer.getvalue()

@@ -10,7 +10,7 @@ from jaxalign.data.records.cells import unwrapped
 from jaxalign.data.records.checks import Flaw
 from jaxalign.data.records.converters import CONVERTERS
 from jaxalign.data.records.formats import Format, renamed
-from jaxalign.data.records.messages import check_order, messages
+from jaxalign.data.records.messages import check_roles, messages
 from jaxalign.data.records.prefix import split_messages, split_text
 from jaxalign.data.records.record import (
     Completion,
@@ -96,7 +96,7 @@ def _text(row, format: Format, common) -> Text:
 
 def _conversation(row, format: Format, common) -> Conversation:
     turns = contents.system(row, messages(checks.need(row, "messages"), "messages"))
-    check_order(turns, "messages")
+    check_roles(turns, "messages")
     if all(turn.role in ("system", "developer") for turn in turns):
         raise Flaw("`messages` holds only a system message", "Add a turn of each side.")
     if not any(turn.role == "assistant" and turn.trained for turn in turns):

@@ -1,4 +1,4 @@
-"""Columns in the wrappings of flat files: JSON text in a cell, one struct of lists."""
+"""Columns in the wrappings of flat files: JSON text in cells, one struct of lists."""
 
 import json
 import re
@@ -40,6 +40,8 @@ def unwrapped(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
             out[name] = _from_text(value, name)
         elif isinstance(value, Mapping):
             out[name] = _from_struct(value)
+        elif isinstance(value, list) and name in CONTENTS:
+            out[name] = _from_texts(value)
     return out
 
 
@@ -68,6 +70,17 @@ def _is_turns(value: Any) -> bool:
         and bool(value)
         and all(isinstance(x, Mapping) and ("role" in x or "from" in x) for x in value)
     )
+
+
+def _from_texts(values: list[Any]) -> list[Any]:
+    """A list of messages, each of them JSON text, as a list of objects."""
+    if not all(isinstance(v, str) and v.lstrip().startswith("{") for v in values):
+        return values
+    try:
+        turns = [json.loads(v) for v in values]
+    except ValueError:
+        return values
+    return turns if _is_turns(turns) else values
 
 
 def _from_struct(value: Mapping[str, Any]) -> Any:

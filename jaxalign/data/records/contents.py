@@ -7,7 +7,7 @@ from jaxalign.data.records import checks
 from jaxalign.data.records.calls import tools
 from jaxalign.data.records.checks import Flaw, name_of_type
 from jaxalign.data.records.formats import Format
-from jaxalign.data.records.messages import check_order, messages
+from jaxalign.data.records.messages import check_roles, messages
 from jaxalign.data.records.record import Content, Message
 
 
@@ -77,7 +77,7 @@ def prompt(row: Mapping[str, Any], format: Format) -> Content:
 
 def checked_prompt(prompt: tuple[Message, ...]) -> tuple[Message, ...]:
     """The turns, if an answer can follow them; else `Flaw`."""
-    check_order(prompt, "prompt")
+    check_roles(prompt, "prompt")
     if prompt[-1].role in ("system", "developer"):
         raise Flaw("`prompt` holds only a system message", "Add the user's turn.")
     if prompt[-1].role == "assistant":
@@ -98,7 +98,7 @@ def response(row: Mapping[str, Any], column: str, format: Format) -> Content:
 
 def checked_response(turns: tuple[Message, ...], field: str) -> None:
     """Checks that turns can follow a prompt and that one of them is trained."""
-    check_order(turns, field, first="assistant")
+    check_roles(turns, field, first="assistant")
     if not any(turn.role == "assistant" and turn.trained for turn in turns):
         raise Flaw(
             f"`{field}` has no turn that is to be trained",

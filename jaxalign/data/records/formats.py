@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxalign.data.records.cells import CONTENTS, unwrapped
 from jaxalign.data.records.checks import Flaw
-from jaxalign.data.records.layouts import LAYOUTS, NAMES, Layout, Task
+from jaxalign.data.records.layouts import LAYOUTS, NAMES, RowLayout, Task
 from jaxalign.errors import UserError
 
 
@@ -142,7 +142,7 @@ def _unwrapped(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _conversational(
-    layout: Layout, row: Mapping[str, Any], present: set[str], wanted: bool | None
+    layout: RowLayout, row: Mapping[str, Any], present: set[str], wanted: bool | None
 ) -> bool:
     if layout.shape.startswith("tokenised") or layout.shape == "text":
         return False
@@ -160,7 +160,7 @@ def _conversational(
 
 
 def _undecided(
-    found: list[Layout], present: set[str], task: Task | None, name: str | None
+    found: list[RowLayout], present: set[str], task: Task | None, name: str | None
 ) -> UserError:
     has = f"The columns are {', '.join(sorted(present)) or 'none'}."
     if name is not None and name not in NAMES:

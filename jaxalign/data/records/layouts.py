@@ -39,7 +39,7 @@ def _is_no_tree(row: Mapping[str, Any]) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """Columns that tell what a file is.
 
     Attributes:
@@ -61,15 +61,17 @@ class Layout:
         split = task == "unpaired" and self.shape == "preference"
         return split or task in (None, self.task)
 
-    def beats(self, other: "Layout") -> bool:
+    def beats(self, other: "RowLayout") -> bool:
         """Whether this one says more about the row than the other one."""
         surer = self.fits is not _any_row and other.fits is _any_row
         same = self.columns == other.columns
         return self.columns > other.columns or (same and surer)
 
 
-def _layout(name: str, shape: str, task: Task, columns: str, fits=_any_row) -> Layout:
-    return Layout(name, shape, task, frozenset(columns.split()), fits)
+def _layout(
+    name: str, shape: str, task: Task, columns: str, fits=_any_row
+) -> RowLayout:
+    return RowLayout(name, shape, task, frozenset(columns.split()), fits)
 
 
 LAYOUTS = (

@@ -58,7 +58,7 @@ def messages(value: Any, field: str) -> tuple[Message, ...]:
     return tuple(_message(m, f"{field}[{i}]") for i, m in enumerate(value))
 
 
-def check_order(
+def check_roles(
     turns: tuple[Message, ...], field: str, first: str | None = None
 ) -> None:
     """Checks that roles follow each other as chat templates expect.

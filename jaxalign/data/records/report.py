@@ -58,6 +58,11 @@ class ReadReport:
             self.untrained += not message.trained
             self.passed_on.update(k for k in message.extra if k not in FOR_TEMPLATES)
 
+    def refuse(self, error: RowError) -> None:
+        """Counts the last record among the bad rows: it turned out to be of no use."""
+        self.records -= 1
+        self.bad.append(error)
+
     def notes(self) -> list[str]:
         """What a person should know of the columns, a sentence each.
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxalign.errors import RowError, UserError
 
 _DELIMITERS = (",", ";", "\t", "|")
 _TRIED = 20  # rows that a delimiter is judged by
+_SAID = re.compile(r"sep=(.)\r?\n")  # the first line of some spreadsheets' files
 
 
 class Delimited:
@@ -32,8 +34,13 @@ class Delimited:
         self._digest = hashlib.sha256(content).hexdigest()
         text = _decoded(content, path)
         name = path.lower().removesuffix(".gz").removesuffix(".zst")
-        delimiter = "\t" if name.endswith(".tsv") else _delimiter(text)
+        said = _SAID.match(text)
+        delimiter = said[1] if said else "\t"
+        if not said and not name.endswith(".tsv"):
+            delimiter = _delimiter(text)
         rows = _parsed(text, delimiter, path)
+        if said:
+            next(rows)
         _, header = next(rows, (0, []))
         self._names = _columns(header, path)
         self._rows = list(rows)

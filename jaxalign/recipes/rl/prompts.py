@@ -83,7 +83,7 @@ def _read(config: RLConfig, path: str, encoder: Encoder, room: int, console: Con
             f"model reads {room} tokens; lower --max-new-tokens."
         )
     prompts, too_long = encode_prompts(
-        records, encoder, longest=most, on_long=config.on_long
+        records, encoder, longest=most, on_long=config.on_long, report=report
     )
     console.print(f"{path}: {form}: {report}; {too_long} prompts too long")
     tell_columns(report, console)

@@ -23,7 +23,11 @@ def struct(messages):
     return {key: [m[key] for m in messages] for key in messages[0]}
 
 
-@pytest.mark.parametrize("wrap", [json.dumps, struct])
+def texts(messages):
+    return [json.dumps(m) for m in messages]
+
+
+@pytest.mark.parametrize("wrap", [json.dumps, struct, texts])
 @pytest.mark.parametrize(
     "row", [{"messages": TALK}, {"conversations": SHAREGPT}], ids=["openai", "sharegpt"]
 )
@@ -32,7 +36,7 @@ def test_conversations(row, wrap):
     assert record({name: wrap(messages)}, "sft").messages == (Q, A)
 
 
-@pytest.mark.parametrize("wrap", [json.dumps, struct])
+@pytest.mark.parametrize("wrap", [json.dumps, struct, texts])
 def test_pairs_are_conversational_then(wrap):
     worse = [TALK[0], {"role": "assistant", "content": "no"}]
     row = {"chosen": wrap(TALK), "rejected": wrap(worse)}

@@ -7,6 +7,7 @@ import pytest
 
 from jaxalign.data.records.build_records import to_record
 from jaxalign.data.records.formats import detect
+from jaxalign.data.records.layouts import Task
 from jaxalign.data.records.read import detect_format, read_records
 from jaxalign.data.records.record import Completion, Message, PromptOnly
 from jaxalign.data.records.report import ReadReport
@@ -228,10 +229,11 @@ def test_columns_are_counted_over_rows_and_an_answer_that_was_read_is_none(tmp_p
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
     source = open_source(str(file))
-    for task, note in (
-        ("sft", "columns that nothing reads: id, level"),
-        ("prompt", "columns kept for rewards: answer, id, level"),
-    ):
+    notes: dict[Task, str] = {
+        "sft": "columns that nothing reads: id, level",
+        "prompt": "columns kept for rewards: answer, id, level",
+    }
+    for task, note in notes.items():
         report = ReadReport()
         format = detect_format(source, task)
         assert len(list(read_records(source, format, report=report))) == 2
