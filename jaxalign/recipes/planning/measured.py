@@ -61,7 +61,9 @@ def measured(
     out["in_loops"] = _loops(program.collectives)
     out["suspicious"] = _suspicious(planned, program)
     out["kernels"] = sorted(
-        x for x in program.custom_kernels if re.search("tpu_custom_call|cudnn|triton", x)
+        x
+        for x in program.custom_kernels
+        if re.search("tpu_custom_call|cudnn|triton", x)
     )
     out["estimate"] = _estimate(planned, program.collectives, chip)
     return out
@@ -81,9 +83,7 @@ def _refused(text: str, planned: Planned) -> dict[str, Any]:
     out: dict[str, Any] = {"fits": False, "compiler_says": text[:400]}
     out["shrink"] = list(planned.grows)
     if found:
-        used, limit = (
-            float(found[i]) * units[found[i + 1]] for i in (1, 3)
-        )
+        used, limit = (float(found[i]) * units[found[i + 1]] for i in (1, 3))
         out["bytes"] = {"peak": int(used)}
         out["share_of_memory"] = used / limit
     return out
@@ -121,7 +121,9 @@ def _suspicious(planned: Planned, program: Program) -> list[str]:
         if planned.targets > 1 and size >= logits and planned.vocab in x.shape:
             found.append(f"{x} holds the logits of all positions")
         if planned.tokens > 1024 and x.shape[-2:] == (planned.tokens, planned.tokens):
-            found.append(f"{x} grows with the square of the length ({square:,} entries)")
+            found.append(
+                f"{x} grows with the square of the length ({square:,} entries)"
+            )
     return sorted(set(found))
 
 

@@ -16,7 +16,9 @@ def environment(topology: str) -> dict[str, str]:
     Raises:
       UserError: The name is none.
     """
-    kind = re.fullmatch(r"(?:cpu:([1-9]\d*)|(?:v4|v5e|v5p|v6e|tpu7x):\d+(?:x\d+)+)", topology)
+    kind = re.fullmatch(
+        r"(?:cpu:([1-9]\d*)|(?:v4|v5e|v5p|v6e|tpu7x):\d+(?:x\d+)+)", topology
+    )
     if not kind:
         raise UserError(
             f"--topology {topology} names no machine that programs can be compiled "
