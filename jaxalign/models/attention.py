@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxalign.models.online_attention import online_attention
 from jaxalign.models.visibility import HIDDEN, Visibility, visible
-from jaxalign.ops import current_layout
+from jaxalign.ops import current_layout, current_platform
 
 _BLOCK = 128
 """Queries of a block where all of its keys are looked at together."""
@@ -55,7 +55,7 @@ def blocked_attention(q, k, v, rows: Visibility, window, **options) -> jax.Array
 
     Scores are made again in the backward pass, so no `[T, T]` array is kept. In rows
     longer than eight blocks keys are cut into blocks too: memory grows with T, not with
-    its square.
+    its square. What the program is compiled for decides: for TPUs it is a kernel.
 
     Args:
       q: `[R, T, H, head_dim]`.
@@ -68,6 +68,11 @@ def blocked_attention(q, k, v, rows: Visibility, window, **options) -> jax.Array
     Returns:
       `[R, T, H, head_dim]`.
     """
+    if current_platform() == "tpu" and q.shape[1] >= _BLOCK:
+        # Read here: it takes a while, and no other platform needs it.
+        from jaxalign.models.tpu_attention import tpu_attention
+
+        return tpu_attention(q, k, v, rows, window, **options)
     if q.shape[1] > 8 * _BLOCK:
         return online_attention(q, k, v, rows, window, **options)
     return _in_blocks(q, k, v, rows, window, _BLOCK, **options)

@@ -10,7 +10,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxalign.models.visibility import HIDDEN, Visibility, seen_between
+from jaxalign.models.visibility import (
+    HIDDEN,
+    Visibility,
+    complete,
+    filled_up,
+    seen_between,
+)
 
 BLOCK = 512
 """Queries and keys of a block."""
@@ -37,8 +43,8 @@ def online_attention(q, k, v, rows: Visibility, window, *, scale, softcap):
     kv_heads = k.shape[2]
     block = min(BLOCK, t)
     padding = -t % block
-    q, k, v = (_filled_up(x, padding) for x in (q, k, v))
-    rows = _with_codes(rows, padding)
+    q, k, v = filled_up(q, padding), filled_up(k, padding), filled_up(v, padding)
+    rows = complete(rows, padding)
     q = q.reshape(r, t + padding, kv_heads, h // kv_heads, d).transpose(0, 2, 3, 1, 4)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
     if window is None:
@@ -47,22 +53,6 @@ def online_attention(q, k, v, rows: Visibility, window, *, scale, softcap):
     out = _online(_Options(scale, softcap), block, q, k, v, rows, window)
     out = out.transpose(0, 3, 1, 2, 4).reshape(r, t + padding, h, d)
     return out[:, :t]
-
-
-def _filled_up(x: jax.Array, padding: int) -> jax.Array:
-    return jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2))
-
-
-def _with_codes(rows: Visibility, padding: int) -> Visibility:
-    """Every field there, and what fills up a row seen by nobody."""
-    one = jnp.ones_like(rows.positions)
-    keys = one if rows.keys is None else rows.keys
-    queries = one if rows.queries is None else rows.queries
-    prompts = queries if rows.prompts is None else rows.prompts
-    keys = jnp.pad(keys, [(0, 0), (0, padding)], constant_values=-1)
-    rest = (_filled_up(x, padding) for x in (rows.positions, queries, prompts))
-    positions, queries, prompts = rest
-    return Visibility(positions, keys, queries, prompts)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -83,3 +83,20 @@ def seen_between(rows: Visibility, window, query, key, block: int) -> jax.Array:
     same |= keys == at(rows.prompts, query)[:, :, None]
     back = at(rows.positions, query)[:, :, None] - at(rows.positions, key)[:, None]
     return causal & same & (back < window)
+
+
+def filled_up(x: jax.Array, padding: int) -> jax.Array:
+    """`[R, T, ...]` with so many zeros behind each row."""
+    return jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2))
+
+
+def complete(rows: Visibility, padding: int) -> Visibility:
+    """Every field there, and what fills up a row is seen by nobody."""
+    one = jnp.ones_like(rows.positions)
+    keys = one if rows.keys is None else rows.keys
+    queries = one if rows.queries is None else rows.queries
+    prompts = queries if rows.prompts is None else rows.prompts
+    keys = jnp.pad(keys, [(0, 0), (0, padding)], constant_values=-1)
+    rest = (filled_up(x, padding) for x in (rows.positions, queries, prompts))
+    positions, queries, prompts = rest
+    return Visibility(positions, keys, queries, prompts)

@@ -175,7 +175,13 @@ def _each_token(
     values = on_each(
         split,
         per_device,
-        lambda at: (at.per_position, at.kernel, at.per_position, other.kernel, P()),
+        lambda at: (
+            at.per_position,
+            at.kernel,
+            at.per_position,
+            P() if other is None else other.kernel,
+            P(),
+        ),
         lambda at: at.per_position,
     )(hidden, kernel, ref_hidden, ref_kernel, tau)
     return jax.tree.map(lambda x: x[:, :length], values)

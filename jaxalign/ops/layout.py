@@ -155,9 +155,10 @@ def few_times_weight(product, x: jax.Array, kernel: jax.Array, *names: str):
       kernel: `[in, out]`, or `[out, in]` if `product` takes it so.
       *names: Of the axes `in` and `out`.
     """
-    return constrain(
-        product(constrain(x, "group", stored(names)[0]), kernel), "rows", names[1]
-    )
+    y = product(constrain(x, "group", stored(names)[0]), kernel)
+    if names[1] == "width":
+        y = constrain(y, "group", "stored")  # else the kernel would be gathered
+    return constrain(y, "rows", names[1])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -20,7 +20,7 @@ _OPERATION = re.compile(r"([a-z][\w-]*)\(")
 _CALLED = re.compile(
     rf"(?:calls|to_apply|condition|body|true_computation|false_computation)={_NAME}"
 )
-_BRANCHES = re.compile(r"branch_computations={([^}]*)}")
+_BRANCHES = re.compile(r"(?:branch|called)_computations={([^}]*)}")
 KINDS = (
     "all-gather",
     "all-reduce",
@@ -188,7 +188,9 @@ def _received(line: _Line) -> tuple[Array, ...]:
     """The arrays of an exchange; one that is started may hold its operands as well."""
     if line.operation.removesuffix("-start") in ("all-reduce", line.operation):
         return line.arrays
-    return line.arrays[len(line.arrays) // 2 :]
+    # Behind operands and results may stand two numbers of the compiler's own.
+    arrays = [x for x in line.arrays if x != Array("u32", ())]
+    return tuple(arrays[len(arrays) // 2 :])
 
 
 def _source(text: str) -> str:

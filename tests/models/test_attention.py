@@ -10,6 +10,7 @@ import pytest
 
 from jaxalign.models.attention import blocked_attention, naive_attention
 from jaxalign.models.online_attention import online_attention
+from jaxalign.models.tpu_attention import tpu_attention
 from jaxalign.models.visibility import visibility
 
 R, T, H, K, D = 2, 45, 4, 2, 8
@@ -68,6 +69,32 @@ def test_blocks_with_a_running_softmax_give_what_all_scores_give(
 
     expected = run(naive_attention, q, k, v)
     chex.assert_trees_all_close(run(online_attention, q, k, v), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "window", "softcap"), WAYS)
+def test_the_kernel_for_tpus_gives_what_all_scores_give(kind, window, softcap):
+    """In the interpreter: rows of two blocks of 128."""
+    rng = np.random.default_rng(0)
+    q = jnp.asarray(2 * rng.normal(size=(1, 200, 2, D)), jnp.float32)
+    k, v = jnp.asarray(2 * rng.normal(size=(2, 1, 200, 1, D)), jnp.float32)
+    rows = jax.tree.map(lambda x: jnp.tile(x[:1], (1, 5))[:, :200], packed(rng, kind))
+    if kind == "one sequence":
+        rows = visibility(jnp.arange(200, dtype=jnp.int32)[None])
+    probe = jnp.asarray(rng.normal(size=q.shape), jnp.float32)
+    if rows.keys is not None:
+        probe = probe * (rows.keys >= 0)[..., None, None].astype(jnp.float32)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(attention, q, k, v):
+        def total(q, k, v):
+            out = attention(q, k, v, rows, window, scale=D**-0.5, softcap=softcap)
+            return jnp.sum(out * probe), out * jnp.abs(jnp.sign(probe))
+
+        return jax.grad(total, (0, 1, 2), has_aux=True)(q, k, v)
+
+    kernel = functools.partial(tpu_attention, interpret=True)
+    expected = run(naive_attention, q, k, v)
+    chex.assert_trees_all_close(run(kernel, q, k, v), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_memory_grows_with_the_length_and_not_with_its_square():

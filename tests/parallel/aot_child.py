@@ -44,9 +44,10 @@ def main(name: str) -> None:
     count = len(devices)
     memory = compiled.memory_analysis()
     assert memory is not None
-    inside = [
-        c for c in program.collectives if any("Transformer" in x for x in c.loops)
-    ]
+
+    def inside(loop):
+        return [c for c in program.collectives if any(loop in x for x in c.loops)]
+
     found = {
         "own_row": (1, LENGTH, WIDTH) in layers,
         "all_rows": [
@@ -66,7 +67,8 @@ def main(name: str) -> None:
             any("chunks" in x for x in c.loops) for c in program.collectives
         ),
         "scattered_in_layers": any(
-            c.kind == "reduce-scatter" for c in inside("Transformer")
+            c.kind in ("reduce-scatter", "collective-permute")
+            for c in inside("Transformer")
         ),
         "temporaries": memory.temp_size_in_bytes,
         "sent": sum(c.nbytes * c.times for c in program.collectives),

@@ -1,6 +1,5 @@
 """The kinds of training, each as a tiny objective, a batch and its parameters."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -95,8 +94,7 @@ def task_of(name, model: Transformer, rows, length, targets, **options) -> Task:
     return Task(objective, batch, {"policy": params, "critic": loud(critic)})
 
 
-@functools.cache
-def loud(model: Transformer):
+def loud(model: Transformer) -> Any:
     """Parameters with which predictions differ."""
 
     def make(key):

@@ -36,15 +36,22 @@ def found():
             env=environment(name) | {"PYTHONPATH": os.pathsep.join([ROOT, *sys.path])},
             cwd=ROOT,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
         )
         for name in TOPOLOGIES
     }
-    return {
-        name: json.loads(child.communicate(timeout=900)[0].splitlines()[-1])
-        for name, child in children.items()
-    }
+    try:
+        said = {
+            name: child.communicate(timeout=900) for name, child in children.items()
+        }
+    finally:
+        for child in children.values():
+            child.kill()
+            child.wait()
+    for name, child in children.items():
+        assert child.returncode == 0, said[name][1][-2000:]
+    return {name: json.loads(out.splitlines()[-1]) for name, (out, _) in said.items()}
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES)

@@ -20,6 +20,7 @@ TEXT = """HloModule jit_step, entry_computation_layout={()->f32[]}
   %c = f32[8]{0} all-gather-done(%a)
   %piece = f32[32]{0} all-gather(%b), channel_id=2, metadata={op_name="layers/up"}
   %other = f32[32]{0} all-gather(%b), channel_id=2, metadata={op_name="layers/up"}
+  %d = (f32[6]{0}, f32[6]{0}, u32[]{:S(2)}, u32[]{:S(2)}) collective-permute-start(%b), channel_id=3, metadata={op_name="layers/down"}
   ROOT %t = (s32[], f32[4]) tuple(%i, %c)
 }
 
@@ -39,9 +40,11 @@ ENTRY %main (p: f32[4]) -> f32[] {
 def test_loops_pieces_and_fused_sums_are_read():
     program = Program(TEXT)
     found = {(c.kind, c.source, c.loops): c for c in program.collectives}
-    assert len(found) == len(program.collectives) == 3
+    assert len(found) == len(program.collectives) == 4
     start = found["all-gather", "layers/gate", ("layers/while",)]
     assert start.arrays == (Array("f32", (8,)),), "what is received, not what is sent"
+    passed_on = found["collective-permute", "layers/down", ("layers/while",)]
+    assert passed_on.arrays == (Array("f32", (6,)),)
     pieces = found["all-gather", "layers/up", ("layers/while",)]
     assert (pieces.nbytes, pieces.times) == (128, 24)
     scattered = found["reduce-scatter", "", ()]

@@ -54,18 +54,9 @@ def sampling_programs(name: str, config: RLConfig, devices: list[Any]) -> list[P
     longest = config.max_length - config.max_new_tokens
     prompts: Any = SimpleNamespace(train=[SimpleNamespace(ids=range(longest))])
     rows = plan_rows(config, models, prompts, method.together)
-    setup = Setup(
-        config,
-        method,
-        None,
-        models,
-        prompts,
-        None,
-        None,
-        rows,
-        1,
-        {},  # pyright: ignore[reportArgumentType]
-    )
+    # No prompt is read and nothing is scored.
+    nothing: Any = None
+    setup = Setup(config, method, nothing, models, prompts, nothing, None, rows, 1, {})
     return [
         *_sampling(config, policy, decoder, longest),
         *_learning(config, setup, policy, critic),
@@ -92,7 +83,8 @@ def _sampling(
 
     def lower_decode() -> Any:
         cache = with_layout(steps.empty, decoder, rows, slots)
-        state = steps.Rows(*[shape(rows)] * 5, shape(rows, dtype=jnp.bool_))
+        columns: Any = (shape(rows),) * 5
+        state = steps.Rows(*columns, shape(rows, dtype=jnp.bool_))
         scalar = shape(dtype=jnp.float32)
         limits = steps.Limits(scalar, scalar, shape(), shape(), shape(8))
         settings = steps.Settings(steps.STEPS, False, None, False)
