@@ -5,7 +5,7 @@ row is its output and the logarithm of its normaliser (https://arxiv.org/abs/220
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def online_attention(q, k, v, rows: Visibility, window, *, scale, softcap):
     if window is None:
         window = jnp.iinfo(jnp.int32).max
     window = jnp.asarray(window, jnp.int32)
-    out = _online(_Options(scale, softcap), block, q, k, v, rows, window)
+    out: Any = _online(_Options(scale, softcap), block, q, k, v, rows, window)
     out = out.transpose(0, 3, 1, 2, 4).reshape(r, t + padding, h, d)
     return out[:, :t]
 

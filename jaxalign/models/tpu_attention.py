@@ -47,7 +47,7 @@ def tpu_attention(
         window = jnp.iinfo(jnp.int32).max
     window = jnp.full((1, 1), window, jnp.int32)
     codes = _spread(complete(rows, padding))
-    out = _attend(kernel, q, k, v, codes, window)
+    out: Any = _attend(kernel, q, k, v, codes, window)
     return out.transpose(0, 2, 1, 3)[:, :t]
 
 

@@ -7,23 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxalign.losses import dpo_loss, grpo_loss
+from jaxalign.losses import dpo_loss, grpo_loss, ppo_loss, sft_loss
 from jaxalign.models import Transformer, init_params, with_score_head
-from jaxalign.objectives import (
-    RewardBatch,
-    RolloutBatch,
-    packed_preference_objective,
-    packed_reward_objective,
-    packed_sft_objective,
-    policy_objective,
-    ppo_objective,
-)
+from jaxalign.objectives import bind, bind_token_loss, reward_objective
 from jaxalign.objectives.score_losses import pair_loss
 from jaxalign.ops import Layout, laid_out
 from jaxalign.parallel import ACTIVATIONS
 from jaxalign.recipes.scorer import score_fn_of
 from jaxalign.training import TrainState, make_train_step
-from tests.rows import Prompted, pair_batch
+from tests.rows import Prompted, packed_batch
 from tests.tiny import backbone_of
 
 OPTIMIZER = optax.sgd(1.0)  # not Adam: it would hide a wrongly scaled gradient
@@ -52,45 +44,30 @@ def examples_of(rows, vocab):
 def task_of(name, model: Transformer, rows, length, targets, **options) -> Task:
     """A task on rows of pairs; `options` go to the chunked unembedding."""
     vocab, rng = model.config.vocab_size, np.random.default_rng(1)
-    pairs = pair_batch(
-        examples_of(rows, vocab),
-        length,
-        targets,
-        -rng.gamma(2.0, size=vocab).astype(np.float32),
-    )
-    backbone = backbone_of(model)
+    ref = -rng.gamma(2.0, size=vocab).astype(np.float32)
+    batch = packed_batch(examples_of(rows, vocab), length, targets, ref)
+    backbone, params = backbone_of(model), loud(model)
     critic = Transformer(with_score_head(model.config), model.dtype, model.remat)
-    params = loud(model)
     if name == "sft":
-        objective = packed_sft_objective(backbone, **options)
-        return Task(objective, pairs.rows, params)
+        return Task(bind_token_loss(sft_loss, backbone, **options), batch, params)
     if name == "dpo":
-        objective = packed_preference_objective(dpo_loss, backbone, beta=0.3, **options)
-        return Task(objective, pairs, params)
-    start, length_of = (
-        jnp.stack(tuple(x), axis=-1) for x in (pairs.start, pairs.length)
-    )
+        return Task(bind(dpo_loss, backbone, beta=0.3, **options), batch, params)
     if name == "reward":
         # Read where the last token of each completion is predicted.
-        last = start + jnp.maximum(length_of - 1, 0)
-        batch = RewardBatch(pairs.rows, last, jnp.minimum(length_of, 1), {})
-        objective = packed_reward_objective(pair_loss(), score_fn_of(critic))
+        last = batch.start + jnp.maximum(batch.length - 1, 0)
+        batch = batch._replace(start=last, length=jnp.minimum(batch.length, 1))
+        objective = reward_objective(pair_loss(), score_fn_of(critic))
         return Task(objective, batch, loud(critic))
-    columns = rng.normal(size=(5, *pairs.rows.target_ids.shape)).astype(np.float32)
-    old, advantages, ref, values, returns = map(jnp.asarray, columns)
-    batch = RolloutBatch(
-        pairs.rows,
-        start,
-        length_of,
-        -jnp.abs(old),
-        advantages,
-        -jnp.abs(ref),
-        values=values,
-        returns=returns,
-    )
+    columns = rng.normal(size=(4, *batch.tokens.target_ids.shape)).astype(np.float32)
+    names = "advantages", "old_logps", "values", "returns"
+    known = dict(zip(names, map(jnp.asarray, columns), strict=True))
+    batch = batch.with_tokens(**{**known, "old_logps": -jnp.abs(known["old_logps"])})
     if name == "grpo":
-        return Task(policy_objective(grpo_loss, backbone, **options), batch, params)
-    objective = ppo_objective(backbone, score_fn_of(critic), **options)
+        objective = bind(grpo_loss, backbone, entropy=True, **options)
+        return Task(objective, batch, params)
+    objective = bind(
+        ppo_loss, backbone, critic=score_fn_of(critic), entropy=True, **options
+    )
     return Task(objective, batch, {"policy": params, "critic": loud(critic)})
 
 

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxalign.batch import Batch
+from jaxalign.data.packing.completions import answer_layouts
 from jaxalign.data.packing.pack import fill
 from jaxalign.models import PARTITION_RULES
-from jaxalign.objectives import RolloutBatch, TokenBatch
 from jaxalign.parallel import shardings
-from jaxalign.recipes.placing import token_batch
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
 from jaxalign.recipes.planning.program import Planned
 from jaxalign.recipes.planning.training import GROWS, placed
@@ -83,8 +83,8 @@ def _sampling(
 
     def lower_decode() -> Any:
         cache = with_layout(steps.empty, decoder, rows, slots)
-        columns: Any = (shape(rows),) * 5
-        state = steps.Rows(*columns, shape(rows, dtype=jnp.bool_))
+        running = shape(rows, dtype=jnp.bool_)
+        state = steps.Rows._make([*[shape(rows)] * 5, running])
         scalar = shape(dtype=jnp.float32)
         limits = steps.Limits(scalar, scalar, shape(), shape(), shape(8))
         settings = steps.Settings(steps.STEPS, False, None, False)
@@ -133,7 +133,6 @@ def _learning(
     updates = setup.updates(optimizer)
     rows, count = setup.rows, max(setup.rows.counts)
     batch = rollout_shapes(setup, count)
-    score_rows: TokenBatch = batch.rows
     params: Any = policy.param_shapes()
     if critic is not None:
         params = {"policy": params, "critic": critic.param_shapes()}
@@ -159,7 +158,7 @@ def _learning(
     return [
         Planned(
             name="scorer",
-            lower=lambda: updates.score.lower(scored, score_rows),
+            lower=lambda: updates.score.lower(scored, batch.tokens),
             flops=readers * forward + others,
             reads=_bytes(scored, mesh),
             rows=count // updates.program.row_devices,
@@ -180,18 +179,19 @@ def _learning(
     ]
 
 
-def rollout_shapes(setup: Setup, count: int) -> RolloutBatch:
+def rollout_shapes(setup: Setup, count: int) -> Batch:
     """The batch of an update, with the columns that the run's rules make."""
-    host = fill([], [], setup.rows.shape, count)
-    mesh = setup.models.policy.mesh
-    slots = np.zeros(host["target_ids"].shape, np.float32)
+    together = setup.rows.together
+    one = np.ones((together, 1), np.int32)
+    example = answer_layouts([[0]], one, one[:, 0], together=together)
+    host = fill(example, [[0]], setup.rows.shape, count)
+    slots = np.zeros(host.tokens.target_ids.shape, np.float32)
     names = ["old_logps", "advantages"]
     names += ["ref_logps"] if setup.models.has_reference else []
     names += ["values", "returns"] if setup.models.critic is not None else []
     names += ["weights"] if setup.method.rules.weights is not None else []
-    known: Any = dict.fromkeys(names, slots)
-    places: Any = host["branch_start"], host["branch_length"]
-    return placed(RolloutBatch(token_batch(host), *places, **known), mesh)
+    host = host.with_tokens(**dict.fromkeys(names, slots))
+    return placed(host, setup.models.policy.mesh)
 
 
 def with_layout(fn: Any, decoder: Decoder, *arguments: Any) -> Any:

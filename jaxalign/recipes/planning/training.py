@@ -8,16 +8,15 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from jaxalign.batch import Batch
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.losses import TwoPass
-from jaxalign.objectives import packed_stats
+from jaxalign.objectives import token_statistics
 from jaxalign.parallel import batch_sharding
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.labels import with_label
 from jaxalign.recipes.loss_flags import find_loss, reads
 from jaxalign.recipes.method import Method, Run, plan_batches
-from jaxalign.recipes.placing import token_batch
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
 from jaxalign.recipes.planning.program import Planned
 from jaxalign.recipes.policy import Policy, open_policy
@@ -57,13 +56,16 @@ def training_programs(
         config.model, head=method.head, devices=devices, **config.layout
     )
     program = program_of(config.parallel, policy.mesh)
-    rows = Rows(examples_for(config, method.task, policy.config.vocab_size), [], {})
+    examples = examples_for(config, method.task, policy.config.vocab_size)
+    rows = method.arrange(Rows(examples, [], {}))
     run = Run(config, Console(quiet=True), policy, None, rows, program, {})  # pyright: ignore[reportArgumentType]
     plan = plan_batches(run, read_ends=method.read_ends)
-    for label in _LABELS[method.task]:
-        plan = with_label(run, plan, label)
     host = plan.batches[0]
-    batch = placed(method.to_batch(host), policy.mesh)
+    scores_ref = getattr(config, "ref", None) in ("cached", "online")
+    if scores_ref:
+        nothing = np.zeros(host.tokens.target_ids.shape, np.float32)
+        host = host.with_tokens(ref_logps=nothing)
+    batch = placed(host, policy.mesh)
     optimizer, _ = make_optimizer(config.optimizer, 1000)
     objective = method.objective(policy)
     memory = objective.memory if isinstance(objective, TwoPass) else ()
@@ -82,16 +84,15 @@ def training_programs(
             **table,
         )
     ]
-    if getattr(config, "ref", None) in ("cached", "online"):
-        stats = packed_stats(policy.backbone, chunk_size=config.chunk_size)
+    if scores_ref:
+        stats = token_statistics(policy.backbone, chunk_size=config.chunk_size)
         score = program.map(lambda params, rows: stats(params, rows).logps)
-        tokens = placed(token_batch(host), policy.mesh)
         shapes = policy.param_shapes()
-        whole = len(host["target_ids"]) // program.row_devices
+        whole = len(host.tokens.target_ids) // program.row_devices
         planned.append(
             Planned(
                 name="reference scorer",
-                lower=lambda: score.lower(shapes, tokens),
+                lower=lambda: score.lower(shapes, batch.tokens),
                 flops=forward_flops(policy.config, *work_of(host, policy)),
                 reads=_bytes(shapes, policy),
                 grows=("--batch-size: all rows of a batch are scored at a time",),
@@ -128,11 +129,12 @@ def placed(batch: Any, mesh: jax.sharding.Mesh) -> Any:
     return jax.tree.map(one, batch)
 
 
-def shape_of(host: Mapping[str, np.ndarray], policy: Policy, rows: int) -> dict:
+def shape_of(host: Batch, policy: Policy, rows: int) -> dict:
     """What reports say of a program's arguments."""
-    count, tokens = host["inputs"].shape
-    targets = host["target_ids"].shape[1]
+    count, tokens = host.tokens.inputs.shape
+    targets = host.tokens.target_ids.shape[1]
     tensor = policy.mesh.shape["tensor"]
+    rows = min(rows, max(1, count // (policy.mesh.size // tensor)))
     return {
         "rows": rows,
         "tokens": tokens,
@@ -143,11 +145,11 @@ def shape_of(host: Mapping[str, np.ndarray], policy: Policy, rows: int) -> dict:
     }
 
 
-def work_of(host: Mapping[str, np.ndarray], policy: Policy) -> tuple:
+def work_of(host: Batch, policy: Policy) -> tuple:
     """Tokens, targets and keys of a token, of one device."""
-    count, tokens = host["inputs"].shape
+    count, tokens = host.tokens.inputs.shape
     each = count / policy.mesh.size
-    return each * tokens, each * host["target_ids"].shape[1], tokens / 2
+    return each * tokens, each * host.tokens.target_ids.shape[1], tokens / 2
 
 
 def _bytes(tree: Any, policy: Policy) -> float:
