@@ -64,7 +64,7 @@ def on_one_device():
 )
 def test_what_is_sampled_does_not_depend_on_the_mesh(sizes, stacked, monkeypatch):
     """And each device holds the keys and values of its own rows and heads."""
-    model, shares = make_model(), []
+    model, shares, expected = make_model(), [], on_one_device()
     decode = steps.decode
 
     def watched(*arguments):
@@ -77,7 +77,6 @@ def test_what_is_sampled_does_not_depend_on_the_mesh(sizes, stacked, monkeypatch
     monkeypatch.setattr(steps, "decode", watched)
     decoder = decoder_on(model, sizes, stacked=stacked)
     got = generate(decoder, spread(make_params(model), sizes), PROMPTS, KEY, **OPTIONS)
-    expected = on_one_device()
     assert got.ids() == expected.ids()
     np.testing.assert_array_equal(got.stopped, expected.stopped)
     np.testing.assert_allclose(got.logps, expected.logps, atol=1e-4)

@@ -36,7 +36,7 @@ def measured(
         text = " ".join(str(error).split())
         if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
             raise
-        return out | _refused(text, planned)
+        return out | refused(text, planned.grows)
     out["compile_seconds"] = round(time.monotonic() - start, 1)
     tell(f"{planned.name}: compiled in {out['compile_seconds']} s")
     memory = compiled.memory_analysis()
@@ -76,12 +76,17 @@ def _peak(memory) -> int:
     return max(parts, getattr(memory, "peak_memory_in_bytes", 0))
 
 
-def _refused(text: str, planned: Planned) -> dict[str, Any]:
-    """What the compiler says of a program that is too large."""
+def refused(text: str, shrink: tuple[str, ...]) -> dict[str, Any]:
+    """What the compiler says of a program that is too large.
+
+    Args:
+      text: Its own words.
+      shrink: What would make the program smaller.
+    """
     found = re.search(r"Used ([\d.]+)([KMGT])i?B? of ([\d.]+)([KMGT])", text)
     units = {"K": 1 << 10, "M": 1 << 20, "G": GIB, "T": GIB << 10}
     out: dict[str, Any] = {"fits": False, "compiler_says": text[:400]}
-    out["shrink"] = list(planned.grows)
+    out["shrink"] = list(shrink)
     if found:
         used, limit = (float(found[i]) * units[found[i + 1]] for i in (1, 3))
         out["bytes"] = {"peak": int(used)}

@@ -12,8 +12,6 @@ from jaxalign.recipes.planning.topology import devices_of
 
 REMAT = ("dots", "up", "mlp", "full")
 """From what keeps most of a layer to what keeps least."""
-NEVER_FITS = 4.0
-"""Share of a device's memory from which on a mesh is given up whatever else is set."""
 
 
 class Order(NamedTuple):
