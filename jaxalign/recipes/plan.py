@@ -12,6 +12,8 @@ from jaxalign.recipes.planning.report import text_of
 from jaxalign.recipes.planning.topology import EXAMPLES, environment
 
 RECIPES = ("sft", "reward", "dpo", "kto", "distill", "ppo", "grpo", "online")
+FLAGS = ("topology", "num_slices", "suggest", "json")
+"""Flags of `plan` itself; all others are the recipe's."""
 DOES_NOT_FIT = 2
 
 USAGE = f"""usage: jaxalign plan RECIPE --model FOLDER --topology NAME [flags]

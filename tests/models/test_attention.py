@@ -1,6 +1,7 @@
 """Ways to attend against all scores at once, and the memory that they take."""
 
 import functools
+from typing import Any
 
 import chex
 import jax
@@ -95,6 +96,35 @@ def test_the_kernel_for_tpus_gives_what_all_scores_give(kind, window, softcap):
     kernel = functools.partial(tpu_attention, interpret=True)
     expected = run(naive_attention, q, k, v)
     chex.assert_trees_all_close(run(kernel, q, k, v), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_on_gpus_whole_rows_go_to_cudnn_and_packed_ones_do_not(window, monkeypatch):
+    """Here its place is taken by the same function without a kernel."""
+    plain, asked = jax.nn.dot_product_attention, []
+
+    def stand_in(*arrays, implementation, **options):
+        asked.append(implementation)
+        with jax.numpy_dtype_promotion("standard"):
+            return plain(*arrays, implementation="xla", **options)
+
+    monkeypatch.setattr("jaxalign.models.attention.current_platform", lambda: "gpu")
+    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+    rng = np.random.default_rng(0)
+    q = jnp.asarray(rng.normal(size=(R, T, H, D)), jnp.bfloat16)
+    k, v = jnp.asarray(rng.normal(size=(2, R, T, K, D)), jnp.bfloat16)
+    options: Any = {"scale": D**-0.5, "softcap": None}
+    for kind, calls in (("one sequence", 1), ("segments", 1), ("branches", 1)):
+        rows = packed(rng, kind)
+        got = blocked_attention(q, k, v, rows, window, **options)
+        wide = (x.astype(jnp.float32) for x in (q, k, v))
+        expected = naive_attention(*wide, rows, window, **options)
+        seen = np.ones((R, T, 1, 1), bool)
+        if rows.keys is not None:
+            seen = np.asarray(rows.keys >= 0)[..., None, None]
+        gap = np.where(seen, np.asarray(got, np.float32) - np.asarray(expected), 0)
+        assert np.abs(gap).max() < 0.05
+        assert asked == ["cudnn"] * calls
 
 
 def test_memory_grows_with_the_length_and_not_with_its_square():

@@ -97,17 +97,17 @@ def lowered_decode(model, decoder, params, rows=8, slots=16):
 
 
 def test_a_step_moves_a_few_rows_and_neither_weights_nor_logits():
-    model = make_model(1024, 32, tie_embeddings=False)
+    model = make_model(2048, 32, tie_embeddings=False)
     decoder = decoder_on(model, ALL)
     params = spread(make_params(model), ALL)
     text = lowered_decode(model, decoder, params).compile().as_text()
     program = Program(text or "")
     # Of eight rows those of one copy of the parameters, as wide as their logits.
-    widest = 4 * 4 * 512
+    widest = 4 * 4 * 1024
     assert program.collectives
     assert max(c.nbytes for c in program.collectives) <= widest
-    assert not {(8, 1024), (4, 1024), (2, 1024)} & {x.shape for x in program.arrays}
-    assert (2, 512) in {x.shape for x in program.arrays}, "the logits of a device"
+    assert not {(8, 2048), (4, 2048), (2, 2048)} & {x.shape for x in program.arrays}
+    assert (2, 1024) in {x.shape for x in program.arrays}, "the logits of a device"
 
 
 def test_a_loop_over_the_layers_is_as_long_for_many_as_for_few():
