@@ -14,6 +14,7 @@ COMMANDS = {
     "ppo": "reinforcement learning from rewards, with a critic",
     "grpo": "reinforcement learning from groups of answers, without a critic",
     "online": "preferences between sampled answers: online DPO, XPO, Nash-MD, REBEL",
+    "plan": "what a run needs on a machine that is not there",
     "evaluate": "measure a model: perplexity, preferences, rewards, win rates",
     "generate": "let a model answer prompts",
     "rewards": "list the rewards that score answers",
@@ -58,6 +59,8 @@ def run(name: str, argv: list[str]) -> int | None:
     from jaxalign.recipes.command_line import parse
 
     recipe = importlib.import_module(f"jaxalign.recipes.{name}")
+    if hasattr(recipe, "command_line"):
+        return recipe.command_line(argv)
     # Which settings there are may depend on a setting: `dpo --loss`.
     choose = getattr(recipe, "config_class", lambda argv: recipe.Config)
     config = parse(choose(argv), argv, prog=f"jaxalign {name}")

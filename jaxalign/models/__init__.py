@@ -3,6 +3,7 @@
 from jaxalign.models.cache import (
     Cache,
     apply_cached,
+    cast_params,
     decoding_params,
     init_cache,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "Unembedding",
     "apply_cached",
     "apply_hidden",
+    "cast_params",
     "check_weights",
     "decoding_params",
     "export_model",

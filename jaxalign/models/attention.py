@@ -1,63 +1,18 @@
-"""Masked attention: who sees whom, and two ways to compute it."""
+"""Masked attention over whole rows and over a cache."""
 
 import functools
-from typing import NamedTuple
+import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.sharding import PartitionSpec as P
 
-# Far below any score, and finite: a row in which nothing is visible gets equal
-# weights instead of NaN.
-_HIDDEN = -1e30
-_BRANCHES = 1 << 16
+from jaxalign.models.online_attention import online_attention
+from jaxalign.models.visibility import HIDDEN, Visibility, visible
+from jaxalign.ops import current_layout, current_platform
 
-
-class Visibility(NamedTuple):
-    """What decides whether query i sees key j, besides j <= i.
-
-    Attributes:
-      positions: `[R, T]` int32, for sliding windows.
-      keys: `[R, T]` int32 code of segment and branch, -1 in padding; or None.
-      queries: `[R, T]` int32 code of segment and branch; or None.
-      prompts: `[R, T]` int32 code of the segment's shared prompt; or None.
-    """
-
-    positions: jax.Array
-    keys: jax.Array | None
-    queries: jax.Array | None
-    prompts: jax.Array | None
-
-
-def visibility(positions, segment_ids=None, branch_ids=None) -> Visibility:
-    """The codes of packed rows, each argument `[R, T]` int32 or None.
-
-    Query i sees key j iff j <= i, both are in the same segment, which is not 0
-    (padding), and j is in the shared prompt (branch 0) or in the branch of i.
-    """
-    if segment_ids is None:
-        if branch_ids is None:
-            return Visibility(positions, None, None, None)
-        segment_ids = jnp.ones_like(branch_ids)
-    prompts = segment_ids * _BRANCHES
-    codes = prompts if branch_ids is None else prompts + branch_ids
-    keys = jnp.where(segment_ids > 0, codes, -1)
-    return Visibility(positions, keys, codes, None if branch_ids is None else prompts)
-
-
-def visible(rows: Visibility, window, start: int, stop: int) -> jax.Array:
-    """Keys 0 .. stop that queries start .. stop see: `[R or 1, queries, keys]`."""
-    causal = np.arange(stop)[None] <= np.arange(start, stop)[:, None]
-    seen = jnp.asarray(causal[None])
-    q, k = (slice(None), slice(start, stop), None), (slice(None), None, slice(stop))
-    if rows.keys is not None and rows.queries is not None:
-        same = rows.keys[k] == rows.queries[q]
-        if rows.prompts is not None:
-            same |= rows.keys[k] == rows.prompts[q]
-        seen = seen & same
-    if window is not None:
-        seen = seen & (rows.positions[q] - rows.positions[k] < window)
-    return seen
+_BLOCK = 128
+"""Queries of a block where all of its keys are looked at together."""
 
 
 def attend(q, k, v, seen, *, scale: float, softcap: float | None) -> jax.Array:
@@ -82,7 +37,7 @@ def attend(q, k, v, seen, *, scale: float, softcap: float | None) -> jax.Array:
     scores = scores * scale
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
-    hidden = jnp.where(seen, 0.0, _HIDDEN)[:, None, None]
+    hidden = jnp.where(seen, 0.0, HIDDEN)[:, None, None]
     scores = scores.reshape(r, kv_heads, groups, length, -1) + hidden
     scores = scores.reshape(r, kv_heads, groups * length, -1)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
@@ -98,7 +53,9 @@ def naive_attention(q, k, v, rows: Visibility, window, **options) -> jax.Array:
 def blocked_attention(q, k, v, rows: Visibility, window, **options) -> jax.Array:
     """Query blocks that read keys only up to their own end: half of the work.
 
-    Scores are made again in the backward pass, so no `[T, T]` array is kept.
+    Scores are made again in the backward pass, so no `[T, T]` array is kept. In rows
+    longer than eight blocks keys are cut into blocks too: memory grows with T, not with
+    its square. What the program is compiled for decides: for TPUs it is a kernel.
 
     Args:
       q: `[R, T, H, head_dim]`.
@@ -111,12 +68,39 @@ def blocked_attention(q, k, v, rows: Visibility, window, **options) -> jax.Array
     Returns:
       `[R, T, H, head_dim]`.
     """
-    return _in_blocks(q, k, v, rows, window, _block_size(q.shape[1]), **options)
+    if current_platform() == "tpu" and q.shape[1] >= _BLOCK:
+        # Read here: it takes a while, and no other platform needs it.
+        from jaxalign.models.tpu_attention import tpu_attention
+
+        return tpu_attention(q, k, v, rows, window, **options)
+    if current_platform() == "gpu" and _cudnn_can(q, rows, window, **options):
+        return _cudnn(q, k, v, window, **options)
+    if q.shape[1] > 8 * _BLOCK:
+        return online_attention(q, k, v, rows, window, **options)
+    return _in_blocks(q, k, v, rows, window, _BLOCK, **options)
 
 
-def _block_size(length: int) -> int:
-    """At most eight blocks, none under 128 queries."""
-    return max(128, -(-length // 8))
+def _cudnn_can(q, rows: Visibility, window, *, scale, softcap) -> bool:
+    """Whether cuDNN's kernel knows these rows: it takes no codes and no bound."""
+    del scale
+    half = q.dtype in (jnp.bfloat16, jnp.float16)
+    fixed = window is None or isinstance(window, int)
+    plain = rows.keys is None and softcap is None
+    return plain and half and fixed and q.shape[-1] <= 128 and not q.shape[-1] % 8
+
+
+def _cudnn(q, k, v, window, *, scale, softcap) -> jax.Array:
+    del softcap
+    back = None if window is None else (window - 1, 0)
+    return jax.nn.dot_product_attention(
+        q,
+        k,
+        v,
+        scale=scale,
+        is_causal=True,
+        local_window_size=back,
+        implementation="cudnn",
+    )
 
 
 def _in_blocks(q, k, v, rows, window, block, *, scale, softcap) -> jax.Array:
@@ -142,35 +126,39 @@ def _in_blocks(q, k, v, rows, window, block, *, scale, softcap) -> jax.Array:
     return jnp.concatenate(out, axis=3).transpose(0, 3, 1, 2, 4).reshape(r, t, h, d)
 
 
-def cached_attention(q, k, v, cache, positions, window, *, scale, softcap):
-    """Writes keys and values into the slots of their positions and reads all slots.
+def on_each_device(attend, q, k, v, rows: Visibility, window) -> jax.Array:
+    """Each device attends in its own rows and heads: nothing travels.
 
     Args:
-      q: `[B, T, H, head_dim]`.
-      k: `[B, T, K, head_dim]`.
-      v: `[B, T, K, head_dim]`.
-      cache: A pair of `[B, K, S, head_dim]`: keys and values of this layer.
-      positions: `[B, T]` int32, consecutive in each row.
-      window: None, or how many positions a query sees back.
-      scale: As for `attend`.
-      softcap: As for `attend`.
-
-    Returns:
-      `[B, T, H, head_dim]` and the new cache.
+      attend: `(q, k, v, rows, window) -> [R, T, H, head_dim]`.
+      q: As for `blocked_attention`, like the rest.
+      k: Key heads that the devices of a row cannot share out are repeated.
+      v: The same.
+      rows: Who sees whom.
+      window: Traced, or fixed as it is.
     """
-    b, t, h, d = q.shape
-    write = jax.vmap(
-        lambda old, new, at: jax.lax.dynamic_update_slice_in_dim(old, new, at, axis=1)
+    layout = current_layout()
+    if layout is None:
+        return attend(q, k, v, rows, window)
+    sharers = math.prod(layout.mesh.shape[a] for a in layout.axes("heads", q.shape[2]))
+    if k.shape[2] % sharers and not sharers % k.shape[2]:
+        k, v = (jnp.repeat(x, sharers // k.shape[2], axis=2) for x in (k, v))
+    per_row = P(layout.axes("rows", q.shape[0]) or None)
+    heads = P(*per_row, None, layout.axes("heads", k.shape[2]) or None)
+    if window is None or isinstance(window, int):
+        attend = functools.partial(_with_window, attend, window)
+        window = None
+    # Without types of variation, which kernels do not give.
+    mapped = jax.shard_map(
+        attend,
+        mesh=layout.mesh,
+        in_specs=(heads, heads, heads, per_row, P()),
+        out_specs=heads,
+        check_vma=False,
     )
-    keys, values = (
-        write(old, new.transpose(0, 2, 1, 3).astype(old.dtype), positions[:, 0])
-        for old, new in zip(cache, (k, v), strict=True)
-    )
-    slots = jnp.arange(keys.shape[2])[None, None]
-    seen = slots <= positions[:, :, None]
-    if window is not None:
-        seen = seen & (positions[:, :, None] - slots < window)
-    q = q.reshape(b, t, keys.shape[1], -1, d).transpose(0, 2, 3, 1, 4)
-    seen_keys, seen_values = keys.astype(q.dtype), values.astype(q.dtype)
-    out = attend(q, seen_keys, seen_values, seen, scale=scale, softcap=softcap)
-    return out.transpose(0, 3, 1, 2, 4).reshape(b, t, h, d), (keys, values)
+    return mapped(q, k, v, rows, window)
+
+
+def _with_window(attend, fixed, q, k, v, rows, window):
+    del window
+    return attend(q, k, v, rows, fixed)

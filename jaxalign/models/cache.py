@@ -7,12 +7,14 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.models.attention import Visibility
+from jaxalign.models.cached_attention import LayerCache
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.transformer import Transformer, unstack
+from jaxalign.models.visibility import Visibility
+from jaxalign.ops import constrain
 
-Cache = tuple[tuple[jax.Array, jax.Array], ...]
-"""Keys and values of each layer, all `[B, K, S, head_dim]`.
+Cache = tuple[LayerCache, ...] | LayerCache
+"""Keys and values of each layer, or of all in one pair of arrays.
 
 The slot of a token is its position in its row. So each row has its own end, and what
 lies behind it needs no mark: a token sees no slot after its own, and by then all slots
@@ -21,7 +23,12 @@ before it are the row's own.
 
 
 def init_cache(
-    config: ModelConfig, batch: int, length: int, dtype: Any = jnp.float32
+    config: ModelConfig,
+    batch: int,
+    length: int,
+    dtype: Any = jnp.float32,
+    *,
+    stacked: bool = False,
 ) -> Cache:
     """An empty cache.
 
@@ -30,19 +37,28 @@ def init_cache(
       batch: Rows.
       length: Slots of each row; a static bound on prompt and response together.
       dtype: Of the keys and values.
+      stacked: All layers in one array. A loop then goes over them, and compiling takes
+        as long for many layers as for few; on CPUs, where a loop copies the parameters
+        that it takes apart, sampling is slower.
 
     Returns:
       What `apply_cached` takes and gives back.
     """
-    shape = (batch, config.num_kv_heads, length, config.head_dim)
-    return tuple(
-        (jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-        for _ in range(config.num_layers)
-    )
+    size = config.num_kv_heads, length, config.head_dim
+    if stacked:
+        shape = (batch, config.num_layers, *size)
+        names = "rows", None, "heads", None, None
+        pair = (constrain(jnp.zeros(shape, dtype), *names) for _ in range(2))
+        return LayerCache(*pair)
+
+    def one():
+        return constrain(jnp.zeros((batch, *size), dtype), "rows", "heads", None, None)
+
+    return tuple(LayerCache(one(), one()) for _ in range(config.num_layers))
 
 
 def decoding_params(model: Transformer, params):
-    """The parameters as decoding reads them fastest, at the price of a copy.
+    """The parameters as decoding reads them fastest on CPUs, at the price of a copy.
 
     Each layer has arrays of its own, and kernels are transposed and of the type that is
     computed in. Make them once under `jit`, for as many steps as the parameters stay
@@ -66,6 +82,27 @@ def decoding_params(model: Transformer, params):
         return out
 
     return {**params, "layers": unstack(ready(params["layers"]))}
+
+
+def cast_params(model: Transformer, params):
+    """The parameters with all matrices in the type that is computed in.
+
+    For a stacked cache: a step then reads them as they lie, and no more than it must.
+
+    Args:
+      model: The transformer.
+      params: Its parameters.
+
+    Returns:
+      What `apply_cached` takes in place of `params`; the same arrays where nothing is
+      to be changed.
+    """
+
+    def ready(path, x):
+        name = path[-1].key
+        return x.astype(model.dtype) if name == "kernel" else x
+
+    return jax.tree_util.tree_map_with_path(ready, params)
 
 
 def apply_cached(
@@ -99,7 +136,8 @@ def apply_cached(
     """
     chex.assert_shape(starts, (tokens.shape[0],))
     chex.assert_type([tokens, starts], int)
-    length = cache[0][0].shape[2]
+    first = cache if isinstance(cache, LayerCache) else cache[0]
+    length = first.keys.shape[-2]
     if tokens.shape[1] > length:
         raise ValueError(
             f"{tokens.shape[1]} tokens do not fit a cache of {length} slots"

@@ -1,5 +1,6 @@
 """The parts of a transformer layer, as Flax Linen modules."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -8,14 +9,15 @@ from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxalign.models.attention import (
-    Visibility,
     blocked_attention,
-    cached_attention,
     naive_attention,
+    on_each_device,
 )
+from jaxalign.models.cached_attention import cached_attention
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.rope import rotate
-from jaxalign.ops import rows_times
+from jaxalign.models.visibility import Visibility
+from jaxalign.ops import constrain, few_times_weight, rows_times, weight_times
 
 ACTIVATIONS = {
     "silu": nn.silu,
@@ -76,11 +78,20 @@ class Norm(nn.Module):
 
 
 class Projection(nn.Module):
-    """x W + b with W stored `[in, out]`; for decoding as `decoding_kernel`, W^T."""
+    """x W + b with W stored `[in, out]`; for decoding as `decoding_kernel`, W^T.
+
+    Attributes:
+      features: Of the result.
+      use_bias: Whether b is there.
+      dtype: Type of the product.
+      axes: What the two axes of W are, as `constrain` names them.
+      init_scale: Of W's variance.
+    """
 
     features: int
     use_bias: bool
     dtype: Any
+    axes: tuple[str, str]
     init_scale: float = 1.0
 
     @nn.compact
@@ -89,15 +100,26 @@ class Projection(nn.Module):
         # Rows and positions as one axis: the kernel's gradient is then a plain product,
         # without a transposed copy of what it is made of.
         rows = x.reshape(-1, x.shape[-1])
+        one_token = x.shape[-2] == 1
         if self.has_variable("params", "decoding_kernel"):
             kernel = self.get_variable("params", "decoding_kernel")
-            y = rows_times(rows, kernel).astype(self.dtype)
+            if one_token:
+                y = few_times_weight(rows_times, rows, kernel, *self.axes)
+            else:
+                y = rows_times(rows, constrain(kernel, *reversed(self.axes)))
+            y = y.astype(self.dtype)
         else:
             init = nn.initializers.variance_scaling(self.init_scale, "fan_in", "normal")
             shape = (x.shape[-1], self.features)
             kernel = self.param("kernel", init, shape, jnp.float32)
-            y = jnp.dot(rows, kernel.astype(self.dtype))
+            rows = rows.astype(self.dtype)
+            if one_token:
+                cast = kernel.astype(self.dtype)
+                y = few_times_weight(jnp.dot, rows, cast, *self.axes)
+            else:
+                y = weight_times(rows, kernel, *self.axes)
         y = y.reshape(*x.shape[:-1], self.features)
+        y = constrain(y, "rows", "positions", self.axes[1])
         if self.use_bias:
             zeros = nn.initializers.zeros
             bias = self.param("bias", zeros, (self.features,), jnp.float32)
@@ -119,11 +141,13 @@ class Attention(nn.Module):
 
         def heads(name, count):
             size = count * c.head_dim
-            y = Projection(size, c.qkv_bias, self.dtype, name=name)(x)
+            axes = "width", "heads"
+            y = Projection(size, c.qkv_bias, self.dtype, axes, name=name)(x)
             normed = c.qk_norm if name != "value" else "none"
             if normed == "projection":
                 y = Norm(c, self.dtype, rms=True, name=f"{name}_norm")(y)
             y = y.reshape(*y.shape[:-1], count, c.head_dim)
+            y = constrain(y, "rows", "positions", "heads", None)
             if normed == "head":
                 y = Norm(c, self.dtype, rms=True, name=f"{name}_norm")(y)
             return y
@@ -139,15 +163,15 @@ class Attention(nn.Module):
         kinds = set(c.windows)
         window = c.windows[0] if len(kinds) == 1 else layer.window
         if cache is None:
-            attend = ATTENTION[self.attention]
-            y = attend(q, k, v, rows.visibility, window, **options)
+            attend = functools.partial(ATTENTION[self.attention], **options)
+            y = on_each_device(attend, q, k, v, rows.visibility, window)
         else:
             positions = rows.visibility.positions
             y, cache = cached_attention(q, k, v, cache, positions, window, **options)
         y = y.reshape(*y.shape[:2], c.num_heads * c.head_dim)
-        scale = 0.5 / c.num_layers
-        y = Projection(c.hidden_size, c.out_bias, self.dtype, scale, name="out")(y)
-        return y, cache
+        y = constrain(y, "rows", "positions", "heads")
+        options = self.dtype, ("heads", "width"), 0.5 / c.num_layers
+        return Projection(c.hidden_size, c.out_bias, *options, name="out")(y), cache
 
 
 class Mlp(nn.Module):
@@ -162,13 +186,11 @@ class Mlp(nn.Module):
         c = self.config
         act = ACTIVATIONS[c.activation]
         size, bias = c.intermediate_size, c.mlp_bias
-        y = Projection(size, bias, self.dtype, name="up")(x)
-        if c.gated_mlp:
-            y = act(Projection(size, bias, self.dtype, name="gate")(x)) * y
-        else:
-            y = act(y)
-        scale = 0.5 / c.num_layers
-        return Projection(c.hidden_size, bias, self.dtype, scale, name="down")(y)
+        options = size, bias, self.dtype, ("width", "inner")
+        y = Projection(*options, name="up")(x)
+        y = act(Projection(*options, name="gate")(x)) * y if c.gated_mlp else act(y)
+        options = self.dtype, ("inner", "width"), 0.5 / c.num_layers
+        return Projection(c.hidden_size, bias, *options, name="down")(y)
 
 
 class Layer(nn.Module):
@@ -198,4 +220,4 @@ class Layer(nn.Module):
         z = norm("mlp_norm", c.pre_norm, x if c.parallel_residual else after)
         z = Mlp(c, self.dtype, name="mlp")(z)
         z = norm("mlp_post_norm", c.post_norm, z).astype(x.dtype)
-        return (after + z, cache), None
+        return (constrain(after + z, "rows", "positions", "width"), cache), None

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxalign.models.attention import Visibility, visibility
+from jaxalign.models.cached_attention import LayerCache
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.layers import Layer, LayerInputs, Norm, RowInputs
 from jaxalign.models.rope import cos_sin, layer_tables
+from jaxalign.models.visibility import Visibility, visibility
+from jaxalign.ops import constrain
 
 REMAT_POLICIES = {
     "none": None,
@@ -71,7 +73,7 @@ class Transformer(nn.Module):
         table = nn.Embed(
             c.embedding_rows, c.hidden_size, embedding_init=init, name="embed"
         )
-        x = table(inputs).astype(jnp.float32) * c.embed_scale
+        x = _looked_up(table, inputs) * c.embed_scale
         if c.learned_positions:
             learned = nn.Embed(
                 c.max_positions,
@@ -79,7 +81,7 @@ class Transformer(nn.Module):
                 embedding_init=init,
                 name="position_embed",
             )
-            x = x + learned(positions).astype(jnp.float32)
+            x = x + _looked_up(learned, positions)
         if c.head == "score":
             self.variable(
                 "params",
@@ -95,6 +97,8 @@ class Transformer(nn.Module):
             (x, _), _ = self._scanned_layer()(
                 c, self.dtype, self.attention, name="layers"
             )((x, None), layers, per_row)
+        elif isinstance(cache, LayerCache):
+            x, cache = self._in_a_loop(x, cache, layers, per_row)
         else:
             x, cache = self._one_by_one(x, cache, layers, per_row)
         return Norm(c, self.dtype, name="final_norm")(x), cache
@@ -112,6 +116,22 @@ class Transformer(nn.Module):
             new.append(pair)
         return x, tuple(new)
 
+    def _in_a_loop(self, x, cache: LayerCache, layers, per_row):
+        """The cache of all layers is written in place, one layer after the other."""
+        layer = Layer(self.config, self.dtype, self.attention, parent=None)
+
+        def body(carry, taken):
+            x, cache = carry
+            own, inputs, number = taken
+            pair = cache._replace(layer=number)
+            applied: Any = layer.apply({"params": own}, (x, pair), inputs, per_row)
+            (x, pair), _ = applied
+            return (x, pair._replace(layer=None)), None
+
+        numbers = jnp.arange(self.config.num_layers, dtype=jnp.int32)
+        taken = self.variables["params"]["layers"], layers, numbers
+        return jax.lax.scan(body, (x, cache), taken)[0]
+
     def _unembed_init(self, shape):
         key = self.make_rng("params")
         return {"kernel": nn.initializers.normal(0.02)(key, shape, jnp.float32)}
@@ -128,6 +148,17 @@ class Transformer(nn.Module):
             in_axes=(0, nn.broadcast),  # pyright: ignore[reportArgumentType]
             length=self.config.num_layers,
         )
+
+
+def _looked_up(table: nn.Embed, ids: jax.Array) -> jax.Array:
+    """Rows of an embedding, float32, where the rows of the batch lie.
+
+    Each device looks up its own columns for the rows of all devices that share the
+    table, and then they exchange: the table and its gradient stay where they are.
+    """
+    x = table(constrain(ids.reshape(-1), "group")).astype(jnp.float32)
+    x = constrain(constrain(x, "group", "stored"), "rows", "width")
+    return constrain(x.reshape(*ids.shape, -1), "rows", "positions", "width")
 
 
 def _layer_inputs(config: ModelConfig) -> LayerInputs:

@@ -21,7 +21,7 @@ from jaxalign.ops.calibration import (
     expected_calibration_error,
     reliability,
 )
-from jaxalign.ops.chunked import chunked_stats, fused_token_loss
+from jaxalign.ops.chunked import chunked_stats
 from jaxalign.ops.chunked_kl import Divergences, chunked_jsd, chunked_kl
 from jaxalign.ops.control import (
     adaptive_entropy_update,
@@ -30,7 +30,17 @@ from jaxalign.ops.control import (
 )
 from jaxalign.ops.exponent import capped_exp, log1mexp
 from jaxalign.ops.few_rows import rows_times
+from jaxalign.ops.fused import fused_token_loss
 from jaxalign.ops.kl import kl_exact, kl_k1, kl_k2, kl_k3, kl_k3_k2
+from jaxalign.ops.layout import (
+    Layout,
+    constrain,
+    current_layout,
+    current_platform,
+    few_times_weight,
+    laid_out,
+    weight_times,
+)
 from jaxalign.ops.logps import TokenStats, sequence_logps, token_logps, token_stats
 from jaxalign.ops.reduce import Mean, masked, sum_dtype
 from jaxalign.ops.returns import decoupled_gae, gae, reward_to_go
@@ -43,6 +53,7 @@ from jaxalign.ops.whitening import (
 
 __all__ = [
     "Divergences",
+    "Layout",
     "Mean",
     "Moments",
     "Reliability",
@@ -58,6 +69,10 @@ __all__ = [
     "chunked_jsd",
     "chunked_kl",
     "chunked_stats",
+    "constrain",
+    "current_layout",
+    "current_platform",
+    "few_times_weight",
     "decoupled_gae",
     "expected_best_of_n",
     "expected_calibration_error",
@@ -72,6 +87,7 @@ __all__ = [
     "kl_k2",
     "kl_k3",
     "kl_k3_k2",
+    "laid_out",
     "log1mexp",
     "masked",
     "masked_rescale",
@@ -89,4 +105,5 @@ __all__ = [
     "token_logps",
     "token_mean",
     "token_stats",
+    "weight_times",
 ]

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 from jaxalign.ops.head import Head, chunk_logits, join_chunks, split_chunks
+from jaxalign.ops.per_device import everywhere, on_each, split_of, whole
 from jaxalign.ops.reduce import sum_dtype
 
 
@@ -56,7 +58,7 @@ def chunked_kl(
       softcap: The policy's bound on logits, or None.
       ref_softcap: The reference's.
       vocab_size: How many rows of both kernels are tokens; None for all.
-      chunk_size: Positions whose logits are held at a time, over all R rows.
+      chunk_size: Positions whose logits a device holds at a time, over all its rows.
 
     Returns:
       `Divergences` of `[R, M]` arrays, in nats, float32 (float64 for float64 `hidden`).
@@ -103,7 +105,7 @@ def chunked_jsd(
       softcap: The student's bound on logits, or None.
       ref_softcap: The teacher's.
       vocab_size: How many rows of both kernels are tokens; None for all.
-      chunk_size: Positions whose logits are held at a time, over all R rows.
+      chunk_size: Positions whose logits a device holds at a time, over all its rows.
 
     Returns:
       `[R, M]`, in nats, float32 (float64 for float64 `hidden`).
@@ -138,26 +140,56 @@ def _each_token(
     hidden, kernel, ref_hidden, ref_kernel = models
     _check(hidden, kernel, ref_hidden, ref_kernel, vocab_size)
     size = vocab_size or kernel.shape[0]
-    # Cast to the states' type chunk by chunk, so that gradients are summed in this one.
-    kernel = kernel[:size].astype(sum_dtype(hidden))
-    ref_hidden, ref_kernel = jax.lax.stop_gradient((ref_hidden, ref_kernel[:size]))
+    split, other = split_of(hidden, kernel), split_of(ref_hidden, ref_kernel)
     heads = [Head(cap, size, False, chunk_size) for cap in caps]
+
+    def per_device(hidden, kernel, ref_hidden, ref_kernel, tau):
+        mine = whole(split, hidden.dtype, kernel)
+        theirs = everywhere(other, jax.lax.stop_gradient(ref_kernel))
+        kernels = mine[:size], theirs[:size]
+
+        @jax.checkpoint
+        def one(chunk, kernels):
+            pieces = zip(heads, chunk, kernels, strict=True)
+            logits = [_logits(head, h, k, tau) for head, h, k in pieces]
+            values = divergence(*(jax.nn.log_softmax(z) for z in logits))
+            shape = chunk[0].shape[:2]
+            return jax.tree.map(lambda x: x.reshape(shape), values)
+
+        def body(_, chunk):
+            return None, one(chunk, kernels)
+
+        chunks = split_chunks(heads[0], hidden, ref_hidden)
+        with jax.named_scope("chunks"):
+            values = jax.lax.scan(body, None, chunks)[1]
+        return join_chunks(values, hidden.shape[1])
+
+    # Devices that share a row's tokens take some of its positions each: the loop over
+    # chunks needs whole distributions.
+    length = hidden.shape[1]
+    hidden, ref_hidden = (
+        _filled_up(x, 1 if split is None else split.sharers)
+        for x in (hidden, jax.lax.stop_gradient(ref_hidden))
+    )
     tau = jnp.asarray(temperature, sum_dtype(hidden))
+    values = on_each(
+        split,
+        per_device,
+        lambda at: (
+            at.per_position,
+            at.kernel,
+            at.per_position,
+            P() if other is None else other.kernel,
+            P(),
+        ),
+        lambda at: at.per_position,
+    )(hidden, kernel, ref_hidden, ref_kernel, tau)
+    return jax.tree.map(lambda x: x[:, :length], values)
 
-    @jax.checkpoint
-    def one(chunk, kernel):
-        pieces = zip(heads, chunk, (kernel, ref_kernel), strict=True)
-        logits = [_logits(head, h, k, tau) for head, h, k in pieces]
-        values = divergence(*(jax.nn.log_softmax(z) for z in logits))
-        shape = chunk[0].shape[:2]
-        return jax.tree.map(lambda x: x.reshape(shape), values)
 
-    def body(_, chunk):
-        return None, one(chunk, kernel)
-
-    chunks = split_chunks(heads[0], hidden, ref_hidden)
-    values = jax.lax.scan(body, None, chunks)[1]
-    return join_chunks(values, hidden.shape[1])
+def _filled_up(x: jax.Array, parts: int) -> jax.Array:
+    """`[R, M, D]` with positions added until M is a multiple of `parts`."""
+    return jnp.pad(x, [(0, 0), (0, -x.shape[1] % parts), (0, 0)])
 
 
 def _logits(head: Head, hidden, kernel, tau):

@@ -1,13 +1,17 @@
 """One mesh with the axes `data`, `fsdp` and `tensor`."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxalign.errors import UserError
+from jaxalign.parallel.activations import ACTIVATIONS
 
 AXES = ("data", "fsdp", "tensor")
 
@@ -47,12 +51,46 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) ->
             f"and there are {len(devices)} devices; set one axis to -1, or mend them"
         )
     kinds = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(tuple(shape), AXES, axis_types=kinds, devices=devices)
+    return Mesh(_arranged(shape, devices), AXES, axis_types=kinds)
+
+
+def _arranged(shape: Sequence[int], devices: Sequence[Any]) -> np.ndarray:
+    """The devices such that neighbours on an axis are neighbours in the machine.
+
+    Slices, which know each other over a slower network, lie along `data`.
+    """
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices > 1:
+        if shape[0] % slices:
+            raise UserError(
+                f"the devices are {slices} slices, which only the axis data may join, "
+                f"and data is {shape[0]}; set data to a multiple of {slices}"
+            )
+        inside = [shape[0] // slices, *shape[1:]]
+        outside = [slices] + [1] * (len(shape) - 1)
+        make = functools.partial(
+            mesh_utils.create_hybrid_device_mesh, inside, outside, devices
+        )
+    else:
+        make = functools.partial(mesh_utils.create_device_mesh, shape, devices)
+    try:
+        return make()
+    except (NotImplementedError, ValueError):
+        pass
+    try:
+        # An axis that is as long as no side of the machine nor a product of sides.
+        return make(allow_split_physical_axes=True)
+    except (NotImplementedError, ValueError) as error:
+        raise UserError(
+            f"mesh {dict(zip(AXES, shape, strict=True))} cannot be laid over these "
+            f"{len(devices)} devices: {' '.join(str(error).split())} Choose sizes that "
+            "are products of the machine's sides, such as 4, 4 or 16 on 4x4."
+        ) from error
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Rows split over `data` and `fsdp`; every leaf of a batch has rows first."""
-    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    return NamedSharding(mesh, PartitionSpec(ACTIVATIONS["rows"]))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -38,8 +38,8 @@ class Config(TrainingConfig):
             raise UserError(f"temperature must be positive, got {self.temperature}")
 
 
-def main(config: Config) -> int:
-    """Trains the student; returns the exit code."""
+def method_of(config: Config) -> Method:
+    """What the settings ask for."""
     teacher = open_policy(config.teacher, **config.layout)
 
     def objective(policy: Policy):
@@ -55,7 +55,7 @@ def main(config: Config) -> int:
         del params, folder
         return plan._replace(frozen=run.program.spread(teacher.load()))
 
-    method = Method(
+    return Method(
         name="generalised knowledge distillation (GKD)",
         task="sft",
         main_metric="on_policy",
@@ -69,7 +69,11 @@ def main(config: Config) -> int:
             temperature=config.temperature,
         ),
     )
-    return run_training(config, method)
+
+
+def main(config: Config) -> int:
+    """Trains the student; returns the exit code."""
+    return run_training(config, method_of(config))
 
 
 def check_teacher(run: Run, teacher: Policy, name: str) -> None:

@@ -91,8 +91,8 @@ def config_class(argv: list[str]) -> type:
 Config = config_class([])
 
 
-def main(config: PreferenceConfig) -> int:
-    """Trains a policy; returns the exit code."""
+def method_of(config: PreferenceConfig) -> Method:
+    """What the settings ask for."""
     loss = find_loss(config.loss)
     rows = rows_of(loss)
     assert rows is not None
@@ -126,7 +126,7 @@ def main(config: PreferenceConfig) -> int:
             return plan
         return score_reference(run, params, folder, plan, online=config.ref == "online")
 
-    method = Method(
+    return Method(
         name=f"preference optimisation by `{config.loss}`",
         task=kind.task,
         main_metric=kind.main_metric,
@@ -134,7 +134,11 @@ def main(config: PreferenceConfig) -> int:
         prepare=prepare,
         check=check,
     )
-    return run_training(config, method)
+
+
+def main(config: PreferenceConfig) -> int:
+    """Trains a policy; returns the exit code."""
+    return run_training(config, method_of(config))
 
 
 def refuse_parts(loss: str, run: Run, plan: Plan) -> None:

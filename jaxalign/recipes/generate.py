@@ -119,7 +119,7 @@ def main(config: Config) -> int:
     _tell(settings, policy.folder, console)
     ends = ends_of(tokenizer, settings.stop, min_new_tokens=settings.min_new_tokens)
     done = generate(
-        decoder_of(policy.model, tokenizer=tokenizer),
+        decoder_of(policy.model, policy.mesh, tokenizer=tokenizer),
         policy.load(),
         prompts,
         jax.random.key(config.seed),

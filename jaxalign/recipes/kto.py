@@ -41,8 +41,8 @@ class Config(TrainingConfig):
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
-def main(config: Config) -> int:
-    """Trains a policy; returns the exit code."""
+def method_of(config: Config) -> Method:
+    """What the settings ask for."""
 
     def objective(policy: Policy):
         return kto_objective(
@@ -67,7 +67,7 @@ def main(config: Config) -> int:
         online = config.ref == "online"
         return score_reference(run, params, folder, plan, online=online)
 
-    method = Method(
+    return Method(
         name="Kahneman-Tversky Optimization (KTO)",
         task="unpaired",
         main_metric="kl",
@@ -76,7 +76,11 @@ def main(config: Config) -> int:
         prepare=prepare,
         check=tell_balance,
     )
-    return run_training(config, method)
+
+
+def main(config: Config) -> int:
+    """Trains a policy; returns the exit code."""
+    return run_training(config, method_of(config))
 
 
 def tell_balance(run: Run) -> None:

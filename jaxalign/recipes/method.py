@@ -17,7 +17,7 @@ from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.program import Program, program_of
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rows import Rows, TrainingTask, make_encoder, read_rows
-from jaxalign.recipes.samples import Samples
+from jaxalign.recipes.samples import Samples, decoder_of
 from jaxalign.training import Clock, StopRequest, make_evaluate
 from jaxalign.training.evaluate import Evaluate
 
@@ -92,7 +92,7 @@ def answers(run: Run, folder: Path) -> Shown:
     """Held-out prompts that the model answers."""
     shown = (run.rows.held_out or run.rows.train)[: run.config.samples]
     return Samples(
-        run.policy.model,
+        decoder_of(run.policy.model, run.policy.mesh),
         run.tokenizer,
         shown,
         max_new_tokens=run.config.max_new_tokens,

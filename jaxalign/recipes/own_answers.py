@@ -50,7 +50,8 @@ class OwnAnswers:
         self._run, self._plan, self._clock, self._step = run, plan, clock, step
         self._share = share
         self._temperature = temperature
-        self._decoder = decoder_of(run.policy.model, tokenizer=run.tokenizer)
+        mesh = run.policy.mesh
+        self._decoder = decoder_of(run.policy.model, mesh, tokenizer=run.tokenizer)
         self._prompts = [
             x.sequences[0].ids[: x.sequences[0].prompt_length].tolist()
             for x in run.rows.train

@@ -1,6 +1,7 @@
 """The model that is trained: from its folder onto the devices."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -106,6 +107,7 @@ def open_policy(
     mesh_sizes,
     head: Literal["unembed", "score"] = "unembed",
     new_head: bool = True,
+    devices: Sequence[Any] | None = None,
 ) -> Policy:
     """Resolves a model and lays out its mesh; no weight is read yet.
 
@@ -120,6 +122,7 @@ def open_policy(
       mesh_sizes: `{axis: devices}` for `mesh`.
       head: What is wanted on top of the transformer.
       new_head: A language model may get a scalar head.
+      devices: Those of the mesh; by default all there are.
 
     Raises:
       UserError: The folder holds a model with another head, one that is not supported,
@@ -143,7 +146,8 @@ def open_policy(
     model = Transformer(
         config, dtype=jnp.dtype(dtype), remat=remat, attention=attention
     )
-    devices = jax.devices()[:1] if parallel == "pmap" else None
+    if parallel == "pmap":
+        devices = jax.devices()[:1]
     mesh = make_mesh({"fsdp": -1} if parallel == "pmap" else mesh_sizes, devices)
     return Policy(folder, config, model, backbone_of(model), mesh)
 

@@ -10,8 +10,8 @@ import optax
 
 from jaxalign.losses import TwoPass
 from jaxalign.objectives import Objective
-from jaxalign.ops import Mean
-from jaxalign.parallel import batch_sharding, replicated
+from jaxalign.ops import Layout, Mean, laid_out
+from jaxalign.parallel import ACTIVATIONS, batch_sharding, replicated
 from jaxalign.training import TrainState, make_eval_step, make_train_step
 
 AXIS = "data"
@@ -45,6 +45,29 @@ class Program(NamedTuple):
     evaluate: Callable[..., Callable[..., Mapping[str, Mean]]]
 
 
+class MeshStep:
+    """A training step on a mesh, compiled when its first state comes."""
+
+    def __init__(self, jitted: Callable[[TrainState], Any], frozen: Any):
+        """Takes a function from a state to what runs on states that lie like it.
+
+        Args:
+          jitted: From a state, or its shapes with their shardings.
+          frozen: Its last argument.
+        """
+        self._jitted, self._frozen, self._compiled = jitted, frozen, None
+
+    def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, dict]:
+        """The state is consumed."""
+        if self._compiled is None:
+            self._compiled = self._jitted(state)
+        return self._compiled(state, batch, self._frozen)
+
+    def lower(self, state: TrainState, batch: Any) -> jax.stages.Lowered:
+        """The same program, for looking at it; shapes with shardings will do."""
+        return self._jitted(state).lower(state, batch, self._frozen)
+
+
 def program_of(parallel: str, mesh: jax.sharding.Mesh) -> Program:
     """The program that `--parallel` names; `pmap` needs no mesh."""
     return pmap_program() if parallel == "pmap" else mesh_program(mesh)
@@ -53,6 +76,7 @@ def program_of(parallel: str, mesh: jax.sharding.Mesh) -> Program:
 def mesh_program(mesh: jax.sharding.Mesh) -> Program:
     """`jit` over a mesh: rows are split, state lies as the partition rules say."""
     devices = mesh.shape["data"] * mesh.shape["fsdp"]
+    layout = Layout.of(mesh, ACTIVATIONS)
     on_cpu = mesh.devices.flat[0].platform == "cpu"
 
     def train(
@@ -62,34 +86,40 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         frozen: Any = None,
     ):
         size = microbatch_size and microbatch_size * devices
-        compiled = None
 
         def step(state, batch, frozen):
             bound = _beside(objective, frozen)
-            return make_train_step(bound, optimizer, microbatch_size=size)(state, batch)
+            train_step = make_train_step(bound, optimizer, microbatch_size=size)
+            with laid_out(layout):
+                return train_step(state, batch)
 
-        def run(state, batch):
-            nonlocal compiled
-            if compiled is None:
-                # Pinned: left to itself XLA may move a leaf, and compile anew for it.
-                places = jax.tree.map(lambda x: x.sharding, state), replicated(mesh)
-                compiled = jax.jit(
-                    step,
-                    donate_argnums=0,
-                    out_shardings=places,
-                    compiler_options=_CPU_OPTIONS if on_cpu else None,
-                )
-            return compiled(state, batch, frozen)
+        def jitted(state):
+            # Pinned: left to itself XLA may move a leaf, and compile anew for it.
+            places = jax.tree.map(lambda x: x.sharding, state), replicated(mesh)
+            return jax.jit(
+                step,
+                donate_argnums=0,
+                out_shardings=places,
+                compiler_options=_CPU_OPTIONS if on_cpu else None,
+            )
 
-        return run
+        return MeshStep(jitted, frozen)
 
     def evaluate(objective: Objective, frozen: Any = None):
         def step(params, batch, key, memory, frozen):
             bound = _beside(objective, frozen)
-            return make_eval_step(bound)(params, batch, key, memory)
+            with laid_out(layout):
+                return make_eval_step(bound)(params, batch, key, memory)
 
         compiled = jax.jit(step)
         return lambda *arrays: compiled(*arrays, frozen)
+
+    def compile_map(fn):
+        def mapped(*arrays):
+            with laid_out(layout):
+                return fn(*arrays)
+
+        return jax.jit(mapped)
 
     return Program(
         row_devices=devices,
@@ -97,7 +127,7 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         whole=lambda tree: tree,
         place=lambda batch: jax.device_put(batch, batch_sharding(mesh)),
         rows=np.asarray,
-        map=jax.jit,
+        map=compile_map,
         train=train,
         evaluate=evaluate,
     )

@@ -65,8 +65,8 @@ class Config(TrainingConfig):
             )
 
 
-def main(config: Config) -> int:
-    """Trains a reward model; returns the exit code."""
+def method_of(config: Config) -> Method:
+    """What the settings ask for."""
     loss_fn = make_loss(config)
     reference: list[Example] = []
 
@@ -81,7 +81,7 @@ def main(config: Config) -> int:
         del plan, objective, place
         return held_out_scores(run, loss_fn, stop, folder)
 
-    method = Method(
+    return Method(
         name="reward modelling",
         task=TASKS[config.loss],
         main_metric="loss" if config.loss == "regression" else "accuracy",
@@ -93,7 +93,11 @@ def main(config: Config) -> int:
         evaluate=evaluate,
         finish=lambda run, params: finish(run, config, params, reference),
     )
-    return run_training(config, method)
+
+
+def main(config: Config) -> int:
+    """Trains a reward model; returns the exit code."""
+    return run_training(config, method_of(config))
 
 
 def make_loss(config: Config) -> ScoreLoss:

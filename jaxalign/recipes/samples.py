@@ -13,35 +13,52 @@ from jaxalign.data.text.preview import printable
 from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.models import (
     apply_cached,
+    cast_params,
     decoding_params,
     init_cache,
     unembedding,
 )
 from jaxalign.models.transformer import Transformer
+from jaxalign.ops import Layout
+from jaxalign.parallel import ACTIVATIONS
 from jaxalign.rollout import Decoder, StopTexts, generate
 
 
-def decoder_of(model: Transformer, *, tokenizer: Tokenizer | None = None) -> Decoder:
+def decoder_of(
+    model: Transformer,
+    mesh: jax.sharding.Mesh | None = None,
+    *,
+    tokenizer: Tokenizer | None = None,
+) -> Decoder:
     """The transformer as the sampler takes it; make it once.
 
     Args:
       model: The transformer.
+      mesh: Over which rows and heads are split; None for one device.
       tokenizer: Ids that it has no token for are never sampled; None: all may be.
     """
     config = model.config
     unused = () if tokenizer is None else tokenizer.unused_ids(config.vocab_size)
+    layout = None if mesh is None else Layout.of(mesh, ACTIVATIONS)
+    platform = jax.default_backend() if layout is None else layout.platform
+    # On CPUs arrays of their own for each layer, and a copy that is read faster.
+    on_cpu = platform == "cpu"
+    prepare = decoding_params if on_cpu else cast_params
 
     def head(params):
         kernel, softcap, vocab_size = unembedding(model, params)
         return kernel, softcap, vocab_size
 
     return Decoder(
-        init_cache=lambda rows, slots: init_cache(config, rows, slots, model.dtype),
+        init_cache=lambda rows, slots: init_cache(
+            config, rows, slots, model.dtype, stacked=not on_cpu
+        ),
         apply=lambda params, *rest: apply_cached(model, params, *rest),
         head=head,
         max_length=config.max_positions,
-        prepare=lambda params: decoding_params(model, params),
+        prepare=lambda params: prepare(model, params),
         unused=unused,
+        layout=layout,
     )
 
 
@@ -59,7 +76,7 @@ class Samples:
 
     def __init__(
         self,
-        model: Transformer,
+        decoder: Decoder,
         tokenizer: Tokenizer,
         examples: list[Example],
         *,
@@ -68,8 +85,7 @@ class Samples:
         console: Console,
     ):
         """Takes the prompts of `examples`; answers go to `folder` and the console."""
-        self._decoder = decoder_of(model, tokenizer=tokenizer)
-        self._tokenizer = tokenizer
+        self._decoder, self._tokenizer = decoder, tokenizer
         first = [x.sequences[0] for x in examples]
         self._prompts = [x.ids[: x.prompt_length].tolist() for x in first]
         self._max_new_tokens, self._folder = max_new_tokens, folder

@@ -33,8 +33,8 @@ class Config(TrainingConfig):
             raise UserError(f"z_loss must be 0 or more, got {self.z_loss}")
 
 
-def main(config: Config) -> int:
-    """Fine-tunes a model; returns the exit code."""
+def method_of(config: Config) -> Method:
+    """What the settings ask for."""
 
     def objective(policy: Policy):
         return bind_token_loss(
@@ -47,10 +47,14 @@ def main(config: Config) -> int:
             z_loss=config.z_loss,
         )
 
-    method = Method(
+    return Method(
         name="supervised fine-tuning",
         task="sft",
         main_metric="mean_token_accuracy",
         objective=objective,
     )
-    return run_training(config, method)
+
+
+def main(config: Config) -> int:
+    """Fine-tunes a model; returns the exit code."""
+    return run_training(config, method_of(config))

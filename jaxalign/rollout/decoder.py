@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxalign.ops import Layout
+
 
 def _as_they_are(params: Any) -> Any:
     return params
@@ -29,6 +31,8 @@ class Decoder(NamedTuple):
         more rows than its tokenizer has tokens; they are never sampled.
       prepare: `params -> params` as `apply` and `head` like them best; called once for
         many steps.
+      layout: How rows, heads and the vocabulary are split over a mesh; None for one
+        device.
     """
 
     init_cache: Callable[[int, int], Any]
@@ -37,3 +41,13 @@ class Decoder(NamedTuple):
     max_length: int
     prepare: Callable[[Any], Any] = _as_they_are
     unused: tuple[tuple[int, int], ...] = ()
+    layout: Layout | None = None
+
+    @property
+    def row_parts(self) -> int:
+        """Into how many parts the rows are split."""
+        return 1 if self.layout is None else self.layout.parts("rows")
+
+    def whole_rows(self, count: int) -> int:
+        """At least so many rows, on each device as many as on the others."""
+        return -(-count // self.row_parts) * self.row_parts

@@ -111,7 +111,8 @@ class Engine:
             for i, (slot, x) in enumerate(zip(free, samples, strict=True)):
                 if x.block is block:
                     sources[i], slots[i] = x.row, slot
-            self._cache = steps.insert(self._cache, block, sources, slots)
+            decoder = self._model.decoder
+            self._cache = steps.insert(decoder, self._cache, block, sources, slots)
 
     def _fit(self) -> None:
         """Makes the cache as long as its rows need for the next chunk."""
@@ -119,11 +120,11 @@ class Engine:
         ends = rows.prompt_length + limits.max_new_tokens - 1
         ends = np.minimum(rows.position + settings.steps, ends)
         slots = bucket_width(int(ends[rows.running].max()))
+        decoder = self._model.decoder
         if self._cache is None:
-            decoder = self._model.decoder
             self._cache = steps.empty(decoder, len(self._answer_of), slots)
         elif slots != self._slots:
-            self._cache = steps.resize(self._cache, slots)
+            self._cache = steps.resize(decoder, self._cache, slots)
         self._slots = slots
 
     def _advance(self, enough: np.int32) -> None:

@@ -16,11 +16,6 @@ from jaxalign.rollout.steps import Limits, Settings
 from jaxalign.rollout.stop_texts import Ends
 from jaxalign.rollout.waiting import Prompt, Waiting
 
-_STEPS = 32
-"""Most tokens of a row between two looks of the host."""
-_STEPS_WITH_ENDS = 16
-"""The same where the host may end a row: what follows the end is wasted."""
-
 
 def generate(
     decoder: Decoder,
@@ -78,7 +73,8 @@ def generate(
         tokens, and what was sampled behind the end is thrown away: the result is as if
         it had been asked after each token.
       num_samples: Answers to each prompt.
-      batch_size: Answers computed at a time; all by default.
+      batch_size: Answers computed at a time; all by default. Rounded up to as many on
+        each device of the decoder's layout.
       prompt_indices: Each prompt's number for its random keys, so that a part of a
         prompt list gets the answers it has in the whole; default 0, 1, 2, ...
       stop: Asked every few dozens of tokens; True ends it with `Stopped`.
@@ -111,7 +107,7 @@ def generate(
         )
     greedy = temperature == 0
     settings = Settings(
-        steps=_STEPS if ends is None else _STEPS_WITH_ENDS,
+        steps=steps.STEPS if ends is None else steps.STEPS_WITH_ENDS,
         greedy=greedy,
         top_k=None if greedy else top_k,
         nucleus=not greedy and top_p < 1,
@@ -134,7 +130,7 @@ def generate(
         stopped=np.zeros(total, bool),
         by_text=np.zeros(total, bool),
     )
-    num_rows = batch_size or total
+    num_rows = decoder.whole_rows(batch_size or total)
     prepared = steps.prepare(decoder, params)
     numbers = range(len(prompts)) if prompt_indices is None else prompt_indices
     waiting = Waiting(
@@ -143,8 +139,9 @@ def generate(
             for i, (ids, number) in enumerate(zip(prompts, numbers, strict=True))
         ],
         num_samples,
-        -(-num_rows // num_samples),
+        decoder.whole_rows(-(-num_rows // num_samples)),
         functools.partial(steps.prefill, decoder, prepared),
+        decoder.whole_rows,
     )
     model = Model(decoder, settings, prepared, limits, key, ends)
     Engine(model, num_rows, answers).run(waiting, stop, progress)

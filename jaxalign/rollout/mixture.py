@@ -58,4 +58,5 @@ def geometric_mixture(first: Decoder, second: Decoder, *, weight: float) -> Deco
         max_length=min(first.max_length, second.max_length),
         unused=(*first.unused, *second.unused),
         prepare=lambda params: (first.prepare(params[0]), second.prepare(params[1])),
+        layout=first.layout,
     )

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 NUCLEUS_CANDIDATES = 1024
 """Top-p without top-k looks at this many of the likeliest tokens: no full sort."""
 
-_BLOCK = 256
+BLOCK = 256
+"""Weights that a draw sums before it looks at single ones."""
 
 
 def sample_tokens(
@@ -49,34 +50,43 @@ def sample_tokens(
     chex.assert_shape(uniforms, (logits.shape[0], 2))
     top = jnp.max(logits, axis=-1, keepdims=True)
     if top_k is None and top_p is None:
-        return _draw(jnp.exp(logits - top), uniforms)
+        return draw(jnp.exp(logits - top), uniforms)
     k = min(top_k or NUCLEUS_CANDIDATES, logits.shape[-1])
     values, ids = jax.lax.top_k(logits, k)
     weights = jnp.exp(values - top)
     if top_p is not None:
-        sums = jnp.cumsum(weights, axis=-1)
-        whole = sums[:, -1]
+        whole = None
         if top_k is None:
             whole = jnp.sum(jnp.exp(logits - top), axis=-1)
-        before = jnp.pad(sums[:, :-1], ((0, 0), (1, 0)))
-        weights = jnp.where(before < (top_p * whole)[:, None], weights, 0.0)
-    return jnp.take_along_axis(ids, _draw(weights, uniforms)[:, None], axis=1)[:, 0]
+        weights = in_nucleus(weights, whole, top_p)
+    return jnp.take_along_axis(ids, draw(weights, uniforms)[:, None], axis=1)[:, 0]
 
 
-def _draw(weights: jax.Array, uniforms: jax.Array) -> jax.Array:
+def in_nucleus(weights: jax.Array, whole: jax.Array | None, top_p) -> jax.Array:
+    """`[B, k]` weights, largest first, and 0 behind the share `top_p` of the whole.
+
+    The whole `[B]` is the sum of these weights by default.
+    """
+    sums = jnp.cumsum(weights, axis=-1)
+    whole = sums[:, -1] if whole is None else whole
+    before = jnp.pad(sums[:, :-1], ((0, 0), (1, 0)))
+    return jnp.where(before < (top_p * whole)[:, None], weights, 0.0)
+
+
+def draw(weights: jax.Array, uniforms: jax.Array) -> jax.Array:
     """An index per row of `[B, V]` weights: a block of them, then one of the block."""
-    blocks = -(-weights.shape[1] // _BLOCK)
+    blocks = -(-weights.shape[1] // BLOCK)
     if blocks == 1:
-        return _invert(weights, uniforms[:, 0])
-    padding = blocks * _BLOCK - weights.shape[1]
+        return invert(weights, uniforms[:, 0])
+    padding = blocks * BLOCK - weights.shape[1]
     weights = jnp.pad(weights, ((0, 0), (0, padding)))
-    weights = weights.reshape(-1, blocks, _BLOCK)
-    block = _invert(jnp.sum(weights, axis=-1), uniforms[:, 0])
+    weights = weights.reshape(-1, blocks, BLOCK)
+    block = invert(jnp.sum(weights, axis=-1), uniforms[:, 0])
     inside = jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0]
-    return block * _BLOCK + _invert(inside, uniforms[:, 1])
+    return block * BLOCK + invert(inside, uniforms[:, 1])
 
 
-def _invert(weights: jax.Array, uniform: jax.Array) -> jax.Array:
+def invert(weights: jax.Array, uniform: jax.Array) -> jax.Array:
     """The index at which the cumulative sum of `[B, n]` passes its share `[B]`."""
     sums = jnp.cumsum(weights, axis=-1)
     passed = sums > (uniform * sums[:, -1])[:, None]

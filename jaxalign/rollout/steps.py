@@ -10,10 +10,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxalign.ops import rows_times, token_logps
+from jaxalign.ops import constrain, current_layout, laid_out, rows_times, token_logps
 from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.sampling import sample_tokens
 from jaxalign.rollout.shaping import allowed_logits, penalised, with_new_tokens
+from jaxalign.rollout.split_sampling import chosen_together, shares_vocabulary
+
+STEPS = 32
+"""Most tokens of a row between two looks of the host."""
+STEPS_WITH_ENDS = 16
+"""The same where the host may end a row: what follows the end is wasted."""
 
 
 class Settings(NamedTuple):
@@ -97,7 +103,8 @@ class Chunk(NamedTuple):
 @functools.partial(jax.jit, static_argnames="decoder")
 def prepare(decoder: Decoder, params: Any) -> Any:
     """The parameters as the other functions here take them."""
-    return decoder.prepare(params)
+    with laid_out(decoder.layout):
+        return decoder.prepare(params)
 
 
 @functools.partial(jax.jit, static_argnames="decoder")
@@ -105,33 +112,39 @@ def prefill(decoder: Decoder, params: Any, tokens: jax.Array) -> Any:
     """A cache with the keys and values of `[P, W]` tokens, padded on the right."""
     rows, width = tokens.shape
     starts = jnp.zeros(rows, jnp.int32)
-    cache = decoder.init_cache(rows, width)
-    return decoder.apply(params, tokens, starts, cache)[1]
+    with laid_out(decoder.layout):
+        cache = decoder.init_cache(rows, width)
+        tokens = constrain(tokens, "rows", None)
+        return decoder.apply(params, tokens, starts, cache)[1]
 
 
 @functools.partial(jax.jit, static_argnames=("decoder", "rows", "slots"))
 def empty(decoder: Decoder, rows: int, slots: int) -> Any:
     """A cache for so many rows."""
-    return decoder.init_cache(rows, slots)
+    with laid_out(decoder.layout):
+        return decoder.init_cache(rows, slots)
 
 
-@functools.partial(jax.jit, static_argnames="slots")
-def resize(cache: Any, slots: int) -> Any:
+@functools.partial(jax.jit, static_argnames=("decoder", "slots"))
+def resize(decoder: Decoder, cache: Any, slots: int) -> Any:
     """The same cache with more slots, or without its last ones."""
 
     def one(x: jax.Array) -> jax.Array:
         more = max(slots - x.shape[-2], 0)
         padding = [(0, 0)] * (x.ndim - 2) + [(0, more), (0, 0)]
-        return jnp.pad(x[..., :slots, :], padding)
+        return _by_rows(decoder, jnp.pad(x[..., :slots, :], padding))
 
     return jax.tree.map(one, cache)
 
 
-@functools.partial(jax.jit, donate_argnames="cache")
-def insert(cache: Any, block: Any, sources: jax.Array, rows: jax.Array) -> Any:
+@functools.partial(jax.jit, static_argnames="decoder", donate_argnames="cache")
+def insert(
+    decoder: Decoder, cache: Any, block: Any, sources: jax.Array, rows: jax.Array
+) -> Any:
     """Copies rows of a prefilled block into rows of the cache.
 
     Args:
+      decoder: The model's functions.
       cache: Of B rows; donated.
       block: What `prefill` returned.
       sources: `[B]` int32 rows of the block.
@@ -143,11 +156,18 @@ def insert(cache: Any, block: Any, sources: jax.Array, rows: jax.Array) -> Any:
 
     def one(old: jax.Array, new: jax.Array) -> jax.Array:
         width = min(old.shape[-2], new.shape[-2])
-        return old.at[rows, ..., :width, :].set(
+        new = old.at[rows, ..., :width, :].set(
             new[sources][..., :width, :], mode="drop"
         )
+        return _by_rows(decoder, new)
 
     return jax.tree.map(one, cache, block)
+
+
+def _by_rows(decoder: Decoder, x: jax.Array) -> jax.Array:
+    with laid_out(decoder.layout):
+        layout = current_layout()
+    return x if layout is None else layout.place_rows(x)
 
 
 @functools.partial(
@@ -183,10 +203,21 @@ def decode(
     Returns:
       The new cache, and what was sampled.
     """
+    with laid_out(decoder.layout):
+        arrays = params, cache, rows, limits, key, enough, seen
+        return _decoded(decoder, settings, *arrays)
+
+
+def _decoded(
+    decoder: Decoder, settings: Settings, params, cache, rows, limits, key, enough, seen
+) -> tuple[Any, Chunk]:
     head = decoder.head(params)
     keys = _fold(jnp.full(rows.last.shape, key), rows.prompt_index)
     keys = _fold(keys, rows.sample_index)
-    stops = jnp.zeros(head[2], bool).at[limits.stop_ids].set(True, mode="drop")
+    together = shares_vocabulary(len(head[0]))
+    # Devices that share the tokens of a row have rows of padding like all others.
+    tokens = len(head[0]) if together else head[2]
+    stops = jnp.zeros(tokens, bool).at[limits.stop_ids].set(True, mode="drop")
 
     def unfinished(carry) -> jax.Array:
         step, _, chunk = carry
@@ -198,7 +229,7 @@ def decode(
         hidden, cache = decoder.apply(
             params, chunk.last[:, None], chunk.position, cache
         )
-        logits = _logits(head, hidden[:, 0])
+        logits = _logits(head, hidden[:, 0], tokens)
         if not settings.greedy:
             logits = logits / limits.temperature
         count = chunk.position + 1 - rows.prompt_length
@@ -213,9 +244,18 @@ def decode(
             not_yet=(count < limits.min_new_tokens)[:, None] & stops[None],
             min_p=limits.min_p,
         )
-        token = _choose(settings, limits, allowed, _fold(keys, chunk.position + 1))
+        uniforms = None
+        if not settings.greedy:
+            uniforms = _uniforms(_fold(keys, chunk.position + 1))
+        top_p = limits.top_p if settings.nucleus else None
+        if together:
+            options = {"top_k": settings.top_k, "top_p": top_p}
+            token, logps = chosen_together(logits, allowed, uniforms, **options)
+        else:
+            token = _choose(settings, allowed, uniforms, top_p)
+            logps = token_logps(logits, token)
         over = stops[token] | (count + 1 >= limits.max_new_tokens)
-        chunk = _add(chunk, step, token, token_logps(logits, token), over)
+        chunk = _add(chunk, step, token, logps, over)
         return step + 1, cache, chunk
 
     shape = (rows.last.shape[0], settings.steps)
@@ -233,19 +273,34 @@ def decode(
 _fold = jax.vmap(jax.random.fold_in)
 
 
-def _logits(head: tuple[jax.Array, float | None, int], hidden: jax.Array) -> jax.Array:
-    """`[B, D]` hidden states to `[B, vocab_size]` float32 logits."""
+def _logits(
+    head: tuple[jax.Array, float | None, int], hidden: jax.Array, tokens: int
+) -> jax.Array:
+    """`[B, D]` hidden states to `[B, tokens]` float32 logits, -inf where there is none.
+
+    The kernel stays where it lies, and the logits stay split over the vocabulary.
+    """
     kernel, softcap, vocab_size = head
-    logits = rows_times(hidden, kernel.astype(hidden.dtype))[:, :vocab_size]
-    return logits if softcap is None else softcap * jnp.tanh(logits / softcap)
+    hidden = constrain(hidden, "group", "stored")
+    kernel = constrain(kernel.astype(hidden.dtype), "vocabulary", "stored")
+    logits = constrain(rows_times(hidden, kernel), "rows", "vocabulary")[:, :tokens]
+    if softcap is not None:
+        logits = softcap * jnp.tanh(logits / softcap)
+    if tokens == vocab_size:
+        return logits
+    ids = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
+    return jnp.where(ids < vocab_size, logits, -jnp.inf)
 
 
-def _choose(settings: Settings, limits: Limits, logits, keys) -> jax.Array:
-    """A token `[B]` for each row of `[B, V]` logits, with `[B]` random keys."""
+def _uniforms(keys) -> jax.Array:
+    """Two numbers for each of `[B]` keys."""
+    return jax.vmap(lambda k: jax.random.uniform(k, (2,), jnp.float32))(keys)
+
+
+def _choose(settings: Settings, logits, uniforms, top_p) -> jax.Array:
+    """A token `[B]` for each row of `[B, V]` logits."""
     if settings.greedy:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    uniforms = jax.vmap(lambda k: jax.random.uniform(k, (2,), jnp.float32))(keys)
-    top_p = limits.top_p if settings.nucleus else None
     return sample_tokens(logits, uniforms, top_k=settings.top_k, top_p=top_p)
 
 

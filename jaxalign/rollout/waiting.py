@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxalign.rollout.prompts import bucket_width
 
-_BLOCK_TOKENS = 8192
+BLOCK_TOKENS = 8192
 """Most tokens of one prefill, padding included, unless a single prompt has more."""
 
 
@@ -49,6 +49,7 @@ class Waiting:
         num_samples: int,
         per_block: int,
         prefill: Callable[[np.ndarray], Any],
+        whole_rows: Callable[[int], int] = int,
     ):
         """Nothing is computed yet.
 
@@ -58,10 +59,11 @@ class Waiting:
           per_block: Most prompts of a block; smaller ones are filled up, to compile for
             few shapes.
           prefill: `[P, W]` tokens, padded on the right, to a cache of P rows.
+          whole_rows: From the rows that a block shall have to those that it can have.
         """
         self._prompts = deque(sorted(prompts, key=lambda prompt: len(prompt.ids)))
         self._num_samples, self._per_block = num_samples, per_block
-        self._prefill = prefill
+        self._prefill, self._whole_rows = prefill, whole_rows
         self._ready: deque[Ready] = deque()
 
     def __bool__(self) -> bool:
@@ -78,7 +80,8 @@ class Waiting:
         """Prefills the next prompts without their last token, which decoding reads."""
         count = min(self._per_block, len(self._prompts))
         width = bucket_width(len(self._prompts[count - 1].ids) - 1)
-        rows = max(1, min(self._per_block, _BLOCK_TOKENS // width))
+        rows = max(1, min(self._per_block, BLOCK_TOKENS // width))
+        rows = self._whole_rows(rows)
         prompts = [self._prompts.popleft() for _ in range(min(rows, count))]
         tokens = np.zeros((rows, width), np.int32)
         for row, prompt in zip(tokens, prompts, strict=False):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxalign.models import Transformer, apply_hidden
-from jaxalign.models.attention import visibility, visible
+from jaxalign.models.visibility import visibility, visible
 from tests.models.cases import load_case
 
 PROMPT, ANSWERS = 7, (6, 9, 4)
@@ -39,7 +39,7 @@ def shared_prompt_rows(rng, width=40):
 @pytest.mark.parametrize("attention", ["naive", "blocked"])
 def test_an_answer_behind_a_shared_prompt_is_as_if_alone(name, attention, monkeypatch):
     """Fault 14: attention leaks between the sequences of a row."""
-    monkeypatch.setattr("jaxalign.models.attention._block_size", lambda length: 11)
+    monkeypatch.setattr("jaxalign.models.attention._BLOCK", 11)
     case = load_case(name)
     model = Transformer(case.config, attention=attention)
     run = jax.jit(lambda p, *rows: apply_hidden(model, p, *rows))
@@ -81,7 +81,7 @@ def test_who_sees_whom(window):
 
 
 def test_gradients_agree_between_ways_to_attend_and_what_is_kept(monkeypatch):
-    monkeypatch.setattr("jaxalign.models.attention._block_size", lambda length: 11)
+    monkeypatch.setattr("jaxalign.models.attention._BLOCK", 11)
     case = load_case("gemma2")
     rows, _ = shared_prompt_rows(np.random.default_rng(2))
     ways = [("naive", "none")]

@@ -100,7 +100,7 @@ def test_rounding_in_a_long_sum_draws_nothing_of_weight_zero():
     at = steps[rows].argmax(axis=1)
     uniforms = np.nextafter(before[rows, at] / sums[rows, -1], np.float32(1))
     drawn = np.asarray(
-        sampling._invert(jnp.asarray(weights[rows]), jnp.asarray(uniforms))
+        sampling.invert(jnp.asarray(weights[rows]), jnp.asarray(uniforms))
     )
     assert (weights[rows, drawn] > 0).all()
 

@@ -139,7 +139,7 @@ def open_checkpoint(
         mesh_sizes={"fsdp": -1},
     )
     tokenizer = load_tokenizer(policy.folder, chat_template=chat_template)
-    decoder = decoder_of(policy.model, tokenizer=tokenizer)
+    decoder = decoder_of(policy.model, policy.mesh, tokenizer=tokenizer)
     program = mesh_program(policy.mesh)
     return Checkpoint(name, policy, tokenizer, decoder, program, policy.load())
 

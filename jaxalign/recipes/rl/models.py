@@ -82,7 +82,7 @@ def open_models(
     encoder = encoder_of(policy.folder, policy.config.vocab_size)
     return Models(
         policy,
-        decoder_of(policy.model, tokenizer=encoder.tokenizer),
+        decoder_of(policy.model, policy.mesh, tokenizer=encoder.tokenizer),
         None if critic is None else open_critic(config, critic),
         encoder,
         program_of(config.parallel, policy.mesh),

@@ -147,7 +147,7 @@ def open_setup(config: RLConfig, method: Method) -> Setup:
     iterations = config.max_steps or math.ceil(
         config.num_train_epochs * len(prompts.train) / config.batch_size
     )
-    rows = _plan_rows(config, models, prompts, method.together)
+    rows = plan_rows(config, models, prompts, method.together)
     setup = Setup(
         config, method, console, models, prompts, score, None, rows, iterations, digests
     )
@@ -164,9 +164,10 @@ def open_setup(config: RLConfig, method: Method) -> Setup:
     return setup
 
 
-def _plan_rows(
+def plan_rows(
     config: RLConfig, models: Models, prompts: Prompts, together: bool
 ) -> AnswerRows:
+    """How the completions to these prompts lie in rows, whatever is sampled."""
     devices = models.program.row_devices
     plan: dict[str, Any] = {
         "longest_prompt": max(len(x.ids) for x in prompts.train),

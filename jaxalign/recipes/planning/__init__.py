@@ -1,0 +1,1 @@
+"""A run's programs compiled for machines that are not there, and what they need."""

@@ -1,0 +1,151 @@
+"""What a compiled program needs, as plain data."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from jaxalign.parallel.hlo import Array, Collective, Program
+from jaxalign.recipes.planning.chips import GIB, Chip
+from jaxalign.recipes.planning.program import Planned
+
+_MANY = 6
+
+
+def measured(
+    planned: Planned, chip: Chip | None, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Compiles a program and reads what it holds, sends and calls.
+
+    Args:
+      planned: The program.
+      chip: What it is for; None where nothing is known of it.
+      tell: Is told what is going on.
+
+    Returns:
+      JSON data; `fits` is None where the chip is not known.
+    """
+    out: dict[str, Any] = {"name": planned.name, "planned_for": planned.args}
+    start = time.monotonic()
+    tell(f"{planned.name}: tracing")
+    lowered = planned.lower()
+    tell(f"{planned.name}: compiling (minutes, for a large model)")
+    try:
+        compiled = lowered.compile()
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
+            raise
+        return out | refused(text, planned.grows)
+    out["compile_seconds"] = round(time.monotonic() - start, 1)
+    tell(f"{planned.name}: compiled in {out['compile_seconds']} s")
+    memory = compiled.memory_analysis()
+    program = Program(compiled.as_text() or "")
+    sizes = {
+        "arguments": memory.argument_size_in_bytes,
+        "results": memory.output_size_in_bytes,
+        "given_back": memory.alias_size_in_bytes,
+        "temporaries": memory.temp_size_in_bytes,
+    }
+    sizes["peak"] = _peak(memory)
+    out["bytes"] = sizes
+    out["donated"] = sizes["given_back"] > 0
+    out["fits"] = None if chip is None else sizes["peak"] <= chip.memory
+    out["share_of_memory"] = None if chip is None else sizes["peak"] / chip.memory
+    out["shrink"] = list(planned.grows)
+    out["largest_arrays"] = [
+        {"array": str(x), "bytes": x.nbytes}
+        for x in sorted(program.arrays, key=lambda x: -x.nbytes)[:_MANY]
+    ]
+    out["collectives"] = _by_kind(program.collectives)
+    out["in_loops"] = _loops(program.collectives)
+    out["suspicious"] = _suspicious(planned, program)
+    out["kernels"] = sorted(
+        x
+        for x in program.custom_kernels
+        if re.search("tpu_custom_call|cudnn|triton", x)
+    )
+    out["estimate"] = _estimate(planned, program.collectives, chip)
+    return out
+
+
+def _peak(memory) -> int:
+    """The compiler's own peak, or the sum of what it is made of if that is larger."""
+    parts = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    parts += memory.temp_size_in_bytes - memory.alias_size_in_bytes
+    return max(parts, getattr(memory, "peak_memory_in_bytes", 0))
+
+
+def refused(text: str, shrink: tuple[str, ...]) -> dict[str, Any]:
+    """What the compiler says of a program that is too large.
+
+    Args:
+      text: Its own words.
+      shrink: What would make the program smaller.
+    """
+    found = re.search(r"Used ([\d.]+)([KMGT])i?B? of ([\d.]+)([KMGT])", text)
+    units = {"K": 1 << 10, "M": 1 << 20, "G": GIB, "T": GIB << 10}
+    out: dict[str, Any] = {"fits": False, "compiler_says": text[:400]}
+    out["shrink"] = list(shrink)
+    if found:
+        used, limit = (float(found[i]) * units[found[i + 1]] for i in (1, 3))
+        out["bytes"] = {"peak": int(used)}
+        out["share_of_memory"] = used / limit
+    return out
+
+
+def _by_kind(collectives: list[Collective]) -> list[dict[str, Any]]:
+    kinds: dict[str, dict[str, Any]] = {}
+    for c in collectives:
+        row = kinds.setdefault(c.kind, {"kind": c.kind, "count": 0, "bytes": 0})
+        row["count"] += c.times
+        row["bytes"] += c.times * c.nbytes
+        if c.nbytes > row.get("largest_bytes", 0):
+            row["largest_bytes"] = c.nbytes
+            row["largest"] = str(max(c.arrays, key=lambda x: x.nbytes))
+    return sorted(kinds.values(), key=lambda row: -row["bytes"])
+
+
+def _loops(collectives: list[Collective]) -> dict[str, int]:
+    """How many exchanges there are inside loops over layers and over chunks."""
+    return {
+        what: sum(any(name in loop for loop in c.loops) for c in collectives)
+        for what, name in (("layers", "Transformer"), ("chunks", "chunks"))
+    }
+
+
+def _suspicious(planned: Planned, program: Program) -> list[str]:
+    """What no program of ours should have, in words."""
+    found = []
+    if any("chunks" in loop for c in program.collectives for loop in c.loops):
+        found.append("devices exchange something in each chunk of the unembedding")
+    logits = planned.rows * planned.targets * planned.vocab
+    square = planned.tokens**2
+    for x in program.arrays:
+        size = x.nbytes // Array(x.dtype, ()).nbytes
+        if planned.targets > 1 and size >= logits and planned.vocab in x.shape:
+            found.append(f"{x} holds the logits of all positions")
+        if planned.tokens > 1024 and x.shape[-2:] == (planned.tokens, planned.tokens):
+            found.append(
+                f"{x} grows with the square of the length ({square:,} entries)"
+            )
+    return sorted(set(found))
+
+
+def _estimate(
+    planned: Planned, collectives: list[Collective], chip: Chip | None
+) -> dict[str, Any]:
+    """The longest of three times that cannot be undercut."""
+    sent = sum(c.times * c.nbytes for c in collectives)
+    out: dict[str, Any] = {"flops": planned.flops, "bytes_exchanged": sent}
+    if chip is None:
+        return out
+    times = {
+        "arithmetic": planned.flops / chip.flops,
+        "memory": planned.reads / chip.bandwidth,
+        "exchange": sent / chip.links,
+    }
+    longest = max(times.values())
+    bound = max(times, key=lambda name: times[name])
+    mfu = times["arithmetic"] / longest if longest else 0.0
+    return out | {"seconds": longest, "bound_by": bound, "mfu": mfu}

@@ -1,0 +1,32 @@
+"""One program of a run, before and after it is compiled."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Planned(NamedTuple):
+    """A program that a run would compile.
+
+    Attributes:
+      name: What people call it.
+      lower: Gives the lowered program.
+      flops: Of the whole machine in one call, by formula.
+      reads: Bytes that a device must read at least, in one call.
+      rows: Rows that a device computes at a time.
+      tokens: Of each row.
+      targets: Of each row.
+      vocab: Entries of the vocabulary on a device.
+      args: In words, what it was planned for.
+      grows: Which flag makes it smaller.
+    """
+
+    name: str
+    lower: Callable[[], Any]
+    flops: float
+    reads: float
+    rows: int
+    tokens: int
+    targets: int
+    vocab: int
+    args: str
+    grows: tuple[str, ...]

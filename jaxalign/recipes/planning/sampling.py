@@ -1,0 +1,220 @@
+"""The programs of a run that samples, scores and learns."""
+
+import functools
+import importlib
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxalign.batch import Batch
+from jaxalign.data.packing.completions import answer_layouts
+from jaxalign.data.packing.pack import fill
+from jaxalign.models import PARTITION_RULES
+from jaxalign.parallel import shardings
+from jaxalign.recipes.planning.formulas import forward_flops, train_flops
+from jaxalign.recipes.planning.program import Planned
+from jaxalign.recipes.planning.training import GROWS, placed
+from jaxalign.recipes.policy import Policy, open_policy
+from jaxalign.recipes.program import program_of
+from jaxalign.recipes.rl.config import RLConfig
+from jaxalign.recipes.rl.models import Models
+from jaxalign.recipes.rl.setup import Setup, plan_rows
+from jaxalign.recipes.samples import decoder_of
+from jaxalign.rollout import Decoder, steps
+from jaxalign.rollout.prompts import bucket_width
+from jaxalign.rollout.waiting import BLOCK_TOKENS
+from jaxalign.training import TrainState, make_optimizer
+
+_SAMPLED = (
+    "--generation-batch-size samples fewer completions at a time",
+    "--max-new-tokens",
+    "--mesh.tensor splits heads and the vocabulary",
+)
+
+
+def sampling_programs(name: str, config: RLConfig, devices: list[Any]) -> list[Planned]:
+    """Prefill, decoding, the scorer and the update of `jaxalign NAME`.
+
+    Shapes are those of prompts and completions that together have `max_length` tokens.
+    """
+    method = importlib.import_module(f"jaxalign.recipes.{name}").method_of(config)
+    policy = open_policy(config.model, devices=devices, **config.layout)
+    critic = None
+    if method.critic is not None:
+        critic = open_policy(
+            method.critic, head="score", devices=devices, **config.layout
+        )
+    program = program_of(config.parallel, policy.mesh)
+    decoder = decoder_of(policy.model, policy.mesh)
+    models = Models(policy, decoder, critic, None, program, method.kl)  # pyright: ignore[reportArgumentType]
+    longest = config.max_length - config.max_new_tokens
+    prompts: Any = SimpleNamespace(train=[SimpleNamespace(ids=range(longest))])
+    rows = plan_rows(config, models, prompts, method.together)
+    # No prompt is read and nothing is scored.
+    nothing: Any = None
+    setup = Setup(config, method, nothing, models, prompts, nothing, None, rows, 1, {})
+    return [
+        *_sampling(config, policy, decoder, longest),
+        *_learning(config, setup, policy, critic),
+    ]
+
+
+def _sampling(
+    config: RLConfig, policy: Policy, decoder: Decoder, longest: int
+) -> list[Planned]:
+    mesh, model = policy.mesh, policy.config
+    total = config.batch_size * config.num_generations
+    rows = decoder.whole_rows(config.generation_batch_size or total)
+    slots = bucket_width(config.max_length - 1)
+    shapes = policy.param_shapes()
+    prepared = with_layout(steps.prepare, decoder, shapes)
+    width = bucket_width(max(1, longest - 1))
+    block = decoder.whole_rows(
+        max(1, min(-(-rows // config.num_generations), BLOCK_TOKENS // width))
+    )
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def shape(*sizes: int, dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(sizes, dtype, sharding=whole)
+
+    def lower_decode() -> Any:
+        cache = with_layout(steps.empty, decoder, rows, slots)
+        running = shape(rows, dtype=jnp.bool_)
+        state = steps.Rows._make([*[shape(rows)] * 5, running])
+        scalar = shape(dtype=jnp.float32)
+        limits = steps.Limits(scalar, scalar, shape(), shape(), shape(8))
+        settings = steps.Settings(steps.STEPS, False, None, False)
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=whole)
+        return steps.decode.lower(
+            decoder, settings, prepared, cache, state, limits, key, shape()
+        )
+
+    each = rows / mesh.size
+    weights = _bytes(prepared, mesh)
+    cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim
+    cache *= slots * each * jnp.dtype(policy.model.dtype).itemsize
+    table: dict[str, Any] = {"vocab": model.vocab_size, "grows": _SAMPLED}
+    return [
+        Planned(
+            name="prefill",
+            lower=lambda: steps.prefill.lower(decoder, prepared, shape(block, width)),
+            flops=forward_flops(model, block * width / mesh.size, 0, width / 2),
+            reads=weights,
+            rows=max(1, block // decoder.row_parts),
+            tokens=width,
+            targets=1,
+            args=f"{block} prompts of {width} tokens",
+            **table,
+        ),
+        Planned(
+            name="decode",
+            lower=lower_decode,
+            flops=steps.STEPS * forward_flops(model, each, each, slots / 2),
+            reads=steps.STEPS * (weights + cache),
+            rows=max(1, rows // decoder.row_parts),
+            tokens=1,
+            targets=1,
+            args=f"{rows} completions in caches of {slots} tokens, {steps.STEPS} steps",
+            **table,
+        ),
+    ]
+
+
+def _learning(
+    config: RLConfig, setup: Setup, policy: Policy, critic: Policy | None
+) -> list[Planned]:
+    mesh = policy.mesh
+    optimizer, _ = make_optimizer(config.optimizer, 1000)
+    updates = setup.updates(optimizer)
+    rows, count = setup.rows, max(setup.rows.counts)
+    batch = rollout_shapes(setup, count)
+    params: Any = policy.param_shapes()
+    if critic is not None:
+        params = {"policy": params, "critic": critic.param_shapes()}
+    key = jax.random.key(0)
+    state = _state_of(params, optimizer, key, policy)
+    scored = setup.models.scored(
+        params, policy.param_shapes() if setup.models.has_reference else None
+    )
+    tokens, targets = rows.shape.tokens, rows.shape.targets
+    each = count / mesh.size
+    work = each * tokens, each * targets, tokens / 2
+    forward = forward_flops(policy.config, *work)
+    others = 0.0 if critic is None else forward_flops(critic.config, *work)
+    readers = 1 + setup.models.has_reference
+    train = train_flops(policy.config, *work) + 3 * others
+    at_a_time = min(setup.rows_at_a_time, max(1, count // updates.program.row_devices))
+    table: dict[str, Any] = {
+        "tokens": tokens,
+        "targets": targets,
+        "vocab": policy.config.vocab_size // mesh.shape["tensor"],
+    }
+    words = f"{count} rows of {tokens} tokens with {targets} targets"
+    return [
+        Planned(
+            name="scorer",
+            lower=lambda: updates.score.lower(scored, batch.tokens),
+            flops=readers * forward + others,
+            reads=_bytes(scored, mesh),
+            rows=count // updates.program.row_devices,
+            args=words,
+            grows=("--num-minibatches: as many rows are scored as an update has",),
+            **table,
+        ),
+        Planned(
+            name="update",
+            lower=lambda: updates.step.lower(state, batch),
+            flops=train,
+            reads=2 * _bytes(state, mesh),
+            rows=at_a_time,
+            args=f"{words}, {at_a_time} a device at a time",
+            grows=GROWS,
+            **table,
+        ),
+    ]
+
+
+def rollout_shapes(setup: Setup, count: int) -> Batch:
+    """The batch of an update, with the columns that the run's rules make."""
+    together = setup.rows.together
+    one = np.ones((together, 1), np.int32)
+    example = answer_layouts([[0]], one, one[:, 0], together=together)
+    host = fill(example, [[0]], setup.rows.shape, count)
+    slots = np.zeros(host.tokens.target_ids.shape, np.float32)
+    names = ["old_logps", "advantages"]
+    names += ["ref_logps"] if setup.models.has_reference else []
+    names += ["values", "returns"] if setup.models.critic is not None else []
+    names += ["weights"] if setup.method.rules.weights is not None else []
+    host = host.with_tokens(**dict.fromkeys(names, slots))
+    return placed(host, setup.models.policy.mesh)
+
+
+def with_layout(fn: Any, decoder: Decoder, *arguments: Any) -> Any:
+    """What a compiled function of sampling returns, as shapes with their shardings."""
+    compiled = fn.lower(decoder, *arguments).compile()
+    shapes = jax.eval_shape(lambda *rest: fn(decoder, *rest), *arguments)
+    return jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+        shapes,
+        compiled.output_shardings,
+    )
+
+
+def _state_of(params: Any, optimizer: Any, key: jax.Array, policy: Policy) -> Any:
+    create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
+    state = jax.eval_shape(create, params)
+    return jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+        state,
+        shardings(PARTITION_RULES, policy.mesh, state),
+    )
+
+
+def _bytes(tree: Any, mesh: jax.sharding.Mesh) -> float:
+    leaves = (x for x in jax.tree.leaves(tree) if hasattr(x.dtype, "itemsize"))
+    return sum(x.size * x.dtype.itemsize for x in leaves) / mesh.size

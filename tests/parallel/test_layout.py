@@ -1,0 +1,151 @@
+"""Where arrays lie in the compiled step on eight devices, and what travels when."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from jaxalign.models import PARTITION_RULES
+from jaxalign.parallel import batch_sharding, make_mesh, replicated, shardings
+from jaxalign.parallel.hlo import Program
+from tests.parallel.tasks import state_of, step_on, task_of
+from tests.tiny import make_model
+
+# No two sizes are equal, so that a shape tells what an array is.
+ROWS, LENGTH, TARGETS, V, WIDTH = 16, 28, 20, 48, 40
+LAYERS, HEADS, HEAD_DIM, INNER = 2, 4, 8, 80
+
+
+@pytest.fixture(autouse=True)
+def as_users_compile():
+    """With the optimizations that the other tests do without."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@functools.cache
+def compiled(name, **sizes):
+    """The program of a step with a microbatch of one row for each device."""
+    model = make_model(V, WIDTH, tie_embeddings=False).clone(remat="full")
+    task = task_of(name, model, ROWS, LENGTH, TARGETS, chunk_size=8)
+    mesh = make_mesh(sizes)
+    state = state_of(task.params)
+    places = shardings(PARTITION_RULES, mesh, state)
+
+    def as_shape(x, place):
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+
+    state = jax.tree.map(as_shape, state, places)
+    rows = batch_sharding(mesh)
+    batch = jax.tree.map(lambda x: as_shape(np.asarray(x), rows), task.batch)
+    parts = ROWS // (sizes.get("data", 1) * sizes.get("fsdp", 1))
+    step = jax.jit(
+        step_on(mesh, task.objective, num_microbatches=parts),
+        donate_argnums=0,
+        out_shardings=(places, replicated(mesh)),
+    )
+    return Program(step.lower(state, batch).compile().as_text() or "")
+
+
+def shapes(program):
+    return {x.shape for x in program.arrays}
+
+
+def inside(program, name):
+    return [c for c in program.collectives if any(name in x for x in c.loops)]
+
+
+MESHES = [{"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}]
+CASES = [("sft", MESHES[0]), ("dpo", MESHES[1])]
+
+
+@pytest.mark.parametrize(("task", "sizes"), CASES, ids=str)
+def test_a_device_holds_its_own_rows_at_their_whole_width(task, sizes):
+    """Left to guess, the compiler gives every device all rows and a part of the width.
+
+    The numbers are right then, and a pod has no memory for them.
+    """
+    program = compiled(task, **sizes)
+    found = {x.shape for x in program.arrays_in("Transformer")}
+    assert (1, LENGTH, WIDTH) in found, "the residual stream of a device's own row"
+    together = sizes.get("fsdp", 1)
+    for rows in (2, 4, 8, ROWS):
+        for width in (WIDTH, WIDTH // together):
+            assert (rows, LENGTH, width) not in found
+            assert (LAYERS, rows, LENGTH, width) not in shapes(program)
+        # Between devices that look up each other's rows, only part of the width goes.
+        assert (rows, LENGTH, WIDTH) not in shapes(program)
+
+
+@pytest.mark.parametrize(("task", "sizes"), CASES, ids=str)
+def test_chunks_of_the_unembedding_wait_for_nobody(task, sizes):
+    program = compiled(task, **sizes)
+    assert not inside(program, "chunks")
+    vocab = V // sizes.get("tensor", 1)
+    assert (8, vocab) in shapes(program), "a chunk has as many positions of one device"
+    gathers = [
+        c
+        for c in program.collectives
+        if c.kind == "all-gather" and (vocab, WIDTH) in {x.shape for x in c.arrays}
+    ]
+    # For the statistics, and maybe again for their gradient, made afterwards.
+    assert 1 <= len(gathers) <= (1 if task == "sft" else 2)
+    kernel = vocab, WIDTH // sizes["fsdp"]
+    sums = [
+        c
+        for c in program.collectives
+        if c.kind in ("reduce-scatter", "all-reduce")
+        and {(vocab, WIDTH), kernel} & {x.shape for x in c.arrays}
+    ]
+    assert {c.kind for c in sums} >= {"reduce-scatter"}
+
+
+@pytest.mark.parametrize(("task", "sizes"), CASES, ids=str)
+def test_weights_are_gathered_a_layer_at_a_time(task, sizes):
+    program = compiled(task, **sizes)
+    kernels = {
+        (LAYERS, WIDTH, INNER),
+        (LAYERS, INNER, WIDTH),
+        (LAYERS, WIDTH, HEADS * HEAD_DIM),
+        (LAYERS, HEADS * HEAD_DIM, WIDTH),
+    }
+    tensor = sizes.get("tensor", 1)
+    whole = kernels | {(n, i // tensor, o) for n, i, o in kernels}
+    whole |= {(n, i, o // tensor) for n, i, o in kernels}
+    assert not whole & shapes(program)
+    layers = [
+        c for c in program.collectives if any("Transformer" in x for x in c.loops)
+    ]
+    assert any(c.kind == "all-gather" for c in layers)
+    assert all(c.times % LAYERS == 0 for c in layers)
+
+
+def test_what_is_sent_does_not_grow_with_the_devices():
+    """At one row for each device; the gathers of parameters are as large as they."""
+
+    def sent(count):
+        program = compiled_for(count)
+        kinds = ("all-to-all", "all-gather", "all-reduce", "reduce-scatter")
+        return sum(c.nbytes * c.times for c in program.collectives if c.kind in kinds)
+
+    small, large = sent(2), sent(8)
+    assert large < 1.1 * small
+
+
+@functools.cache
+def compiled_for(count):
+    model = make_model(V, WIDTH, tie_embeddings=False).clone(remat="full")
+    task = task_of("sft", model, count, LENGTH, TARGETS, chunk_size=8)
+    mesh = make_mesh({"fsdp": count}, jax.devices()[:count])
+    state = state_of(task.params)
+    places = shardings(PARTITION_RULES, mesh, state)
+    state, batch = (
+        jax.device_put(state, places),
+        jax.device_put(task.batch, batch_sharding(mesh)),
+    )
+    step = jax.jit(
+        step_on(mesh, task.objective), out_shardings=(places, replicated(mesh))
+    )
+    return Program(step.lower(state, batch).compile().as_text() or "")

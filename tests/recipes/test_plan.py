@@ -1,0 +1,151 @@
+"""`jaxalign plan`: from flags to a verdict, compiled for eight virtual CPU devices."""
+
+import json
+
+import pytest
+
+from jaxalign.__main__ import main
+from jaxalign.errors import UserError
+from jaxalign.models.hf_config import read_config
+from jaxalign.recipes.plan import order_of, with_defaults
+from jaxalign.recipes.planning.formulas import forward_flops, matrix_params
+from jaxalign.recipes.planning.measured import refused
+from jaxalign.recipes.planning.order import candidates
+from jaxalign.recipes.planning.report import text_of
+from jaxalign.recipes.planning.topology import environment
+
+MODEL = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "vocab_size": 512,
+    "max_position_embeddings": 128,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "hidden_act": "silu",
+    "tie_word_embeddings": False,
+    "attention_bias": False,
+    "mlp_bias": False,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model of which nothing is there but its configuration."""
+    (tmp_path / "config.json").write_text(json.dumps(MODEL))
+    return tmp_path
+
+
+def planned(capsys, *argv):
+    with pytest.raises(SystemExit) as end:
+        main(["plan", *argv, "--json"])
+    out = json.loads(capsys.readouterr().out)
+    return end.value.code, out, {p["name"]: p for p in out["programs"]}
+
+
+FLAGS = ("--topology", "cpu:4", "--mesh.fsdp", "4", "--max-length", "32")
+
+
+def test_a_step_of_fine_tuning_from_a_configuration_alone(folder, capsys):
+    flags = ("--model", str(folder), *FLAGS, "--batch-size", "4")
+    code, out, programs = planned(capsys, "sft", *flags)
+    assert code == 0
+    assert (out["devices"], out["fits"]) == (4, None)
+    step = programs["train step"]
+    assert step["donated"]
+    assert step["in_loops"]["chunks"] == 0
+    assert step["in_loops"]["layers"] > 0
+    # Parameters and two moments of AdamW, a quarter of each, and the batch.
+    matrices = 2 * (32 * (2 * 32 + 2 * 16) + 3 * 32 * 64) + 2 * 512 * 32
+    assert 3 * 4 * matrices / 4 < step["bytes"]["arguments"] < 3.3 * 4 * matrices / 4
+    text = text_of(out)
+    assert "train step" in text
+    assert "No verdict" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "names"),
+    [
+        ("dpo", {"train step", "reference scorer"}),
+        ("kto", {"train step", "reference scorer"}),
+        ("reward", {"train step"}),
+        ("grpo", {"prefill", "decode", "scorer", "update"}),
+        ("ppo", {"prefill", "decode", "scorer", "update"}),
+    ],
+)
+def test_every_recipe_is_compiled_as_it_runs(recipe, names, folder, capsys):
+    flags = ["--model", str(folder), *FLAGS, "--batch-size", "4"]
+    flags += ["--max-new-tokens", "8"] if recipe in ("grpo", "ppo") else []
+    code, _, programs = planned(capsys, recipe, *flags)
+    assert code == 0
+    assert programs.keys() == names
+    for program in programs.values():
+        assert program["in_loops"]["chunks"] == 0
+        assert not program["suspicious"]
+
+
+def test_work_is_counted_by_hand(folder):
+    config = read_config(folder)
+    layer = 32 * 32 * 2 + 32 * 16 * 2 + 3 * 32 * 64
+    assert matrix_params(config) == 2 * layer
+    # 5 tokens that attend to 7 keys each, with 3 targets: 2 for product and sum.
+    attention = 2 * 2 * (4 * 8) * 7
+    expected = 5 * 2 * (2 * layer + attention) + 3 * 2 * 32 * 512
+    assert forward_flops(config, 5, 3, 7) == expected
+
+
+def test_the_compilers_refusal_is_read():
+    text = (
+        "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in "
+        "memory space hbm. Used 70.50G of 15.75G hbm. Exceeded hbm capacity by 54.75G."
+    )
+    found = refused(text, ("--remat full",))
+    assert found["fits"] is False
+    assert found["bytes"]["peak"] == int(70.5 * 2**30)
+    assert round(found["share_of_memory"], 3) == round(70.5 / 15.75, 3)
+
+
+def test_flags_of_the_plan_and_of_the_recipe_are_told_apart():
+    order = order_of(
+        ["dpo", "--model=m", "--topology", "v5e:4x4", "--suggest", "--beta", "0.2"]
+    )
+    assert order["topology"] == "v5e:4x4"
+    assert order["suggest"]
+    assert not order["json"]
+    assert order["argv"][:3] == ["--model=m", "--beta", "0.2"]
+    assert with_defaults("sft", ["--dtype", "float32"], "v5e:1x1").count("--dtype") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["sfd", "--topology", "v5e:1x1"], "no such recipe"),
+        (["sft", "--model", "m"], "needs --topology"),
+        (["sft", "--topology"], "needs a value"),
+        (["sft", "--topology", "v5e:1x1", "--num-slices", "x"], "must be 1 or more"),
+    ],
+)
+def test_what_cannot_be_planned_is_said_in_words(argv, said):
+    with pytest.raises(UserError, match=said):
+        order_of(argv)
+
+
+@pytest.mark.parametrize("name", ["v5e", "v9:2x2", "cpu:0", "v5e:4"])
+def test_a_machine_that_is_none_is_refused(name):
+    with pytest.raises(UserError, match="names no machine"):
+        environment(name)
+
+
+def test_a_suggestion_begins_with_what_costs_least():
+    tried = list(candidates([], 4))
+    assert tried[0] == ["--mesh.fsdp", "4", "--mesh.tensor", "1", "--remat", "dots"]
+    assert tried[-1][:4] == ["--mesh.fsdp", "1", "--mesh.tensor", "4"]
+    assert tried[-1][-2:] == ["--microbatch-size", "1"]
+    own = list(candidates(["--mesh.tensor", "2", "--remat=full"], 4))
+    assert own == [[], ["--microbatch-size", "1"]]
