@@ -86,10 +86,10 @@ def raised(error: BaseException) -> Fault:
     return Fault(f"raised {said} ({place})", f"raised {name} ({place})", "raised")
 
 
-def hung(time_limit: float | None) -> Fault:
-    """The fault of a function that did not end."""
+def hung(time_limit: float | None, place: str = "") -> Fault:
+    """The fault of a function that did not end, with where it was if that is known."""
     what = f"did not end within {time_limit or 0:g} seconds"
-    return Fault(what, what, "hung")
+    return Fault(what + place, what, "hung")
 
 
 def no_number(value: NoNumber, at: int) -> Fault:

@@ -155,7 +155,7 @@ class Iteration:
 
     def _compare(self, totals, applies, on_device) -> None:
         """Says so, once, when the device does not see a difference."""
-        if self.journal.warned_of_float32:
+        if "float32" in self.journal.warned:
             return
         if self.around != "group":  # all are compared with all
             totals, applies, on_device = (
@@ -163,7 +163,7 @@ class Iteration:
             )
         lost = lost_difference(totals, applies, on_device)
         if lost is not None:
-            self.journal.warned_of_float32 = True
+            self.journal.warned.add("float32")
             warn_of_lost_difference(*lost, totals[applies])
 
 
@@ -218,6 +218,6 @@ def _key(state: RLState) -> jax.Array:
 
 
 def _warn_once(journal: Journal, text: str) -> None:
-    if not journal.warned:
-        journal.warned = True
+    if "clipped" not in journal.warned:
+        journal.warned.add("clipped")
         _LOG.warning(text)

@@ -27,7 +27,7 @@ class Journal:
         """
         self._folder, self._console = folder, console
         self._every, self._shown = every, shown
-        self.warned = self.warned_of_float32 = False
+        self.warned: set[str] = set()
 
     def write(
         self,

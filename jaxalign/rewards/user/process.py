@@ -2,7 +2,9 @@
 
 import functools
 import itertools
+import math
 import os
+import re
 import sys
 import threading
 import time
@@ -12,7 +14,7 @@ from typing import Any
 
 from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.faults import Fault, Given, Kind, hung
+from jaxalign.rewards.faults import Fault, Given, Kind, hung, is_users
 from jaxalign.rewards.reward import Check, no_check
 from jaxalign.rewards.user.connection import Connection
 from jaxalign.rewards.user.output import Output
@@ -214,15 +216,17 @@ class UserCall:
         """
         self._connection, self._reply, self._printed = connection, reply, printed
         self._n, self._time_limit = n, time_limit
-        limit = float("inf") if time_limit is None else time_limit
-        self._end = time.monotonic() + limit
+        self._end = math.inf
+        if time_limit is not None:
+            # A coroutine is cancelled over there, and that takes a moment.
+            self._end = time.monotonic() + time_limit + _GRACE
 
     def wait(self, check: Check) -> Given:
         """What the function gave; an error of `check` ends the process too."""
         try:
             while True:
                 check()
-                left = self._end + _GRACE - time.monotonic()
+                left = self._end - time.monotonic()
                 reply = self._reply(min(max(left, 0), _SLICE))
                 if reply is not None:
                     return self._given(reply)
@@ -230,7 +234,9 @@ class UserCall:
                     return self._lost(self._connection.ended)
                 if left <= 0:
                     self._connection.end("lost its process to another that hung in it")
-                    return Given(None, hung(self._time_limit), self._printed())
+                    printed = self._printed()
+                    fault = hung(self._time_limit, last_place(printed))
+                    return Given(None, fault, printed)
         except BaseException:
             self._connection.end("was ended")
             raise
@@ -250,7 +256,23 @@ class UserCall:
 
     def _lost(self, how: str) -> Given:
         printed = self._printed()
-        return Given(None, Fault(how + last_words(printed), how, "died"), printed)
+        words = last_place(printed) or last_words(printed)
+        return Given(None, Fault(how + words, how, "died"), printed)
+
+
+def last_place(printed: str) -> str:
+    r"""Where the main thread was by a stack that Python wrote, for a sentence too.
+
+    >>> last_place('Thread 0x1 (most recent call first):\n  File "a.py", line 3 in f\n')
+    '; it was at a.py:3, in f'
+    """
+    stack = printed.rpartition("(most recent call first):")[2]
+    frames = re.findall(r'File "([^"\n]+)", line (\d+) in (.+)', stack)
+    if not frames or stack == printed:
+        return ""
+    own = [x for x in frames if is_users(x[0])]
+    file, line, function = (own or frames)[0]
+    return f"; it was at {file}:{line}, in {in_a_line(function, 60)}"
 
 
 def last_words(printed: str) -> str:

@@ -207,10 +207,11 @@ class Worker:
         while True:
             try:
                 return self._loop.run_until_complete(task)
-            except (SystemExit, KeyboardInterrupt):
-                if task.done():
-                    raise
-                # Of another task: it has the error, and whoever waits for that is told.
+            except (SystemExit, KeyboardInterrupt, RuntimeError):
+                # Another task has left, or stopped the loop. It has its error, and
+                # whoever waits for it is told.
+                if task.done() or self._loop.is_closed():
+                    return task.result()
 
     def _new_loop(self) -> None:
         """At the start, and when a function has closed the one that it found."""

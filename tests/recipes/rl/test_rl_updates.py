@@ -199,7 +199,7 @@ class Noted:
     """The collaborators of an iteration; what they were given is kept."""
 
     def __init__(self, answers: Answers):
-        self.answers, self.keys, self.warned = answers, [], True
+        self.answers, self.keys, self.warned = answers, [], {"clipped"}
         self.columns: Any = None
 
     def sample(self, policy, iteration, numbers, key, clock):
@@ -296,7 +296,7 @@ def test_prompts_that_fill_up_the_last_batch_of_an_evaluation_do_not_count():
         parts[0], lambda x: x, batch_size=4, key=jax.random.key(0), stop=parts[1]
     )
     assert evaluate is not None
-    state: Any = types.SimpleNamespace(params=None)
+    state: Any = types.SimpleNamespace(params=None, step=0)
     got: Any = evaluate(state)
     assert got["reward"] == got["completions/mean_length"] == 3
     assert got["completions/clipped_ratio"] == pytest.approx(1 / 5)
