@@ -22,11 +22,11 @@ from typing import Any
 from jaxalign.rewards.capture import captured
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.faults import Given, Hang, given, hung, raised
-from jaxalign.rewards.reward import Check, is_async
+from jaxalign.rewards.reward import is_async
 
 _GRACE = 0.5  # seconds that a cancelled coroutine has to end by itself
 _OF_THE_FUNCTION = (Exception, SystemExit)
-_SLICE = 0.2  # seconds between two looks at whether to go on waiting
+_TURN = 0.2  # seconds in which a loop that works has turned once
 
 
 class Call:
@@ -63,9 +63,9 @@ class Call:
             self._lane = _Lane.current()
             self._lane.put(self._run)
 
-    def wait(self, check: Check) -> Given:
+    def wait(self) -> Given:
         """What the function gave, once it has ended or its time is over."""
-        if not self._ends(check):
+        if not self._ends():
             return Given(None, hung(self._time_limit))
         printed = self._printed.getvalue()
         if isinstance(self._error, Hang):
@@ -74,24 +74,19 @@ class Call:
             return Given(None, raised(self._error), printed)
         return given(self._result, self._n, printed)
 
-    def _ends(self, check: Check) -> bool:
-        slack = 0.0 if self._loop is None else _GRACE
-        ended = False
+    def _ends(self) -> bool:
+        ended, slack = False, 0.0 if self._loop is None else _GRACE
+        limit = None if self._time_limit is None else self._left() + slack
         try:
-            end = time.monotonic() + self._left() + slack
-            while not (ended := self._over.wait(min(_SLICE, _until(end)))):
-                check()
-                if not _until(end):
-                    break
-        finally:
+            ended = self._over.wait(limit)
+        finally:  # also where a signal ends the wait
             if not ended:
                 self._leave_behind()
         return ended
 
     def _left(self) -> float:
-        if self._time_limit is None:
-            return float("inf")
-        return _until(self._start + self._time_limit)
+        assert self._time_limit is not None
+        return max(self._start + self._time_limit - time.monotonic(), 0.0)
 
     def _leave_behind(self) -> None:
         if self._lane is not None:
@@ -162,11 +157,6 @@ class _Lane:
         self._jobs.put(None)
 
 
-def _until(end: float) -> float:
-    """Seconds left."""
-    return max(end - time.monotonic(), 0.0)
-
-
 def _serve(jobs: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
     while (job := jobs.get()) is not None:
         job()
@@ -202,7 +192,7 @@ class _Loop:
         """Whether something in the loop does not let the others go on."""
         turned = threading.Event()
         self._loop.call_soon_threadsafe(turned.set)
-        return not turned.wait(_SLICE)
+        return not turned.wait(_TURN)
 
     def leave(self) -> None:
         """The next call gets another loop; what still runs in this one is lost."""
@@ -216,7 +206,7 @@ class _Loop:
             # What it would say of tasks that never ended has been said.
             self._loop.set_exception_handler(lambda *_: None)
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(_SLICE)
+            self._thread.join(_TURN)
 
 
 def _turn(loop: asyncio.AbstractEventLoop) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
-from jaxalign.rewards.reward import Check, Reward
+from jaxalign.rewards.reward import Reward
 from jaxalign.rewards.values import NoNumber, Value, in_a_line, values_of
 
 Kind: TypeAlias = Literal["raised", "returned", "hung", "died"]
@@ -56,8 +56,8 @@ class Given(NamedTuple):
 class Pending(Protocol):
     """A call that is under way."""
 
-    def wait(self, check: Check) -> Given:
-        """Waits for it to end; `check` is called a few times a second."""
+    def wait(self) -> Given:
+        """Waits for it to end, or for its time to be over; signals are heard."""
         ...
 
 

@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeAlias
 
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.faults import Fault, Given, Pending, no_number
-from jaxalign.rewards.reward import Check
 from jaxalign.rewards.values import NoNumber
 
 Begin: TypeAlias = Callable[[list[Completion]], Pending]
@@ -62,7 +61,7 @@ def of_whole(given: Given, n: int) -> Outcome:
 
 
 def in_pieces(
-    begin: Begin, completions: Sequence[Completion], together: int, check: Check
+    begin: Begin, completions: Sequence[Completion], together: int
 ) -> Outcome:
     """The outcome of calls with the completions of each prompt, or with single ones.
 
@@ -70,9 +69,8 @@ def in_pieces(
       begin: Starts a call.
       completions: At least one.
       together: Calls under way at a time.
-      check: See `Reward`.
     """
-    work = _Work(begin, completions, check)
+    work = _Work(begin, completions)
     groups = _groups(completions)
     if len(groups) > 1:
         failed = [x for x in work.run(groups, together) if len(x) > 1]
@@ -90,7 +88,6 @@ def culprit(
     begin: Begin,
     completions: Sequence[Completion],
     time_limit: float | None,
-    check: Check,
 ) -> Fault | None:
     """The fault of the first completion that fails alone too; None if none is found.
 
@@ -100,7 +97,7 @@ def culprit(
     for i, completion in enumerate(completions):
         if time.monotonic() > end:
             break
-        fault = begin([completion]).wait(check).fault
+        fault = begin([completion]).wait().fault
         if fault is not None:
             return None if fault.kind == "hung" else fault._replace(at=i)
     return None
@@ -109,9 +106,8 @@ def culprit(
 class _Work:
     """Calls with some of the completions, and what they have given so far."""
 
-    def __init__(self, begin: Begin, completions: Sequence[Completion], check: Check):
+    def __init__(self, begin: Begin, completions: Sequence[Completion]):
         self._begin, self._completions = begin, completions
-        self._check = check
         self._values: list[float | None] = [None] * len(completions)
         self._faults: dict[int, Fault] = {}
         self._printed: list[str] = []
@@ -159,7 +155,7 @@ class _Work:
                 yield piece, self._last
             if under_way and (piece is None or len(under_way) == together):
                 first, pending = under_way.pop(0)
-                self._last = pending.wait(self._check)
+                self._last = pending.wait()
                 yield first, self._last
 
     def _some(self, piece: list[int]) -> Iterator[Completion]:

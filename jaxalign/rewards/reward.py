@@ -15,13 +15,6 @@ Values: TypeAlias = Sequence[float | None] | Any
 RewardFunction: TypeAlias = Callable[[list[Completion]], Values | Awaitable[Values]]
 """`(completions) -> Values`, synchronous or asynchronous."""
 
-Check: TypeAlias = Callable[[], None]
-"""Called while something is waited for; what it raises ends the wait."""
-
-
-def no_check() -> None:
-    """Lets every wait go on."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Reward:
@@ -34,7 +27,6 @@ class Reward:
       fallback: Value for completions that the function fails on; None: an error.
       time_limit: Seconds that one call may take. None: any number; a function of this
         process is then called in the caller's own thread, where signals work.
-      check: Called a few times a second while a call is waited for; see `Check`.
     """
 
     name: str
@@ -42,7 +34,6 @@ class Reward:
     weight: float = 1.0
     fallback: float | None = None
     time_limit: float | None = 60.0
-    check: Check = no_check
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""

@@ -101,15 +101,15 @@ def _outcome(
     together = TOGETHER if _is_async(reward) else 1
     printed = ""
     if whole is None and _is_careful(reward):
-        outcome = in_pieces(begin, completions, together, reward.check)
+        outcome = in_pieces(begin, completions, together)
     else:
-        given = (whole or begin(completions)).wait(reward.check)
+        given = (whole or begin(completions)).wait()
         outcome, fault = of_whole(given, len(completions)), given.fault
         if fault is not None and len(completions) > 1:
             if reward.fallback is None:
                 limit = reward.time_limit
                 if fault.kind in ("raised", "died"):
-                    at = culprit(begin, completions, limit, reward.check)
+                    at = culprit(begin, completions, limit)
                     fault = at or fault
                 raise failure(reward, fault, completions)
             printed = outcome.printed
@@ -117,7 +117,7 @@ def _outcome(
                 reward.function.careful = True
             if fault.kind in ("hung", "died"):
                 together = 1
-            outcome = in_pieces(begin, completions, together, reward.check)
+            outcome = in_pieces(begin, completions, together)
     first = outcome.first
     died = len(outcome.faults) == len(completions) and any(
         x.kind == "died" for x in outcome.faults.values()
@@ -129,7 +129,7 @@ def _outcome(
 
 def _begin(reward: Reward, completions: list[Completion]) -> Pending:
     if isinstance(reward.function, UserFunction):
-        return reward.function.begin(completions, reward.time_limit, reward.check)
+        return reward.function.begin(completions, reward.time_limit)
     return Call(reward.function, completions, reward.time_limit)
 
 

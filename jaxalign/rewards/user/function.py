@@ -9,7 +9,7 @@ from jaxalign.rewards.columns import needed, needs_step, takes_columns
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.faults import failure
 from jaxalign.rewards.pieces import of_whole
-from jaxalign.rewards.reward import Check, Reward, no_check
+from jaxalign.rewards.reward import Reward
 from jaxalign.rewards.user.process import UserCall, UserProcess
 
 
@@ -59,12 +59,10 @@ class UserFunction:
         return takes_columns(self.signature)
 
     def begin(
-        self, completions: Sequence[Completion], time_limit: float | None, check: Check
+        self, completions: Sequence[Completion], time_limit: float | None
     ) -> UserCall:
         """Starts a call."""
-        return self.process.begin(
-            self._number, self.given, completions, time_limit, check
-        )
+        return self.process.begin(self._number, self.given, completions, time_limit)
 
     def __call__(self, completions: Sequence[Completion]) -> list[float | None]:
         """The values of completions.
@@ -72,7 +70,7 @@ class UserFunction:
         Raises:
           UserError: It failed on one of them.
         """
-        given = self.begin(completions, None, no_check).wait(no_check)
+        given = self.begin(completions, None).wait()
         outcome = of_whole(given, len(completions))
         if outcome.first is not None:
             raise failure(Reward(self.name, self), outcome.first, completions)

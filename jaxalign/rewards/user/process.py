@@ -15,7 +15,6 @@ from typing import Any
 from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.faults import Fault, Given, Kind, hung, is_users
-from jaxalign.rewards.reward import Check, no_check
 from jaxalign.rewards.user.connection import Connection
 from jaxalign.rewards.user.output import Output
 from jaxalign.rewards.user.wire import packed, packed_completions
@@ -23,7 +22,7 @@ from jaxalign.rewards.values import NoNumber, Value, in_a_line
 
 LOAD_LIMIT = 600.0
 """Seconds that loading a user's code may take, with all that it imports."""
-_SLICE = 0.2  # seconds between two looks at whether to go on waiting
+_SLICE = 0.2  # seconds between two looks at whether it is still there
 _GRACE = 0.5  # seconds that a cancelled coroutine has to end by itself
 
 
@@ -66,8 +65,8 @@ class UserProcess:
         """
         load = {"do": "load", "origin": origin, "attribute": attribute}
         with self._lock:
-            connection = self._alive(no_check)
-            reply = self._asked(connection, load, no_check)
+            connection = self._alive()
+            reply = self._asked(connection, load)
             if "sources" in reply:
                 self._loads.append(load)
                 self._sources |= reply["sources"]
@@ -79,7 +78,6 @@ class UserProcess:
         given: Mapping[str, Any],
         completions: Sequence[Completion],
         time_limit: float | None,
-        check: Check,
     ) -> "UserCall":
         """Starts a call; see `UserCall`."""
         message = {
@@ -91,7 +89,7 @@ class UserProcess:
         }
         with self._lock:
             self._output.trim()
-            connection = self._alive(check)
+            connection = self._alive()
             start = self._output.size
             number = self._sent(connection, message)
         reply = functools.partial(self._reply, connection, number)
@@ -111,7 +109,7 @@ class UserProcess:
             self._output = new
             if self._connection is not None and self._connection.ended is None:
                 path = str(file.resolve())
-                self._asked(self._connection, {"do": "log", "file": path}, no_check)
+                self._asked(self._connection, {"do": "log", "file": path})
 
     def close(self) -> None:
         """Ends the process, which may be started again."""
@@ -120,7 +118,7 @@ class UserProcess:
                 self._connection.close()
                 self._connection = None
 
-    def _alive(self, check: Check) -> Connection:
+    def _alive(self) -> Connection:
         """The process, with all functions; a new one where it was lost.
 
         One that was lost since the last call is given back once: that call is to fail.
@@ -133,7 +131,7 @@ class UserProcess:
         new = Connection(settings, self._cwd, self._output.file)
         self._connection = new
         for load in self._loads:
-            reply = self._asked(new, load, check)
+            reply = self._asked(new, load)
             sources = reply.get("sources", {})
             changed = [k for k, v in sources.items() if self._sources.get(k, v) != v]
             if changed or "sources" not in reply:
@@ -147,16 +145,13 @@ class UserProcess:
                 )
         return new
 
-    def _asked(
-        self, connection: Connection, message: dict[str, Any], check: Check
-    ) -> dict[str, Any]:
+    def _asked(self, connection: Connection, message: dict[str, Any]) -> dict[str, Any]:
         """The reply to a message that is no call; a fault is an error."""
         start = self._output.size
         number = self._sent(connection, message)
         end = time.monotonic() + LOAD_LIMIT
         try:
             while time.monotonic() < end:
-                check()
                 reply = self._reply(connection, number, _SLICE)
                 if reply is not None:
                     return reply
@@ -221,11 +216,10 @@ class UserCall:
             # A coroutine is cancelled over there, and that takes a moment.
             self._end = time.monotonic() + time_limit + _GRACE
 
-    def wait(self, check: Check) -> Given:
-        """What the function gave; an error of `check` ends the process too."""
+    def wait(self) -> Given:
+        """What the function gave; a signal that ends the wait ends the process."""
         try:
             while True:
-                check()
                 left = self._end - time.monotonic()
                 reply = self._reply(min(max(left, 0), _SLICE))
                 if reply is not None:
