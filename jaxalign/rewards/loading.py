@@ -35,7 +35,13 @@ class Processes:
 
     def of(self, origin: str) -> UserProcess:
         """The process for a file, or for a module by its dotted name."""
-        here = Path.cwd()
+        try:
+            here = Path.cwd()
+        except OSError as error:
+            raise UserError(
+                f"the current folder cannot be read ({error.strerror}), where the "
+                "rewards are to run. Go to one that is there."
+            ) from error
         folder = Path(origin).resolve().parent if origin.endswith(".py") else here
         if folder not in self._by_folder:
             self._by_folder[folder] = UserProcess(folder)

@@ -11,6 +11,7 @@ from rich.table import Table
 from jaxalign.data.text.preview import printable
 from jaxalign.recipes.rl.sampling import Answers
 from jaxalign.rollout import Completions
+from jaxalign.rewards import Scores
 
 
 class Journal:
@@ -85,6 +86,7 @@ def _rows(answers: Answers, mean: dict[int, float]):
             "reward": _number(scores.total[b]),
             "rewards": {name: _number(x[b]) for name, x in scores.values.items()},
             "advantage": mean.get(id(text)),
+            **_failed(scores, b),
             "length": int(done.lengths[b]),
             "stop": _why(done, b),
         }
@@ -95,6 +97,12 @@ def _why(done: Completions, b: int) -> str:
     if done.by_text[b]:
         return "stop"
     return "stop_token" if done.stopped[b] else "max_new_tokens"
+
+
+def _failed(scores: Scores, b: int) -> dict[str, list[str]]:
+    """Which rewards failed on a completion, if any: theirs are fallbacks."""
+    names = [name for name, faults in scores.faults.items() if b in faults]
+    return {"failed": names} if names else {}
 
 
 def _number(x) -> float | None:

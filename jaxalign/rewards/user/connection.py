@@ -12,6 +12,7 @@ import weakref
 from pathlib import Path
 from typing import IO, Any
 
+from jaxalign.errors import UserError
 from jaxalign.rewards.user.wire import line_of, message_of
 
 _GUARD = Path(__file__).with_name("guard.py")
@@ -39,22 +40,11 @@ class Connection:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    str(_GUARD),
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                env={**os.environ, "JAX_PLATFORMS": "cpu"},
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            try:
+                process = _started(theirs.fileno(), folder, output)
+            except BaseException:
+                ours.close()
+                raise
         ours.setblocking(False)
         self.ended: str | None = None
         self._socket, self._process = ours, process
@@ -155,6 +145,27 @@ class Connection:
             self.end("has closed the line of its process to the run")
             return
         self.end(_how(code))
+
+
+def _started(channel: int, folder: str, output: IO[bytes]) -> subprocess.Popen:
+    guard = ["-P", str(_GUARD), str(channel), str(os.getpid())]
+    try:
+        return subprocess.Popen(
+            [sys.executable, *guard],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            pass_fds=[channel],
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise UserError(
+            f"the process of the rewards cannot be started in {folder}: {error}. Is "
+            "the folder still there, and are there memory and processes left? It "
+            f"runs {sys.executable}."
+        ) from error
 
 
 def _how(code: int) -> str:

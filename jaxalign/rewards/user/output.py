@@ -22,11 +22,10 @@ class Output:
         """Opens it; a log of an earlier start is gone on with.
 
         Raises:
-          OSError: It cannot be written.
+          OSError: The path cannot be written.
         """
         self.path = path
-        opened = tempfile.TemporaryFile if path is None else path.open
-        self.file: IO[bytes] = opened("w+b" if path is None else "ab+")
+        self.file: IO[bytes] = _temporary() if path is None else path.open("ab+")
         weakref.finalize(self, self.file.close)
         flags = fcntl.fcntl(self.file, fcntl.F_GETFL)
         fcntl.fcntl(self.file, fcntl.F_SETFL, flags | os.O_APPEND)
@@ -49,3 +48,10 @@ class Output:
             note = f"({self.size} bytes of earlier output are left out)\n"
             self.file.truncate(0)
             os.write(self.file.fileno(), note.encode())
+
+
+def _temporary() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # there is no folder for it: nobody needs what is printed here
+        return open(os.devnull, "w+b")

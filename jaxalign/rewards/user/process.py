@@ -42,8 +42,11 @@ class UserProcess:
         """
         self._cwd = os.getcwd()
         first = [str(folder.resolve())] if folder is not None else []
-        others = [os.path.abspath(x) for x in sys.path]
-        self._path = list(dict.fromkeys([*first, self._cwd, *others]))
+        self._settings = {
+            # What it consists of itself is found as here; then come the user's.
+            "path": [os.path.abspath(x) for x in sys.path],
+            "first": list(dict.fromkeys([*first, self._cwd])),
+        }
         self._loads: list[dict[str, Any]] = []
         self._sources: dict[str, str] = {}
         self._output = Output()
@@ -64,6 +67,8 @@ class UserProcess:
           Its number, and what the process says of it.
         """
         load = {"do": "load", "origin": origin, "attribute": attribute}
+        if origin.endswith(".py"):  # its own current folder may be another by then
+            load["file"] = os.path.join(self._cwd, origin)
         with self._lock:
             connection = self._alive()
             reply = self._asked(connection, load)
@@ -127,8 +132,7 @@ class UserProcess:
         if before is not None and before.ended is None:
             self._take(before, 0)
             return before
-        settings = {"path": self._path}
-        new = Connection(settings, self._cwd, self._output.file)
+        new = Connection(self._settings, self._cwd, self._output.file)
         self._connection = new
         for load in self._loads:
             reply = self._asked(new, load)

@@ -47,7 +47,7 @@ def serve(connection: socket.socket, received: bytes, settings: dict[str, Any]) 
       received: What has come already.
       settings: The first message.
     """
-    del settings
+    sys.path[:] = dict.fromkeys([*settings["first"], *sys.path])
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(  # pyright: ignore[reportAttributeAccessIssue]
             encoding="utf-8", errors="backslashreplace", line_buffering=True
@@ -95,7 +95,9 @@ class Worker:
         if message["do"] == "log":
             return self._log(message["file"])
         if message["do"] == "load":
-            return self._load(message["origin"], message["attribute"])
+            origin = message["origin"]
+            file = message.get("file", origin)
+            return self._load(origin, file, message["attribute"])
         function = self._functions[message["function"]]
         completions = unpacked_completions(message["completions"])
         bound = adapted(function, unpacked(message["given"]))
@@ -114,9 +116,9 @@ class Worker:
         with contextlib.suppress(Exception):  # it may have closed it
             sys.stdout.flush()
 
-    def _load(self, origin: str, attribute: str) -> dict[str, Any]:
+    def _load(self, origin: str, file: str, attribute: str) -> dict[str, Any]:
         try:
-            module = import_user(origin)
+            module = import_user(file)
             function = find_function(module, attribute)
         except Missing as error:
             return {"missing": str(error), "has": functions_of(module)}
