@@ -100,7 +100,7 @@ FAULTS = {
     "a column": (returns(np.ones((4, 1))), r"returned \[1.0\] \(list\) in place of"),
 }
 HANGS = {name for name in FAULTS if name.startswith(("hangs", "blocks"))}
-ON_ONE = {"NaN", "inf", "-inf, NumPy", "text", "nested", "complex"}
+ON_ONE = {"NaN", "inf", "-inf, NumPy", "text", "nested", "complex", "raises on one"}
 
 
 def limit(name):
@@ -124,9 +124,14 @@ def test_a_fault_gets_the_fallback_and_is_counted(name):
     mine = Reward("mine", function, weight=2.0, fallback=-0.5, time_limit=limit(name))
     scores = score([mine, Reward("ones", ones)], COMPLETIONS)
     bad = [i == BAD for i in range(4)] if name in ON_ONE else [True] * 4
-    np.testing.assert_array_equal(scores.values["mine"], np.where(bad, -0.5, 1.0))
-    np.testing.assert_array_equal(scores.total, np.where(bad, 0.0, 3.0))
+    if name == "raises on the batch":  # and on none of its completions
+        bad = [False] * 4
+    good = [0.25, 1.0, 1.0, 1.0] if name == "raises on one" else [1.0] * 4
+    expected = np.where(bad, -0.5, good)
+    np.testing.assert_array_equal(scores.values["mine"], expected)
+    np.testing.assert_array_equal(scores.total, 2 * expected + 1)
     assert scores.failed == {"mine": sum(bad), "ones": 0}
+    assert list(scores.faults["mine"]) == np.flatnonzero(bad).tolist()
 
 
 def test_the_message_names_the_place_in_the_users_file():

@@ -89,7 +89,7 @@ def test_ones_own_function_from_a_module(own, monkeypatch):
     monkeypatch.syspath_prepend(own.parent)
     reward = parse_reward("my_rewards_module:short")
     assert score([reward], ROWS).total.tolist() == [0, 1]
-    del sys.modules["my_rewards_module"]
+    assert "my_rewards_module" not in sys.modules
 
 
 def test_functions_in_the_form_of_trl(own):

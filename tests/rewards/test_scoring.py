@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import signal
+import sqlite3
 import threading
 import time
 
@@ -150,3 +152,82 @@ def test_a_reward_cannot_change_the_list_of_others():
 def test_nonsense_is_refused(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_what_belongs_to_a_thread_or_a_loop_goes_on_working():
+    """A connection of sqlite is its thread's, a semaphore its loop's."""
+    limit, connections = asyncio.Semaphore(1), []
+
+    def stores(completions):
+        if not connections:
+            connections.append(sqlite3.connect(":memory:"))
+        (one,) = connections[0].execute("select 1").fetchone()
+        return [float(one)] * len(completions)
+
+    async def asks(completions):
+        async def ask():
+            async with limit:
+                await asyncio.sleep(0.001)
+                return 1.0
+
+        return await asyncio.gather(*(ask() for _ in completions))
+
+    def closes(completions):
+        connections[0].close()
+        return [1.0] * len(completions)
+
+    for _ in range(3):
+        assert score([stores, asks], COMPLETIONS).total.tolist() == [2.0] * 4
+    score([closes], COMPLETIONS)
+
+
+def test_without_a_time_limit_a_function_has_the_callers_thread():
+    def checks(completions):
+        before = signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.signal(signal.SIGALRM, before)
+        return [1.0] * len(completions)
+
+    plain = Reward("checks", checks, time_limit=None)
+    assert score([plain], COMPLETIONS).total.tolist() == [1.0] * 4
+    with pytest.raises(UserError, match="signal only works in main thread"):
+        score([checks], COMPLETIONS)
+
+
+class Asked(BaseException):
+    """To stop, by a signal."""
+
+
+def test_a_wait_is_ended_by_a_signal():
+    def handle(*_):
+        raise Asked
+
+    def sleeps(completions):
+        done.wait(60)
+        return [1.0] * len(completions)
+
+    done = threading.Event()
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(Asked):
+            score([sleeps], COMPLETIONS)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    # Whoever goes on does not wait behind the one that was left.
+    assert score([numbers(*[1.0] * 4)], COMPLETIONS).total.tolist() == [1.0] * 4
+    done.set()
+
+
+def test_a_reward_cannot_change_the_rows_of_others():
+    def adds(completions):
+        for c in completions:
+            c.columns["seen"].append(1)
+            c.messages[0]["content"] = "?"
+        return [float(len(c.columns["seen"])) for c in completions]
+
+    shared = {"seen": [0]}, [{"role": "user", "content": "Why?"}]
+    rows = [Completion("?", "a", columns=shared[0], messages=shared[1])] * 2
+    both = [Reward("a", adds), Reward("b", adds)]
+    assert score(both, rows).total.tolist() == [4.0, 4.0]
+    assert shared == ({"seen": [0]}, [{"role": "user", "content": "Why?"}])

@@ -16,7 +16,7 @@ from jaxalign.rewards import Completion, Scores
 _LOG = logging.getLogger("jaxalign")
 NOISE = 1e-12
 """Rewards nearer than this, in units of the largest, are equal: sums are rounded."""
-_APART = 1e-6  # what people take for different, in units of the rewards and of 1
+_APART = 1e-6  # what counts, in units of the spread, or of two rewards and of 1
 
 Around: TypeAlias = Literal["group", "batch", "greedy"] | None
 """What only the difference from matters to a method; None: rewards are as they are."""
@@ -84,6 +84,9 @@ def lost_difference(
 ) -> tuple[float, float] | None:
     """Two different rewards of a group that are one number on the device, if any.
 
+    Different is what differs by a part of the group's spread that counts, or what
+    people would call so.
+
     Args:
       totals: `[G, K]` float64.
       applies: `[G, K]` bool.
@@ -93,8 +96,10 @@ def lost_difference(
         order = np.argsort(group[there])
         values, same = group[there][order], np.diff(given[there][order]) == 0
         low, high = values[:-1], values[1:]
+        counts = np.diff(values) > _APART * (values[-1:] - values[:1])
+        counts &= np.diff(values) > NOISE * np.maximum(np.abs(low), np.abs(high))
         apart = ~np.isclose(low, high, rtol=_APART, atol=_APART)
-        if (found := np.flatnonzero(same & apart)).size:
+        if (found := np.flatnonzero(same & (counts | apart))).size:
             return float(low[found[0]]), float(high[found[0]])
     return None
 
