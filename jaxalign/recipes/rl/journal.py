@@ -10,8 +10,8 @@ from rich.table import Table
 
 from jaxalign.data.text.preview import printable
 from jaxalign.recipes.rl.sampling import Answers
-from jaxalign.rollout import Completions
 from jaxalign.rewards import Scores
+from jaxalign.rollout import Completions
 
 
 class Journal:
