@@ -15,11 +15,17 @@ from jaxalign.ops.aggregate import (
     token_mean,
 )
 from jaxalign.ops.best_of_n import best_of_n, best_of_n_kl_bound, expected_best_of_n
-from jaxalign.ops.bootstrap import bootstrap_interval
+from jaxalign.ops.bootstrap import bootstrap_interval, bootstrap_statistic
 from jaxalign.ops.calibration import (
     Reliability,
+    RiskCoverage,
+    auroc,
+    brier_score,
+    equal_mass_bins,
+    equal_width_bins,
     expected_calibration_error,
     reliability,
+    risk_coverage,
 )
 from jaxalign.ops.chunked import chunked_stats
 from jaxalign.ops.chunked_kl import Divergences, chunked_jsd, chunked_kl
@@ -57,13 +63,17 @@ __all__ = [
     "Mean",
     "Moments",
     "Reliability",
+    "RiskCoverage",
     "TokenStats",
     "adaptive_entropy_update",
     "adaptive_kl_update",
+    "auroc",
     "batch_baseline_advantages",
     "best_of_n",
     "best_of_n_kl_bound",
     "bootstrap_interval",
+    "bootstrap_statistic",
+    "brier_score",
     "capped_exp",
     "centered_group_advantages",
     "chunked_jsd",
@@ -74,6 +84,8 @@ __all__ = [
     "current_platform",
     "few_times_weight",
     "decoupled_gae",
+    "equal_mass_bins",
+    "equal_width_bins",
     "expected_best_of_n",
     "expected_calibration_error",
     "fixed_kl_update",
@@ -96,6 +108,7 @@ __all__ = [
     "reinforce_pp_advantages",
     "reliability",
     "reward_to_go",
+    "risk_coverage",
     "rloo_advantages",
     "rows_times",
     "sequence_logps",

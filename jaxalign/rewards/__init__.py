@@ -15,6 +15,12 @@ from jaxalign.rewards.abstention import (
     outcomes,
     wrong_reward,
 )
+from jaxalign.rewards.calibration import (
+    brier,
+    confidence_target,
+    log_score,
+    target_instruction,
+)
 from jaxalign.rewards.comparison import comparing_judge, preferences, rival_judge
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.judge import abstention_judge, rating_judge
@@ -28,6 +34,7 @@ from jaxalign.rewards.loading import (
 from jaxalign.rewards.matching import contains_answer, exact_match, normalized_match
 from jaxalign.rewards.number import number_match
 from jaxalign.rewards.pattern import matches_pattern, stopped
+from jaxalign.rewards.reading.confidence import stated_confidence
 from jaxalign.rewards.reading.stance import abstains
 from jaxalign.rewards.repetition import repetition_penalty
 from jaxalign.rewards.reward import Reward
@@ -59,7 +66,9 @@ __all__ = [
     "abstention_judge",
     "abstention_reward",
     "abstention_threshold",
+    "brier",
     "comparing_judge",
+    "confidence_target",
     "contains_answer",
     "describe_rewards",
     "ensemble_mean",
@@ -68,6 +77,7 @@ __all__ = [
     "informative_groups",
     "length_penalty",
     "load_rewards",
+    "log_score",
     "matches_pattern",
     "mean_minus_variance",
     "missing_eos_penalty",
@@ -86,7 +96,9 @@ __all__ = [
     "rival_judge",
     "score",
     "soft_pessimism",
+    "stated_confidence",
     "stopped",
+    "target_instruction",
     "token_rewards",
     "wrong_reward",
 ]

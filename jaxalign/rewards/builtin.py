@@ -5,6 +5,7 @@ refused even without a completion.
 """
 
 from jaxalign.rewards.abstention import abstention
+from jaxalign.rewards.calibration import brier, confidence_target, log_score
 from jaxalign.rewards.length import length_penalty, overlong_penalty
 from jaxalign.rewards.matching import contains_answer, exact_match, normalized_match
 from jaxalign.rewards.number import number_match
@@ -15,9 +16,12 @@ BUILT_IN = {
     function.__name__: function
     for function in (
         abstention,
+        brier,
+        confidence_target,
         contains_answer,
         exact_match,
         length_penalty,
+        log_score,
         matches_pattern,
         normalized_match,
         number_match,
