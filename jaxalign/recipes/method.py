@@ -92,7 +92,7 @@ def answers(run: Run, folder: Path) -> Shown:
     """Held-out prompts that the model answers."""
     shown = (run.rows.held_out or run.rows.train)[: run.config.samples]
     return Samples(
-        decoder_of(run.policy.model, run.policy.mesh),
+        decoder_of(run.policy.model, run.policy.mesh, tokenizer=run.tokenizer),
         run.tokenizer,
         shown,
         max_new_tokens=run.config.max_new_tokens,

@@ -113,18 +113,7 @@ def asked(order: dict[str, Any]) -> dict[str, Any]:
         command = [sys.executable, "-m", "jaxalign.recipes.planning"]
         command += [str(folder / x) for x in ("order.json", "answer.json")]
         with (folder / "noise").open("w+") as noise:
-            child = subprocess.Popen(
-                command, env=env, stdout=subprocess.PIPE, stderr=noise, text=True
-            )
-            try:
-                assert child.stdout is not None
-                for line in child.stdout:
-                    print(line, end="", file=sys.stderr, flush=True)
-                code = child.wait()
-            finally:
-                if child.poll() is None:
-                    child.kill()
-                    child.wait()
+            code = _followed(command, env, noise)
             noise.seek(0)
             said = noise.read().strip()
         if (folder / "answer.json").exists():
@@ -140,3 +129,17 @@ def asked(order: dict[str, Any]) -> dict[str, Any]:
         f"The process that compiles ended with code {code} and no answer. Its last "
         f"words: {said[-600:] or 'none'}"
     )
+
+
+def _followed(command: list[str], env: dict[str, str], noise: Any) -> int:
+    """Runs a process, passes on what it says, and returns how it ended."""
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=noise, text=True
+    ) as child:
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                print(line, end="", file=sys.stderr, flush=True)
+            return child.wait()
+        finally:
+            child.kill()
