@@ -97,6 +97,8 @@ def main(config: Config) -> int:
     from jaxalign.recipes.samples import decoder_of, ends_of
     from jaxalign.rollout import generate
 
+    if config.output:
+        _make_room(config.output)
     policy = open_policy(
         config.model,
         dtype=config.dtype,
@@ -143,6 +145,19 @@ def main(config: Config) -> int:
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         Path(config.output).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
+
+
+def _make_room(output: str) -> None:
+    """Finds out before anything is computed whether the file can be written."""
+    try:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        with Path(output).open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--output {output} cannot be written: {error.strerror}. Name a file in a "
+            "folder of your own."
+        ) from None
 
 
 def _records(config: Config, plain: bool) -> Iterable[Any]:

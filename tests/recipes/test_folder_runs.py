@@ -128,7 +128,9 @@ def lines_of(file):
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_rollouts_hold_tokens_only_and_end_at_texts(padded_model, prompts, tmp_path):
+def test_rollouts_hold_tokens_only_and_end_at_texts(padded_model, tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(f'{{"prompt": "ada {i}"}}\n' for i in range(8)))
     reward = tmp_path / "mine.py"
     reward.write_text(REWARD.format(file=str(tmp_path / "seen.jsonl")))
     config = grpo.Config(
