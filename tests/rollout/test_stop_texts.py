@@ -54,9 +54,14 @@ def end_of(ids, stop, least=1):
 
 
 @pytest.mark.parametrize(
-    "stop", [(">",), ("bc", "é"), ("nsw",), ("\n\n", "sx"), ("ab", "</a"), ("zzz",)]
+    ("stop", "batch_size"),
+    [
+        ((">",), 3),
+        (("bc", "é"), 3),
+        (("nsw", "\n\n", "sx"), 16),
+        (("zzz",), 16),
+    ],
 )
-@pytest.mark.parametrize("batch_size", [3, 16])
 def test_equal_to_looking_after_every_token(stop, batch_size):
     free = unstopped()
     got = sample(stop, batch_size, stop_ids=[4], temperature=1.3)
