@@ -139,7 +139,7 @@ def test_rollouts_hold_tokens_only_and_end_at_texts(padded_model, tmp_path):
         reward=(f"{reward}:ids",),
         output_dir=str(tmp_path / "run"),
         stop=("e", "</s>"),
-        dress="plain",
+        conversational="no",
         max_new_tokens=24,
         num_generations=4,
         batch_size=8,

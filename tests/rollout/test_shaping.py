@@ -70,7 +70,7 @@ def test_a_penalised_logit_is_lower_on_both_sides_of_zero():
 
 
 def first_tokens(draws=2000, **options):
-    options = {"max_new_tokens": 1, "num_samples": draws, "batch_size": draws} | options
+    options |= {"max_new_tokens": 1, "num_samples": draws, "batch_size": draws}
     return sample(prompts=[[1, 2, 3]], **options).tokens[:, 0]
 
 
