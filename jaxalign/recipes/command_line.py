@@ -2,9 +2,10 @@
 
 import dataclasses
 import difflib
+import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_origin
 
 from jaxalign.errors import UserError
 
@@ -181,7 +182,7 @@ def _as_flags(name: str, values: list[str], hint) -> list[str]:
         on = values[0].lower() in ("true", "yes", "on")
         group, _, last = flag.removeprefix("--").rpartition(".")
         return [flag] if on else [f"--{group}.no-{last}" if group else f"--no-{last}"]
-    return [flag, *values]
+    return _several(flag, values) if get_origin(hint) is tuple else [flag, *values]
 
 
 def _translate(argv: list[str], names) -> list[str]:
@@ -204,9 +205,7 @@ def _translate(argv: list[str], names) -> list[str]:
 
 def _gather_repeated(argv: list[str], names) -> list[str]:
     """`--a 1 --b 2 --a 3` as `--b 2 --a 1 3`, where `a` takes several values."""
-    import typing
-
-    several = {n for n, hint in names.items() if typing.get_origin(hint) is tuple}
+    several = {n for n, hint in names.items() if get_origin(hint) is tuple}
     rest: list[str] = []
     gathered: dict[str, list[str]] = {}
     values = rest
@@ -216,9 +215,32 @@ def _gather_repeated(argv: list[str], names) -> list[str]:
             values = gathered.setdefault(flag.replace("_", "-"), [])
             values += [value] if eq else []
         else:
-            values = rest if arg.startswith("--") else values
+            # "---" and "-->" are values; no flag is called so.
+            named = arg.startswith("--") and any(c.isalnum() for c in arg)
+            values = rest if named else values
             values.append(arg)
-    return rest + [x for flag, given in gathered.items() for x in (flag, *given)]
+    return rest + [x for flag, given in gathered.items() for x in _several(flag, given)]
+
+
+def _several(flag: str, values: list[str]) -> list[str]:
+    """A flag and its values, of which one may look like a flag itself."""
+    looks = [v for v in values if re.match(r"--?\w", v) and not _is_number(v)]
+    if not looks:
+        return [flag, *values]
+    if len(values) > 1:
+        raise UserError(
+            f"{flag}: {looks[0]!r} looks like a flag, which only a single value may. "
+            "Give it alone, or in another spelling."
+        )
+    return [f"{flag}={values[0]}"]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _take_option(argv: list[str], flag: str) -> str | None:

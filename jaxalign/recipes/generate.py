@@ -88,6 +88,7 @@ class Config:
 def main(config: Config) -> int:
     """Prints each prompt with its completions."""
     import jax
+    import numpy as np
 
     from jaxalign.data.text.encode import Encoder
     from jaxalign.data.text.preview import printable
@@ -97,6 +98,8 @@ def main(config: Config) -> int:
     from jaxalign.recipes.samples import decoder_of, ends_of
     from jaxalign.rollout import generate
 
+    if config.output:
+        _make_room(config.output)
     policy = open_policy(
         config.model,
         dtype=config.dtype,
@@ -110,11 +113,9 @@ def main(config: Config) -> int:
     encoder = Encoder(tokenizer, policy.config.vocab_size)
     plain = config.plain or tokenizer.template is None
     prompts = [encoder.prompt(record).tolist() for record in _records(config, plain)]
+    longest = max(map(len, prompts), default=0)
     if config.max_new_tokens is None:
-        room = policy.config.max_positions - max(map(len, prompts), default=0)
-        most = max(1, min(settings.max_new_tokens, room))
-        least = min(settings.min_new_tokens, most)
-        settings = settings._replace(max_new_tokens=most, min_new_tokens=least)
+        settings = _within(settings, policy.config.max_positions - longest)
     console = open_console()
     _tell(settings, policy.folder, console)
     ends = ends_of(tokenizer, settings.stop, min_new_tokens=settings.min_new_tokens)
@@ -129,12 +130,14 @@ def main(config: Config) -> int:
         ends=ends,
         **{k: v for k, v in settings._asdict().items() if k != "stop"},
     )
-    rows = []
-    for i, ids in enumerate(done.ids()):
-        prompt = tokenizer.decode(prompts[i // config.num_samples])
-        text = tokenizer.decode(ids, skip_special=True)
+    texts = [tokenizer.decode(ids, skip_special=True) for ids in done.ids()]
+    if ends is not None:
         # The last token may say more than the stop text that it completes.
-        text = ends.cut(text) if ends is not None and done.by_text[i] else text
+        for i in np.flatnonzero(done.by_text):
+            texts[i] = ends.cut(texts[i])
+    rows = []
+    for i, text in enumerate(texts):
+        prompt = tokenizer.decode(prompts[i // config.num_samples])
         stopped = bool(done.stopped[i])
         rows.append({"prompt": prompt, "completion": text, "stopped": stopped})
         console.print(printable(prompt), style="dim", markup=False, end="")
@@ -143,6 +146,26 @@ def main(config: Config) -> int:
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         Path(config.output).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
+
+
+def _within(settings: Sampling, room: int) -> Sampling:
+    """The same with no more new tokens than the model reads behind the prompts."""
+    most = max(1, min(settings.max_new_tokens, room))
+    least = min(settings.min_new_tokens, most)
+    return settings._replace(max_new_tokens=most, min_new_tokens=least)
+
+
+def _make_room(output: str) -> None:
+    """Finds out before anything is computed whether the file can be written."""
+    try:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        with Path(output).open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--output {output} cannot be written: {error.strerror}. Name a file in a "
+            "folder of your own."
+        ) from None
 
 
 def _records(config: Config, plain: bool) -> Iterable[Any]:

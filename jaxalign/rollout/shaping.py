@@ -65,6 +65,9 @@ def penalised(logits: jax.Array, seen: jax.Array, penalty: Any) -> jax.Array:
       logits: `[B, V]` float32.
       seen: `[B, v]` bool with v <= V: which tokens stand in the prompt or completion.
       penalty: Above 0; 1 changes nothing.
+
+    Returns:
+      `[B, V]` float32.
     """
     lower = jnp.where(logits > 0, logits / penalty, logits * penalty)
     return jnp.where(_as_wide(seen, logits), lower, logits)

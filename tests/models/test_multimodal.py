@@ -128,8 +128,9 @@ def test_what_a_published_file_leaves_out_has_its_default():
     assert config.tie_embeddings
     assert sum(w is None for w in config.windows) == 5
     assert {w for w in config.windows if w} == {1024}
-    whole = {r for r, w in zip(config.ropes, config.windows, strict=True) if not w}
-    near = {r for r, w in zip(config.ropes, config.windows, strict=True) if w}
+    kinds = list(zip(config.ropes, config.windows, strict=True))
+    whole = {r for r, w in kinds if r and not w}
+    near = {r for r, w in kinds if r and w}
     assert [(r.theta, r.factor) for r in whole] == [(1e6, 8.0)]
     assert [(r.theta, r.factor) for r in near] == [(1e4, 1.0)]
 

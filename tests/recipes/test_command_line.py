@@ -1,6 +1,7 @@
 """Flags and YAML keys are one thing; mistakes are named with file and line."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 from typing import Literal
@@ -154,3 +155,30 @@ def test_unknown_command(argv, message, capsys):
         main(argv)
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "stop"),
+    [
+        (["--stop", "---"], ("---",)),
+        (["--stop", "-->", "--stop=a b", "--limit", "3"], ("-->", "a b")),
+        (["--stop=--x", "--limit", "3"], ("--x",)),
+        (["--stop", "a", "- b"], ("a", "- b")),
+    ],
+)
+def test_values_may_begin_with_dashes(argv, stop, tmp_path):
+    from jaxalign.recipes.generate import Config
+
+    config = parse(Config, ["--model", "m", "--prompt", "p", *argv], prog="x")
+    assert config.stop == stop
+    file = tmp_path / "x.yaml"
+    file.write_text(json.dumps({"model": "m", "prompt": "p", "stop": stop}))
+    assert parse(Config, ["--config", str(file)], prog="x").stop == stop
+
+
+def test_two_values_of_which_one_looks_like_a_flag(tmp_path):
+    from jaxalign.recipes.generate import Config
+
+    argv = ["--model", "m", "--prompt", "p", "--stop=--x", "--stop", "y"]
+    with pytest.raises(UserError, match="--stop: '--x' looks like a flag"):
+        parse(Config, argv, prog="x")

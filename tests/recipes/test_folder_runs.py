@@ -128,7 +128,9 @@ def lines_of(file):
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_rollouts_hold_tokens_only_and_end_at_texts(padded_model, prompts, tmp_path):
+def test_rollouts_hold_tokens_only_and_end_at_texts(padded_model, tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(f'{{"prompt": "ada {i}"}}\n' for i in range(8)))
     reward = tmp_path / "mine.py"
     reward.write_text(REWARD.format(file=str(tmp_path / "seen.jsonl")))
     config = grpo.Config(
@@ -137,7 +139,7 @@ def test_rollouts_hold_tokens_only_and_end_at_texts(padded_model, prompts, tmp_p
         reward=(f"{reward}:ids",),
         output_dir=str(tmp_path / "run"),
         stop=("e", "</s>"),
-        dress="plain",
+        conversational="no",
         max_new_tokens=24,
         num_generations=4,
         batch_size=8,

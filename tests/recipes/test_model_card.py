@@ -47,7 +47,7 @@ def test_the_hubs_own_library_takes_it():
     from huggingface_hub import ModelCard
 
     loaded = ModelCard(card({"eval_loss": 0.5}))
-    assert loaded.data.base_model == "Qwen/Qwen3-0.6B"
+    assert loaded.data.to_dict()["base_model"] == "Qwen/Qwen3-0.6B"
     assert "| eval_loss | 0.5 |" in loaded.text
 
 

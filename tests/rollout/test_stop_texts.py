@@ -41,7 +41,7 @@ def sample(stop=(), batch_size=3, prompts=PROMPTS, **options):
 @functools.cache
 def unstopped():
     """Tokens do not depend on what is cut off behind them."""
-    return sample(stop_ids=[12], temperature=1.3)
+    return sample(stop_ids=[4], temperature=1.3)
 
 
 def end_of(ids, stop, least=1):
@@ -54,12 +54,17 @@ def end_of(ids, stop, least=1):
 
 
 @pytest.mark.parametrize(
-    "stop", [(">",), ("bc", "é"), ("nsw",), ("\n\n", "sx"), ("ab", "</a"), ("zzz",)]
+    ("stop", "batch_size"),
+    [
+        ((">",), 3),
+        (("bc", "é"), 3),
+        (("nsw", "\n\n", "sx"), 16),
+        (("zzz",), 16),
+    ],
 )
-@pytest.mark.parametrize("batch_size", [3, 16])
 def test_equal_to_looking_after_every_token(stop, batch_size):
     free = unstopped()
-    got = sample(stop, batch_size, stop_ids=[12], temperature=1.3)
+    got = sample(stop, batch_size, stop_ids=[4], temperature=1.3)
     found = 0
     for i, ids in enumerate(free.ids()):
         n = end_of(ids, stop)
@@ -72,6 +77,22 @@ def test_equal_to_looking_after_every_token(stop, batch_size):
     assert not got.tokens[~got.mask].any()
     assert not got.logps[~got.mask].any()
     assert bool(found) == (stop != ("zzz",))
+
+
+@pytest.mark.parametrize("stop", [("answer>",), ("nsw", "é"), ("ab\n\n", "sx"), ("c",)])
+def test_texts_over_the_borders_of_chunks(stop):
+    """However many tokens come at a time."""
+    rng, ended = np.random.default_rng(0), 0
+    for _ in range(300):
+        ids, least = rng.integers(0, VOCAB, 60).tolist(), int(rng.integers(0, 20))
+        ends = StopTexts(decode, stop, min_new_tokens=least)
+        found, at = None, 0
+        while found is None and at < len(ids):
+            more = at + int(rng.integers(1, 8))
+            found, at = ends(ids[:more], at), min(more, len(ids))
+        assert found == end_of(ids, stop, max(least, 1))
+        ended += found is not None
+    assert ended > 30
 
 
 def test_log_probabilities_are_the_models():

@@ -85,14 +85,16 @@ class Tokenizer:
         """Which of a model's ids stand for nothing, as `(first, end)` ranges.
 
         Models have more rows than their tokenizer has tokens, so that the number of
-        rows divides well, and some tokenizers leave ids out.
+        rows divides well, and some tokenizers leave ids out. A stop token stands for
+        the end even where it has no text.
 
         Args:
           rows: Ids of the model are below it.
         """
         known = np.zeros(rows + 2, bool)
         known[[0, -1]] = True  # one place more at both ends
-        ids = np.fromiter(self.backend.get_vocab(True).values(), np.int64)
+        vocabulary = self.backend.get_vocab(with_added_tokens=True)
+        ids = np.array([*vocabulary.values(), *self.stop_ids], np.int64)
         known[ids[ids < rows] + 1] = True
         edges = np.flatnonzero(np.diff(known))
         return tuple((int(a), int(b)) for a, b in edges.reshape(-1, 2))

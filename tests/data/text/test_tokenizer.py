@@ -180,3 +180,27 @@ def test_damaged_folders_are_refused(damage, message, tmp_path):
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="There is no model folder"):
         load_tokenizer(tmp_path / "nowhere")
+
+
+def test_ids_without_a_token_are_found(tmp_path):
+    """Gaps and the rows behind the last token; an id that stops is never among them."""
+    folder = model_folder(tmp_path, generation={"eos_token_id": [0, 400]})
+    file = folder / "tokenizer.json"
+    data = json.loads(file.read_text())
+    used = {x["id"] for x in data["added_tokens"]} | set(
+        data["model"]["vocab"].values()
+    )
+    tokenizer = load_tokenizer(folder)
+    for rows in (max(used) + 1, max(used) + 9, 500, 5):
+        missing = {
+            i for first, end in tokenizer.unused_ids(rows) for i in range(first, end)
+        }
+        assert missing == {i for i in range(rows) if i not in used and i != 400}
+    assert tokenizer.unused_ids(max(used) + 1) == ()
+    gaps = {token: 2 * i for token, i in data["model"]["vocab"].items() if i < 40}
+    model = {**data["model"], "vocab": gaps, "merges": []}
+    file.write_text(json.dumps({**data, "model": model, "added_tokens": []}))
+    (folder / "tokenizer_config.json").write_text("{}")
+    used = {*gaps.values(), 0, 400}
+    found = load_tokenizer(folder).unused_ids(80)
+    assert {i for a, b in found for i in range(a, b)} == {*range(80)} - used
