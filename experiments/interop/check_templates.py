@@ -139,7 +139,9 @@ def open_template(file: pathlib.Path, folder: pathlib.Path) -> Template:
     tags = r"<\|?[^<>\s'\"{}=]{1,40}\|?>|<｜[^<>]{1,40}｜>|\[/?[A-Z_]{3,30}\]"
     found = {"<s>", "</s>", *re.findall(tags, source)}
     # Tags of thoughts and calls are tokens, and not special, as in most checkpoints.
-    plain = {x for x in found if re.fullmatch(r"</?(think|tools?|tool_\w+|arg_\w+)>", x)}
+    plain = {
+        x for x in found if re.fullmatch(r"</?(think|tools?|tool_\w+|arg_\w+)>", x)
+    }
     backend = tokenizers.Tokenizer(tokenizers.models.BPE())
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = tokenizers.decoders.ByteLevel()
@@ -185,7 +187,8 @@ def compare(template: Template, name: str, twin: Template | None) -> tuple[str, 
         return "refused by transformers too", str(error)
     try:
         record = Conversation(
-            tuple(_message(m) for m in conversation), tools=tools and tuple(tools)
+            tuple(_message(m) for m in conversation),
+            tools=None if tools is None else tuple(tools),
         )
         (got,) = Encoder(template.ours)(record).sequences
     except UserError as error:

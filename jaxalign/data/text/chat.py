@@ -13,15 +13,15 @@ from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.errors import UserError
 
 LEFT_OUT = {
-    "thought": "have thoughts that the chat template leaves out",
-    "content": "have text beside a call that the chat template leaves out",
+    "thought": "thoughts that the chat template leaves out",
+    "content": "text beside a call that the chat template leaves out",
 }
 """What is told of rows of which the rendered text lacks something."""
 MARKERS = {
-    "text": "spell special tokens in their contents, which stay text",
-    "keep": "spell special tokens in their contents, which become these tokens",
+    "text": "special tokens spelt in contents, which stay text (--markers-in-text)",
+    "keep": "special tokens spelt in contents, which they become (--markers-in-text)",
 }
-"""What is told of rows with the text of special tokens, by `--markers-in-text`."""
+"""What is told of rows with the text of special tokens."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """What a chat template shows of itself in a conversation of three words."""
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from jaxalign.data.text.templates import ChatTemplate
@@ -49,7 +49,9 @@ def around_contents(template: ChatTemplate | None) -> str:
     return "\0".join(text[end:begin] for end, begin in zip(ends, begins, strict=True))
 
 
-def _rendered(template: ChatTemplate | None, count: int, **options: Any):
+def _rendered(
+    template: ChatTemplate | None, count: int, **options: Any
+) -> tuple[str, Sequence[tuple[int, int]]]:
     """The text of the first turns and the places of their contents, if there are."""
     if template is None:
         return "", ()

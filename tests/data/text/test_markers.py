@@ -94,7 +94,7 @@ def test_keep_makes_them_tokens_and_says_so(tokenizer):
     (x,) = encoder(TALK).sequences
     assert special(tokenizer, x.ids).count("<|im_end|>") == 4
     (note,) = encoder.notes
-    assert "become these tokens" in note
+    assert "which they become" in note
 
 
 def test_refuse_names_the_row_and_the_marker(tokenizer):
