@@ -72,6 +72,10 @@ def write_texts(
         for name in _COPIED:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
+        # Templates by name; one that a run was given stands for all of them.
+        named = source / "additional_chat_templates"
+        if named.is_dir() and (chat is None or chat.template is None):
+            shutil.copytree(named, folder / named.name, dirs_exist_ok=True)
     if config.head == "score":
         _describe_head(folder, config, pad)
     if chat is not None:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from jaxalign.data.text.templates import BUILTIN, builtin_template
+from jaxalign.data.text.template_files import builtin_template
+from jaxalign.data.text.templates import BUILTIN
 from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.models import ChatTexts
 

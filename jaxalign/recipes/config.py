@@ -45,6 +45,12 @@ class DataConfig:
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
     chat_template_kwargs: str | None = None
     """Arguments of the template: `enable_thinking=false,date=2026-01-01`."""
+    template_time: str | None = None
+    """The time that templates read, as 2026-01-31T12:00:00; by default the start of the
+    run, which a resumed run goes on with."""
+    markers_in_text: Literal["text", "refuse", "keep"] = "text"
+    """Special tokens that the contents of messages spell: they stay text, or such rows
+    are refused, or they become the tokens."""
     loss_on: Literal["all", "completion", "assistant", "last_assistant"] | None = None
     """Which tokens are trained; by default what the format suggests."""
     max_length: int = 1024

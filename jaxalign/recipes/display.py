@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.text import Text
 
 from jaxalign.data.records.report import ReadReport
+from jaxalign.data.text.clock import template_time
+from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.example import Example
 from jaxalign.data.text.lengths import LengthReport, Spread
 from jaxalign.data.text.preview import MARKS, marked, printable
@@ -43,6 +45,22 @@ def tell_lengths(
     console.print(
         f"  {stop_share:.1%} of the responses end in a stop token", highlight=False
     )
+
+
+def tell_clock(tokenizer: Tokenizer, console: Console) -> None:
+    """Prints what time the chat template reads, if it reads one."""
+    if tokenizer.template is not None and tokenizer.template.reads_clock:
+        console.print(
+            f"the chat template reads the clock (strftime_now): {template_time()} for "
+            "every row and prompt; --template-time sets it"
+        )
+
+
+def tell_notes(encoder: Encoder, console: Console) -> None:
+    """Prints what the encoder counted of the rows since this was last called."""
+    for note, count in sorted(encoder.notes.items()):
+        console.print(f"  {note}: {count} row{'s' * (count != 1)}")
+    encoder.notes.clear()
 
 
 def show_example(example: Example, tokenizer: Tokenizer, console: Console) -> None:

@@ -40,6 +40,11 @@ class Config:
     """Go on from the text as it is, in place of rendering it as a chat."""
     chat_template: str | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
+    template_time: str | None = None
+    """The time that templates read, as 2026-01-31T12:00:00; by default now."""
+    markers_in_text: Literal["text", "refuse", "keep"] = "text"
+    """Special tokens that the contents of messages spell: they stay text, or such rows
+    are refused, or they become the tokens."""
     format: str | None = None
     """The rows' format or converter; found from the columns by default."""
     columns: str | None = None
@@ -90,16 +95,18 @@ def main(config: Config) -> int:
     import jax
     import numpy as np
 
+    from jaxalign.data.text.clock import fix_clock
     from jaxalign.data.text.encode import Encoder
     from jaxalign.data.text.preview import printable
     from jaxalign.data.text.tokenizer import load_tokenizer
-    from jaxalign.recipes.display import open_console
+    from jaxalign.recipes.display import open_console, tell_clock, tell_notes
     from jaxalign.recipes.policy import open_policy
     from jaxalign.recipes.samples import decoder_of, ends_of
     from jaxalign.rollout import generate
 
     if config.output:
         _make_room(config.output)
+    fix_clock(config.template_time)
     policy = open_policy(
         config.model,
         dtype=config.dtype,
@@ -110,7 +117,8 @@ def main(config: Config) -> int:
     )
     settings = sampling_settings(config, policy.folder)
     tokenizer = load_tokenizer(policy.folder, chat_template=config.chat_template)
-    encoder = Encoder(tokenizer, policy.config.vocab_size)
+    size, markers = policy.config.vocab_size, config.markers_in_text
+    encoder = Encoder(tokenizer, size, markers=markers)
     plain = config.plain or tokenizer.template is None
     prompts = [encoder.prompt(record).tolist() for record in _records(config, plain)]
     longest = max(map(len, prompts), default=0)
@@ -118,6 +126,9 @@ def main(config: Config) -> int:
         settings = _within(settings, policy.config.max_positions - longest)
     console = open_console()
     _tell(settings, policy.folder, console)
+    if not plain:
+        tell_clock(tokenizer, console)
+    tell_notes(encoder, console)
     ends = ends_of(tokenizer, settings.stop, min_new_tokens=settings.min_new_tokens)
     done = generate(
         decoder_of(policy.model, policy.mesh, tokenizer=tokenizer),

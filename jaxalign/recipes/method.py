@@ -18,6 +18,7 @@ from jaxalign.recipes.program import Program, program_of
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rows import Rows, TrainingTask, make_encoder, read_rows
 from jaxalign.recipes.samples import Samples, decoder_of
+from jaxalign.recipes.template_time import start_template_time
 from jaxalign.training import Clock, StopRequest, make_evaluate
 from jaxalign.training.evaluate import Evaluate
 
@@ -163,6 +164,7 @@ class Method(NamedTuple):
 def open_run(config: TrainingConfig, method: Method) -> Run:
     """Reads the model's description and all rows; no weight is loaded yet."""
     console = open_console()
+    time = start_template_time(config)
     policy = open_policy(config.model, head=method.head, **config.layout)
     encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
     tokenizer = encoder.tokenizer
@@ -174,6 +176,7 @@ def open_run(config: TrainingConfig, method: Method) -> Run:
         "tokenizer": tokenizer.fingerprint,
         **{role: weights_digest(folder) for role, folder in method.folders.items()},
         **rows.fingerprints,
+        **time,
     }
     return Run(config, console, policy, tokenizer, rows, program, fingerprints)
 

@@ -20,7 +20,13 @@ from jaxalign.data.text.prepare import EncodeReport, encode_all
 from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes.config import DataConfig
-from jaxalign.recipes.display import show_example, tell_columns, tell_lengths
+from jaxalign.recipes.display import (
+    show_example,
+    tell_clock,
+    tell_columns,
+    tell_lengths,
+    tell_notes,
+)
 
 TrainingTask = Literal["sft", "preference", "unpaired", "scored", "rankings"]
 MIN_STOP_SHARE = 0.99
@@ -44,7 +50,13 @@ def make_encoder(config: DataConfig, folder: Path, vocab_size: int) -> Encoder:
     """The tokenizer and template of a model folder, with the settings for rows."""
     tokenizer = load_tokenizer(folder, chat_template=config.chat_template)
     arguments = template_arguments(config.chat_template_kwargs)
-    return Encoder(tokenizer, vocab_size, config.loss_on, template_kwargs=arguments)
+    return Encoder(
+        tokenizer,
+        vocab_size,
+        config.loss_on,
+        template_kwargs=arguments,
+        markers=config.markers_in_text,
+    )
 
 
 def template_arguments(text: str | None) -> dict[str, Any]:
@@ -76,6 +88,7 @@ def read_rows(
     Raises:
       UserError: A row cannot be used, or hardly any row ends in a stop token.
     """
+    tell_clock(encoder.tokenizer, console)
     train, digest = _read(config, config.data, task, encoder, console)
     digests = {"data": digest}
     held_out: list[Example] = []
@@ -140,6 +153,7 @@ def _read(config: DataConfig, path: str, task: TrainingTask, encoder: Encoder, c
     console.print(f"{path}: {form}: {report}")
     tell_columns(report, console)
     _tell(encoded, console)
+    tell_notes(encoder, console)
     check_stops(encoded, encoder.tokenizer, config.allow_no_eos)
     return examples, source.fingerprint()
 

@@ -45,18 +45,22 @@ class Found:
 
 def main(config: Config) -> int:
     """Prints a report; returns 2 if a row is bad, else 0."""
+    from jaxalign.data.text.clock import fix_clock
     from jaxalign.models import read_config, resolve_model
-    from jaxalign.recipes.display import open_console
+    from jaxalign.recipes.display import open_console, tell_clock, tell_notes
     from jaxalign.recipes.rows import make_encoder, open_records
 
     console = open_console()
+    fix_clock(config.template_time)
     folder = resolve_model(config.model)
     encoder = make_encoder(config, folder, read_config(folder).vocab_size)
     task = "prompt" if config.task == "prompts" else config.task
     opened = open_records(config, config.data, task, on_bad_row="drop", max_dropped=1.0)
     prompts = opened.form.shape == "prompt-only"
     check = _check_prompts if prompts else _check_examples
+    tell_clock(encoder.tokenizer, console)
     found = check(config, opened, encoder, console)
+    tell_notes(encoder, console)
     bad = [*opened.report.bad, *found.untrainable]
     _list(f"{len(bad)} bad rows", bad, config.show, console)
     title = f"{len(found.too_long)} rows that are too long"

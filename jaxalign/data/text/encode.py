@@ -1,9 +1,10 @@
 """Records to token sequences.
 
 A text is made whole first, tokenised once, and its trained characters are mapped to
-tokens by offsets (`trained.py`). Nothing is ever searched for in ids or in text.
+tokens by offsets (`spans.py`). Nothing is ever searched for in ids or in text.
 """
 
+import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -25,20 +26,22 @@ from jaxalign.data.records.record import (
     TokenisedPair,
     Unpaired,
 )
-from jaxalign.data.text.example import Example, TokenSequence
-from jaxalign.data.text.lengths import TooLongError
-from jaxalign.data.text.marks import UnmarkableError
-from jaxalign.data.text.templates import ChatTemplate
+from jaxalign.data.text.chat import ChatEncoder
+from jaxalign.data.text.encoded import Encoded, from_ids
+from jaxalign.data.text.example import Example
+from jaxalign.data.text.markers import MarkersInText
+from jaxalign.data.text.spans import (
+    Span,
+    ends_of_text,
+    says_nothing,
+    span_of_tokens,
+    with_eos,
+)
 from jaxalign.data.text.tokenizer import Tokenizer
-from jaxalign.data.text.trained import last_turn_mask, span_mask, with_eos
 from jaxalign.errors import RowError, UserError
 
 LossOn = Literal["all", "completion", "assistant", "last_assistant"]
 """Which tokens are trained."""
-
-
-class NoTargetError(RowError):
-    """A row in which nothing would be trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Encoder:
         the assistant's turns, and all of a plain text.
       max_characters: texts are cut there before they are tokenised, or None.
       template_kwargs: further arguments of the chat template; a row's own win.
+      markers: what becomes of special tokens that the contents of messages spell: they
+        stay `text`, the row is an error (`refuse`), or they become the special token
+        (`keep`). Plain text is not asked: there they are what they say.
+      notes: how many rows and prompts there is something to tell of, by what it is;
+        counted while rows are encoded.
     """
 
     tokenizer: Tokenizer
@@ -60,6 +68,10 @@ class Encoder:
     loss_on: LossOn | None = None
     max_characters: int | None = None
     template_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    markers: MarkersInText = "text"
+    notes: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter, compare=False
+    )
 
     def __call__(self, record: Record, index: int = 0) -> Example:
         """The example of one record.
@@ -82,17 +94,19 @@ class Encoder:
         except RowError:
             raise
         except UserError as error:
-            what, _, fix = str(error).rstrip(".").partition(". ")
-            raise RowError(where, what, f"{fix or 'Mend the row'}.") from error
+            raise _at(where, error) from error
+        size = self.vocab_size or self.tokenizer.vocab_size
+        sequences = tuple(x.checked(where, size) for x in encoded)
+        self.notes.update(frozenset().union(*(x.notes for x in encoded)))
         return Example(
             index=index,
-            sequences=tuple(self._checked(x, where) for x in encoded),
+            sequences=sequences,
             labels={k: np.asarray(v, np.float32) for k, v in record.per_answer.items()},
             where=record.where,
             prompt_differs=any(x.prompt_differs for x in encoded),
         )
 
-    def _sides(self, record: Record) -> "tuple[_Encoded, ...]":
+    def _sides(self, record: Record) -> tuple[Encoded, ...]:
         match record:
             case Text():
                 return (self._plain("", record.text, "all"),)
@@ -108,189 +122,126 @@ class Encoder:
                     self._answer(record, record.prompt, x) for x in record.completions
                 )
             case Tokenised():
-                return (_tokenised(record),)
+                return (from_ids(record),)
             case TokenisedPair():
-                return _tokenised(record.chosen), _tokenised(record.rejected)
+                return from_ids(record.chosen), from_ids(record.rejected)
         raise UserError(f"A {type(record).__name__} record has nothing to train on.")
 
     def prompt(self, record: PromptOnly) -> np.ndarray:
-        """Ids `[n]` int32 of a prompt, with the header of the assistant's turn."""
+        """Ids `[n]` int32 of a prompt, with the header of the assistant's turn.
+
+        Raises:
+          UserError: the template refuses the messages.
+        """
         if isinstance(record.prompt, str):
-            text = record.prompt
-        else:
-            text = self._template().render(
-                [m.as_dict() for m in record.prompt],
-                add_generation_prompt=True,
-                **self._options(record),
+            text = record.prompt[: self.max_characters]
+            return self._with_bos(*self.tokenizer.encode(text))[0]
+        try:
+            chat = self._chat_tokens(
+                record, record.prompt, add_generation_prompt=True, spans=False
             )
-        ids, _ = self._encode(text)
-        return ids
+        except UserError as error:
+            raise (_at(record.where, error) if record.where else error) from error
+        self.notes.update(chat.notes)
+        return self._with_bos(chat.ids, chat.offsets)[0]
 
-    def _options(self, record: Record) -> dict[str, Any]:
-        rows_own = dict(record.template_kwargs)
-        return {"tools": record.tools, **self.template_kwargs, **rows_own}
+    def _chat_tokens(self, record: Record, messages: Sequence[Message], **found: Any):
+        encoder = ChatEncoder(self.tokenizer, self.markers, self.max_characters)
+        options = {**self.template_kwargs, **record.template_kwargs}
+        return encoder(messages, record.tools, options, **found)
 
-    def _template(self) -> ChatTemplate:
-        if self.tokenizer.template is None:
-            raise UserError(
-                "The tokenizer has no chat template, and the row is a conversation."
-                " Pass --chat-template (for example chatml)."
-            )
-        return self.tokenizer.template
-
-    def _answer(self, record: Record, prompt: Content, answer: Content) -> "_Encoded":
+    def _answer(self, record: Record, prompt: Content, answer: Content) -> Encoded:
         if isinstance(prompt, str) and isinstance(answer, str):
             return self._plain(prompt, answer, self.loss_on or "completion")
         if isinstance(prompt, str) or isinstance(answer, str):
             raise UserError("One side of the row is plain text, the other messages.")
         return self._chat(record, prompt, answer)
 
-    def _encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and offsets, with one BOS in front if the model reads one."""
-        text = text[: self.max_characters]
-        ids, offsets = self.tokenizer.encode(text)
+    def _with_bos(self, ids: np.ndarray, offsets: np.ndarray):
+        """Ids and offsets with one BOS in front if the model reads one."""
         bos = self.tokenizer.bos_id
         if self.tokenizer.adds_bos and ids[:1] != bos:
             ids = np.concatenate([[np.int32(bos or 0)], ids]).astype(np.int32)
             offsets = np.concatenate([np.zeros((1, 2), np.int32), offsets])
         return ids, offsets
 
-    def _plain(self, prompt: str, answer: str, loss_on: LossOn) -> "_Encoded":
+    def _plain(self, prompt: str, answer: str, loss_on: LossOn) -> Encoded:
         text = prompt + answer
-        ids, offsets = self._encode(text)
+        cut = text[: self.max_characters]
+        ids, offsets = self._with_bos(*self.tokenizer.encode(cut))
         if loss_on == "all":
-            trained = np.ones(len(ids), bool)
+            trained, spans = np.ones(len(ids), bool), ()
         elif loss_on == "completion":
             # Everything behind the first token that is not wholly prompt; offsets of
             # later tokens may lie oddly (white space), so they are not asked.
             trained = np.logical_or.accumulate(offsets[:, 1] > len(prompt))
+            spans = (Span(len(prompt), len(text), 0),)
         else:
             raise UserError(
                 f"--loss-on {loss_on} needs messages, the row is plain text."
             )
-        if not self._cut(text):
-            ids, trained = with_eos(self.tokenizer, ids, trained)
-        return _Encoded(ids, trained, text, self._cut(text))
-
-    def _cut(self, text: str) -> bool:
-        return self.max_characters is not None and len(text) > self.max_characters
+        return self._closed(text, ids, offsets, trained, spans)
 
     def _chat(
         self,
         record: Record,
         prompt: Sequence[Message],
         answer: Sequence[Message],
-    ) -> "_Encoded":
+    ) -> Encoded:
         """A conversation, rendered whole and once."""
-        template = self._template()
-        options = self._options(record)
-        turns = (*prompt, *answer)
-        messages = [m.as_dict() for m in turns]
         loss_on = self.loss_on or ("completion" if prompt else "assistant")
+        messages = (*prompt, *answer)
+        if loss_on == "all" and not all(turn.trained for turn in messages):
+            raise UserError(
+                "--loss-on all trains all text, and the row says that a turn is not to"
+                " be trained. Remove the row, or choose another --loss-on."
+            )
+        alone = len(prompt) if prompt and loss_on == "completion" else None
+        chat = self._chat_tokens(record, messages, spans=loss_on != "all", prompt=alone)
+        text, spans = chat.rendered.text, list(chat.rendered.spans)
+        ids, offsets = self._with_bos(chat.ids, chat.offsets)
         if loss_on == "all":
-            if not all(turn.trained for turn in turns):
-                raise UserError(
-                    "--loss-on all trains all text, and the row says that a turn is"
-                    " not to be trained. Remove the row, or choose another --loss-on."
-                )
-            text = template.render(messages, **options)
-            ids, _ = self._encode(text)
-            return _Encoded(ids, np.ones(len(ids), bool), text, self._cut(text))
-        alone = None
-        if prompt and loss_on == "completion":
-            asked = messages[: len(prompt)]
-            alone = template.render(asked, add_generation_prompt=True, **options)
-        try:
-            rendered = template.render_marked(messages, **options)
-        except UnmarkableError:
-            text = template.render(messages, **options)
-            if alone is None or len(answer) > 1 or not text.startswith(alone):
-                raise
-            return self._last_turn(text, len(alone))
-        text, spans = rendered.text, list(rendered.spans)
+            trained = np.ones(len(ids), bool)
+            return Encoded(ids, trained, text, self._cut(text), notes=chat.notes)
         if loss_on == "completion":
             spans = [x for x in spans if x.message >= len(prompt)]
         elif loss_on == "last_assistant":
-            spans = spans[-1:]
-        differs = alone is not None and not text.startswith(alone)
-        if alone and not differs and spans and spans[0].message == len(prompt):
-            start = min(len(alone), spans[0].start)
-            spans[0] = dataclasses.replace(spans[0], start=start)
-        spans = [x for x in spans if turns[x.message].trained]
-        ids, offsets = self._encode(text)
-        trained = span_mask(self.tokenizer, rendered, spans, ids, offsets)
-        ends = bool(spans) and spans[-1].message == len(messages) - 1
+            spans = [x for x in spans if x.message == spans[-1].message]
+        before = chat.rendered.prompt
+        differs = before is not None and not text.startswith(before)
+        if before and not differs and spans and spans[0].message == len(prompt):
+            # All that a model writes behind the prompt, as in plain text.
+            spans[0] = dataclasses.replace(spans[0], start=len(before))
+        spans = [x for x in spans if messages[x.message].trained]
         # For templates that write no end of turn.
-        if ends and not self._cut(text) and not text[spans[-1].end :].strip():
-            ids, trained = with_eos(self.tokenizer, ids, trained)
-        return _Encoded(ids, trained, text, self._cut(text), differs)
+        last = bool(spans) and spans[-1].message == len(messages) - 1
+        open_end = last and not text[spans[-1].end :].strip()
+        trained = span_of_tokens(spans, offsets) >= 0
+        encoded = self._closed(text, ids, offsets, trained, spans, open_end)
+        return dataclasses.replace(encoded, prompt_differs=differs, notes=chat.notes)
 
-    def _last_turn(self, text: str, cut: int) -> "_Encoded":
-        """Where the answer is one turn, it is all that follows the prompt."""
-        ids, offsets = self._encode(text)
-        trained = last_turn_mask(self.tokenizer, text, cut, ids, offsets)
-        if not self._cut(text):
-            ids, trained = with_eos(self.tokenizer, ids, trained)
-        return _Encoded(ids, trained, text, self._cut(text))
+    def _closed(
+        self,
+        text: str,
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        trained: np.ndarray,
+        spans: Sequence[Span],
+        open_end: bool = True,
+    ) -> Encoded:
+        """With an EOS at an open end that no stop token closes."""
+        stops, eos = self.tokenizer.stop_ids, self.tokenizer.eos_id
+        ends = ends_of_text(text, ids, offsets, stops)
+        silent = not self._cut(text) and says_nothing(spans, ends, offsets)
+        if open_end and not self._cut(text):
+            ids, trained = with_eos(ids, trained, ends, stop_ids=stops, eos_id=eos)
+        return Encoded(ids, trained, text, self._cut(text), silent=silent)
 
-    def _checked(self, encoded: "_Encoded", where: str) -> TokenSequence:
-        ids, trained = encoded.ids, np.array(encoded.trained, bool)
-        trained[:1] = False
-        limit = self.vocab_size or self.tokenizer.vocab_size
-        bad = np.flatnonzero((ids < 0) | (ids >= limit))
-        if len(bad):
-            raise RowError(
-                where,
-                f"token {int(bad[0])} has the id {int(ids[bad[0]])}, outside of the"
-                f" vocabulary (0 to {limit - 1})",
-                "Tokenise the data with the tokenizer of this model.",
-            )
-        if not trained.any() and encoded.clipped:
-            raise TooLongError(
-                where,
-                f"its prompt alone has more than {self.max_characters} characters",
-                "Raise --max-length, or pass --on-long drop.",
-            )
-        if not trained.any():
-            raise NoTargetError(
-                where,
-                f"the row has no token to train on ({self._reason(encoded)}); it"
-                f" renders as {_shorten(encoded.text)!r}",
-                "Fix the row, choose another --loss-on, or pass --on-bad-row drop.",
-            )
-        return TokenSequence(np.asarray(ids, np.int32), trained, encoded.clipped)
-
-    def _reason(self, encoded: "_Encoded") -> str:
-        if encoded.text is None:
-            return "its loss_mask is false everywhere but at token 0"
-        if self.loss_on in (None, "assistant", "last_assistant", "completion"):
-            return "no assistant turn with text, or an empty completion"
-        return "fewer than two tokens"
+    def _cut(self, text: str) -> bool:
+        return self.max_characters is not None and len(text) > self.max_characters
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Encoded:
-    ids: np.ndarray
-    trained: np.ndarray
-    text: str | None = None
-    clipped: bool = False
-    prompt_differs: bool = False
-
-
-def _tokenised(record: Tokenised) -> _Encoded:
-    try:
-        ids = np.asarray(record.input_ids, np.int64)
-    except OverflowError as error:
-        raise UserError("An entry of `input_ids` has more than 64 bits.") from error
-    mask = record.loss_mask
-    trained = np.ones(len(ids), bool) if mask is None else np.asarray(mask, bool)
-    if len(trained) != len(ids):
-        raise UserError(
-            f"`loss_mask` has {len(trained)} entries, `input_ids` {len(ids)}."
-        )
-    return _Encoded(ids, trained)
-
-
-def _shorten(text: str | None, limit: int = 600) -> str:
-    text = text or ""
-    return text if len(text) <= limit else f"{text[: limit // 2]} [...] {text[-300:]}"
+def _at(where: str, error: UserError) -> RowError:
+    """The error with the place of its row."""
+    what, _, fix = str(error).rstrip(".").partition(". ")
+    return RowError(where, what, f"{fix or 'Mend the row'}.")

@@ -45,9 +45,12 @@ def segments(tokenizer: Tokenizer, sequence: TokenSequence) -> list[tuple[str, b
 
 
 def stop_share(examples: Sequence[Example], stop_ids: frozenset[int]) -> float:
-    """The share of sequences whose last trained token is a stop token."""
+    """The share of sequences whose last trained token is a stop token.
+
+    Behind it there may be one more: generation blocks often hold a line feed, too.
+    """
     last = [
-        int(x.ids[np.flatnonzero(x.trained)[-1]]) in stop_ids
+        bool(stop_ids & set(x.ids[x.trained][-2:].tolist()))
         for e in examples
         for x in e.sequences
     ]

@@ -1,271 +1,199 @@
-"""Jinja for templates nobody has read: sandboxed, metered, without loaders.
+"""Chat templates rendered in a process of their own, which the system keeps in bounds.
 
-A chat template comes with a checkpoint, so it is somebody else's program. Jinja's
-immutable sandbox keeps it from Python's internals; this module bounds what is left:
-time (every turn of a loop and every macro call looks at the clock) and memory (no
-intermediate value and no output above a size).
+The process is started at the first rendering, serves many, and ends with this one. It
+gets plain JSON and gives back text; a template that passes a limit costs the process,
+and the next rendering starts another.
 """
 
-import contextvars
-import datetime
+import atexit
 import json
-import re
-import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import jinja2
-from jinja2 import ext, nodes, sandbox
-from jinja2.visitor import NodeTransformer
-
-from jaxalign.data.text.marks import BLOCK_BEGIN, BLOCK_END
+from jaxalign.errors import UserError
 
 TIME_LIMIT = 2.0
-"""Seconds a rendering may take."""
-SIZE_LIMIT = 8_000_000
-"""Characters of output, and of any intermediate value."""
+"""Seconds of processor time that a rendering may take."""
+MEMORY_LIMIT = 256 * 2**20
+"""Bytes that the process may take beyond what it has at its start."""
 
-_FILTERS = frozenset(
-    """
-    abs attr capitalize count d default dictsort e escape first
-    float format groupby indent int items join last length list
-    lower map max min reject rejectattr replace reverse round safe
-    select selectattr sort string sum title trim unique upper
-    """.split()  # noqa: SIM905
-)
+# Processor time is what a template can use up. The wall clock also runs while a busy
+# machine leaves the process waiting, so its limit only ends what hangs.
+_PATIENCE = 10.0
+_WORKER = pathlib.Path(__file__).with_name("render_worker.py")
+# Of the environment the process gets what Python needs to start, and no secrets.
+_ENVIRONMENT = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "PATH", "VIRTUAL_ENV", "SYSTEM")
 
 
-class LimitError(jinja2.TemplateError):
+class LimitError(UserError):
     """The template would take more time or memory than it may."""
 
 
-class Budget:
-    """What is left of the time and of the output of one rendering."""
+class Refused(NamedTuple):
+    """A rendering that the template refuses, or that fails in it."""
 
-    def __init__(self):
-        """Starts the clock."""
-        self.deadline = time.monotonic() + TIME_LIMIT
-        self.characters = SIZE_LIMIT
-
-    def spend(self, characters: int):
-        """Takes off `characters`; raises `LimitError` when nothing is left."""
-        self.characters -= characters
-        if self.characters < 0:
-            raise LimitError(f"it writes more than {SIZE_LIMIT} characters")
-        if time.monotonic() > self.deadline:
-            raise LimitError(f"it runs for more than {TIME_LIMIT:g} s")
+    reason: str
 
 
-_budget: contextvars.ContextVar[Budget | None] = contextvars.ContextVar(
-    "budget", default=None
-)
+class _DiedError(Exception):
+    """The process ended for a reason that lies outside of the template."""
 
 
-def render(template: jinja2.Template, variables: Mapping[str, Any]) -> str:
-    """The template's text with generation blocks marked; raises `TemplateError`."""
-    token = _budget.set(Budget())
-    try:
-        return template.render(variables)
-    except (RecursionError, MemoryError) as error:
-        raise LimitError("it nests too deeply") from error
-    finally:
-        _budget.reset(token)
+class Renderer:
+    """The process that renders, started when it is needed.
 
+    Threads may share it; a process forked from this one starts its own.
+    """
 
-def compile_template(source: str) -> jinja2.Template:
-    """Compiles `source`; raises `TemplateError`."""
-    if len(source) > 1_000_000:
-        raise LimitError(f"it is {len(source)} characters long (limit 1000000)")
-    try:
-        return _ENVIRONMENT.from_string(source)
-    except (RecursionError, MemoryError, SyntaxError) as error:
-        raise LimitError("it nests too deeply") from error
+    def __init__(self, seconds: float = TIME_LIMIT, memory: int = MEMORY_LIMIT):
+        """Takes the limits of one rendering; starts nothing."""
+        self._seconds, self._memory = seconds, memory
+        self._process: subprocess.Popen | None = None
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
 
+    def render(
+        self,
+        source: str,
+        variables: Sequence[Mapping[str, Any]],
+        *,
+        time: str,
+        block: tuple[str, str],
+    ) -> list[str | Refused]:
+        """A template's renderings of several sets of variables, in one go.
 
-def _leaves(value: Any, depth: int = 0) -> Iterator[int]:
-    yield len(value) if isinstance(value, str) else 32
-    if depth > 50:
-        raise LimitError("a value nests more than 50 deep")
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(key, depth + 1)
-            yield from _leaves(item, depth + 1)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item, depth + 1)
+        Args:
+          source: the Jinja text.
+          variables: for each rendering, made of plain JSON types.
+          time: ISO 8601, what `strftime_now` reads.
+          block: the characters put around the text of a generation block.
 
+        Returns:
+          For each set of variables the text, or why there is none.
 
-def _bounded(value: Any) -> Any:
-    if type(value) in (int, bool, float) or value is None:
-        return value
-    if type(value) is str and len(value) <= SIZE_LIMIT:
-        return value
-    total = 0
-    for size in _leaves(value):
-        total += size
-        if total > SIZE_LIMIT:
-            raise LimitError(f"it makes a value of more than {SIZE_LIMIT} characters")
-    return value
+        Raises:
+          LimitError: the template passes a limit.
+        """
+        request = {"source": source, "time": time, "block": block}
+        line = json.dumps({**request, "variables": list(variables)}) + "\n"
+        if self._owner != os.getpid():
+            self._forget()
+        with self._lock:
+            try:
+                try:
+                    return self._ask(line.encode("ascii"), len(variables))
+                except _DiedError:
+                    self._end()
+                    return self._ask(line.encode("ascii"), len(variables))
+            except _DiedError as error:
+                self._end()
+                raise UserError(
+                    f"The process that renders chat templates ends at once ({error})."
+                    " Free memory, and look for what ends processes on this machine."
+                ) from error
+            except BaseException:
+                # An answer that is half read would be taken for the next one's.
+                self._end()
+                raise
 
+    def close(self) -> None:
+        """Ends the process; the next rendering starts another."""
+        if self._owner != os.getpid():
+            self._forget()
+        with self._lock:
+            self._end()
 
-def _bound_product(values: tuple[Any, ...]):
-    """Refuses arguments whose result could be long: replace, join, ljust and so on."""
-    product = 1
-    for value in values:
-        if isinstance(value, int) and not isinstance(value, bool):
-            product *= max(1, abs(value))
-        elif isinstance(value, str | list | tuple | Mapping):
-            product *= 1 + sum(_leaves(value))
-    if product > 64 * SIZE_LIMIT:
-        raise LimitError("a string operation could make a very long text")
+    def _ask(self, line: bytes, count: int) -> list[str | Refused]:
+        process = self._process or self._start()
+        assert process.stdin is not None
+        try:
+            while line:
+                line = line[os.write(process.stdin.fileno(), line) :]
+        except BrokenPipeError as error:
+            raise _DiedError("it closed its end of the pipe") from error
+        lines = self._lines(process, count)
+        found: list[str | Refused] = []
+        for said in map(json.loads, lines):
+            if "limit" in said:
+                raise LimitError(self._reason(said["limit"]))
+            found.append(said["text"] if "text" in said else Refused(said["error"]))
+        return found
 
+    def _reason(self, limit: str) -> str:
+        if limit == "memory":
+            return f"it needs more than {self._memory >> 20} MB"
+        return limit
 
-def _check_format(text: Any):
-    if isinstance(text, str) and re.search(r"\d{4,}|%[^a-zA-Z%]*\*|\{[^}]*\{", text):
-        raise LimitError("a format string asks for a very wide field")
-
-
-class Meter(ext.Extension):
-    """Looks at the budget in loops and macros; gives generation blocks."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser):
-        """Turns a generation block into a call that marks its text."""
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.CallBlock(self.call_method("mark"), [], [], body, lineno=line)
-
-    def mark(self, caller) -> str:
-        """The text of a generation block between the two marks."""
-        return BLOCK_BEGIN + caller() + BLOCK_END
-
-    def tick(self, characters: int) -> str:
-        """Spends `characters`; writes nothing."""
-        budget = _budget.get()
-        if budget is not None:
-            budget.spend(characters)
-        return ""
-
-    def concat(self, *parts: Any) -> str:
-        """The `~` operator."""
-        return _bounded("".join(map(str, _bounded(parts))))
-
-    def made(self, value: Any) -> Any:
-        """A list, tuple or dict that the template wrote down."""
-        return _bounded(value)
-
-
-class _Metered(NodeTransformer):
-    def __init__(self, meter: Meter):
-        self.meter = meter
-
-    def _with_tick(self, node):
-        characters = sum(len(x.data) for x in node.find_all(nodes.TemplateData))
-        self.generic_visit(node)
-        call = self.meter.call_method("tick", [nodes.Const(characters)])
-        node.body.insert(0, nodes.Output([call], lineno=node.lineno))
-        return node
-
-    visit_For = visit_Macro = visit_CallBlock = _with_tick
-
-    def visit_Concat(self, node):
-        self.generic_visit(node)
-        return self.meter.call_method("concat", node.nodes)
-
-    def _made(self, node):
-        self.generic_visit(node)
-        if getattr(node, "ctx", "load") == "load" and node.find(nodes.Name):
-            return self.meter.call_method("made", [node])
-        return node
-
-    visit_List = visit_Tuple = visit_Dict = _made
-
-
-def _limited(function):
-    def call(*args, **kwargs):
-        plain = args[1:] if hasattr(function, "jinja_pass_arg") else args
-        _bound_product((*plain, *kwargs.values()))
-        return _bounded(function(*args, **kwargs))
-
-    call.__dict__.update(getattr(function, "__dict__", {}))
-    return call
-
-
-class Environment(sandbox.ImmutableSandboxedEnvironment):
-    """The sandbox with the names that chat templates expect."""
-
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
-
-    def __init__(self):
-        """An environment without a loader."""
-        super().__init__(
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=[Meter, ext.loopcontrols],
-            finalize=self._finalize,
+    def _start(self) -> subprocess.Popen:
+        command = [sys.executable, "-P", str(_WORKER), str(self._seconds)]
+        self._process = subprocess.Popen(
+            [*command, str(self._memory), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={k: v for k, v in os.environ.items() if k.startswith(_ENVIRONMENT)}
+            | {"PYTHONHASHSEED": "0"},
+            bufsize=0,
+            start_new_session=True,  # signals to a terminal's or a job's group pass by
         )
-        limited = {name: _limited(self.filters[name]) for name in _FILTERS}
-        self.filters = {**limited, "tojson": _limited(to_json)}
-        self.globals = {k: self.globals[k] for k in ("range", "dict", "namespace")}
-        self.globals |= {"raise_exception": _raise, "strftime_now": _strftime_now}
+        self._lines(self._process, 1)
+        return self._process
 
-    def _parse(self, source, name, filename):
-        meter = next(x for x in self.iter_extensions() if isinstance(x, Meter))
-        return _Metered(meter).visit(super()._parse(source, name, filename))
+    def _lines(self, process: subprocess.Popen, count: int) -> list[bytes]:
+        """So many lines of the process; each may take the time of a rendering."""
+        assert process.stdout is not None
+        poll = select.poll()
+        poll.register(process.stdout, select.POLLIN)
+        read = bytearray()
+        while read.count(b"\n") < count:
+            if not poll.poll(1000 * (count * self._seconds + _PATIENCE)):
+                raise LimitError(f"it does not end within {self._seconds:g} s")
+            piece = os.read(process.stdout.fileno(), 1 << 20)
+            if piece:
+                read += piece
+            elif not read.endswith(b"\n") or b'{"limit"' not in read:
+                raise self._death(process)
+            else:
+                break
+        return bytes(read).splitlines()
 
-    @staticmethod
-    def _finalize(value):
-        budget = _budget.get()
-        if budget is not None:
-            text = value if type(value) is str else str(_bounded(value))
-            budget.spend(len(text))
-        return value
+    def _death(self, process: subprocess.Popen) -> Exception:
+        code = process.wait()
+        if code == -signal.SIGPROF:
+            return LimitError(f"it runs for more than {self._seconds:g} s")
+        if code in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
+            return LimitError(f"it needs too much memory or nests too deeply ({code})")
+        return _DiedError(f"exit code {code}")
 
-    def wrap_str_format(self, value):
-        """`str.format` and `str.format_map`, without very wide fields."""
-        wrapped = super().wrap_str_format(value)
-        if wrapped is not None:
-            _check_format(value.__self__)
-        return wrapped
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            _close(process)
 
-    def call_binop(self, context, operator, left, right):
-        """The four operators that can make something large out of little."""
-        numbers = isinstance(left, int) and isinstance(right, int)
-        if operator == "%":
-            _check_format(left)
-        elif operator == "**" or (operator == "*" and numbers):
-            if max(abs(left), abs(right)) > 10**9 or (operator == "**" and right > 64):
-                raise LimitError("a number would be too large")
-        elif operator == "*":
-            _bound_product((left, right))
-        return _bounded(super().call_binop(context, operator, left, right))
-
-    def call(__self, __context, __obj, *args, **kwargs):  # noqa: N805
-        """Calls a method or function of the template, its result bounded."""
-        owner = getattr(__obj, "__self__", None)
-        if isinstance(owner, str):
-            _bound_product((owner, *args, *kwargs.values()))
-        return _bounded(super().call(__context, __obj, *args, **kwargs))
-
-
-def to_json(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    """JSON without HTML escapes, as templates written for transformers expect."""
-    return json.dumps(
-        x,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
+    def _forget(self) -> None:
+        """In a forked process: leaves the parent's process alone."""
+        process, self._process = self._process, None
+        self._owner, self._lock = os.getpid(), threading.Lock()
+        if process is not None:
+            process.returncode = 0  # not ours to wait for
+            _close(process)
 
 
-def _raise(message):
-    raise jinja2.TemplateError(message)
+def _close(process: subprocess.Popen) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
-def _strftime_now(form):
-    return datetime.datetime.now().strftime(form)
-
-
-_ENVIRONMENT = Environment()
+RENDERER = Renderer()
+"""The one of this process."""
+atexit.register(RENDERER.close)

@@ -2,64 +2,117 @@
 
 import dataclasses
 import functools
-import importlib.resources
-import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jaxalign.data.text.marks import (
-    MARK,
-    MAX_MESSAGES,
-    Rendered,
-    Span,
-    UnmarkableError,
-    content_spans,
-    generation_spans,
-    strip_marks,
+from jaxalign.data.text.clock import template_time
+from jaxalign.data.text.dialect import for_template, to_json
+from jaxalign.data.text.marking import (
+    BLOCK,
+    Depth,
     with_marks,
+    without_blocks,
+    without_marks,
 )
+from jaxalign.data.text.reach import (
+    calls_of,
+    in_words,
+    missing_units,
+    must_reach,
+)
+from jaxalign.data.text.reading import (
+    Ask,
+    Messages,
+    Render,
+    Tools,
+    UnmarkableError,
+    read_marked,
+)
+from jaxalign.data.text.sandbox import RENDERER, LimitError, Refused
+from jaxalign.data.text.spans import Span
+from jaxalign.data.text.turns import Turns, spans_of_blocks
 from jaxalign.errors import UserError
-from jaxalign.json_file import read_object, read_text
 
 BUILTIN = ("chatml", "gemma", "llama3", "mistral", "qwen", "zephyr")
 """Names of the templates that come with the package; each has a training twin."""
+_DEPTHS: tuple[Depth, ...] = ("all", "values", "contents", "assistant")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rendered:
+    """A conversation as text.
+
+    Attributes:
+      text: what the tokenizer reads.
+      spans: the assistant's turns, in order, each with its stop token.
+      prompt: the text of the first messages alone with the header of an answer, if that
+        was asked for.
+      lost: what the conversation says and the text does not, though it must.
+      left_out: what the text leaves out as many templates do: thoughts, and text beside
+        a call.
+      pieces: where the texts of messages and tools stand; None if that is unknown.
+    """
+
+    text: str
+    spans: tuple[Span, ...] = ()
+    prompt: str | None = None
+    lost: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    pieces: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class ChatTemplate:
-    """A Jinja chat template, rendered in a sandbox with limits of time and size.
+    """A Jinja chat template, rendered in a process of its own within limits.
 
     Attributes:
       source: the Jinja text.
       name: where it came from, for messages.
       variables: what it may read besides the messages: `bos_token`, `eos_token`, ...
+      for_tools: the template in its place where a row has tools, or None.
     """
 
     source: str
     name: str
     variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    for_tools: "ChatTemplate | None" = None
 
     @functools.cached_property
     def marks_generation(self) -> bool:
         """Whether it says by `{% generation %}` what the assistant writes."""
-        return bool(re.search(r"\{%-?\s*generation\s*-?%\}", self.source))
+        return bool(re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", self.source))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The Jinja text, and that for rows with tools."""
+        return (self.source, *(self.for_tools.sources if self.for_tools else ()))
+
+    @property
+    def reads_clock(self) -> bool:
+        """Whether what it writes may depend on the time; see `clock.py`."""
+        return any("strftime_now" in source for source in self.sources)
 
     @functools.cached_property
-    def _compiled(self):
-        from jaxalign.data.text import sandbox
-
-        with self._explained():
-            return sandbox.compile_template(self.source)
-
-    def _explained(self):
-        return _Explained(self.name)
+    def wants_parts(self) -> bool:
+        """Whether contents reach its text as lists of parts only."""
+        turns = [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b"},
+        ]
+        shaped = [for_template(turns, self.source, parts=x) for x in (False, True)]
+        asks = [Ask(*with_marks(x, None, "contents")[:2]) for x in shaped]
+        whole = []
+        for said in self._ask(asks, {}):
+            marks = without_marks(said)[1] if isinstance(said, str) else []
+            whole.append({mark.unit for mark in marks} == {0, 1})
+        return whole == [False, True]
 
     def render(
         self,
-        messages: Sequence[Mapping[str, Any]],
+        messages: Messages,
         *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Tools | None = None,
         add_generation_prompt: bool = False,
         **kwargs: Any,
     ) -> str:
@@ -74,156 +127,154 @@ class ChatTemplate:
         Raises:
           UserError: the template refuses the messages, fails, or exceeds its limits.
 
-        >>> template = builtin_template("chatml")
+        >>> template = ChatTemplate("{{ messages[0].role }} says", "mine")
         >>> print(template.render([{"role": "user", "content": "hi"}]))
-        <|im_start|>user
-        hi<|im_end|>
+        user says
         """
-        marked = self._render(_plain(messages), tools, add_generation_prompt, kwargs)
-        return strip_marks(marked)[0]
-
-    def _render(self, messages, tools, add_generation_prompt, kwargs) -> str:
-        from jaxalign.data.text import sandbox
-
-        variables = {
-            **self.variables,
-            "messages": messages,
-            "tools": _plain(tools) if tools else None,
-            "documents": None,
-            "add_generation_prompt": add_generation_prompt,
-            **_plain(kwargs),
-        }
-        compiled = self._compiled
-        with self._explained():
-            return sandbox.render(compiled, variables)
+        template = self.for_tools if tools and self.for_tools else self
+        render = functools.partial(template._ask, kwargs=to_json(kwargs))
+        (said,) = template._first(
+            render, messages, tools, lambda m, t: [Ask(m, t, add_generation_prompt)]
+        )[1]
+        return without_blocks(said)[0]
 
     def render_marked(
         self,
-        messages: Sequence[Mapping[str, Any]],
+        messages: Messages,
         *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Tools | None = None,
+        add_generation_prompt: bool = False,
+        spans: bool = True,
+        prompt: int | None = None,
+        stops: Sequence[str] = (),
+        descriptions: bool = False,
         **kwargs: Any,
     ) -> Rendered:
-        """The conversation as text, and where the assistant's turns stand in it.
+        """The conversation as text, and where its parts stand in it.
 
-        Generation blocks are believed where the template has them. Otherwise contents
-        are rendered between private-use characters, which are then taken out; the
-        result must equal the plain rendering.
+        Generation blocks are believed where the template has them; for the others see
+        `turns.py`.
+
+        Args:
+          messages: as for `render`.
+          tools: as for `render`.
+          add_generation_prompt: as for `render`.
+          spans: find the assistant's turns.
+          prompt: so many messages are also rendered alone, as a prompt.
+          stops: texts of the stop tokens.
+          descriptions: `pieces` also show the descriptions of tools.
+          **kwargs: as for `render`.
 
         Raises:
-          UnmarkableError: neither way finds the assistant's text.
+          UnmarkableError: the assistant's text is not found.
           UserError: as `render`.
         """
-        messages = _plain(messages)
-        if len(messages) > MAX_MESSAGES:
-            raise UserError(
-                f"A conversation has {len(messages)} messages (limit {MAX_MESSAGES})."
-            )
-        plain = self._render(messages, tools, False, kwargs)
-        if self.marks_generation:
-            return generation_spans(plain, messages, self.name)
-        for trimmed, every_role in ((0, 1), (0, 0), (1, 1), (1, 0)):
-            marked = with_marks(
-                messages, every_role=bool(every_role), trimmed=bool(trimmed)
-            )
-            text, marks = strip_marks(self._render(marked, tools, False, kwargs))
-            spans = content_spans(marks, messages)
-            if text == plain and spans is not None:
-                return _split_by_role(text, spans, messages)
-        raise UnmarkableError(
-            f"The chat template {self.name} rewrites the assistant's text, so that the"
-            " trained tokens cannot be found. Use a template with generation blocks:"
-            f" --chat-template NAME.training, NAME one of {', '.join(BUILTIN)}, or a"
-            " .jinja file of your own."
+        template = self.for_tools if tools and self.for_tools else self
+        render: Render = functools.partial(template._ask, kwargs=to_json(kwargs))
+        depths: tuple[Depth, ...] = _DEPTHS
+        if descriptions:
+            depths = ("descriptions", *_DEPTHS)
+
+        def asks(messages: Messages, tools: Tools | None) -> list[Ask]:
+            marked = with_marks(messages, tools, depths[0])
+            found = [
+                Ask(messages, tools, add_generation_prompt),
+                Ask(marked.messages, marked.tools, add_generation_prompt),
+                Ask(messages, tools, True),
+            ]
+            return found + [Ask(messages[:prompt], tools, True)] * (prompt is not None)
+
+        ask, said = template._first(render, messages, tools, asks)
+        text, blocks = without_blocks(said[0])
+        reading = read_marked(render, ask, text, depths, said[1])
+        missing = missing_units(render, ask, text, reading)
+        lost = tuple(in_words(x, ask) for x in missing if must_reach(x, ask))
+        turns: list[Span] = []
+        if spans and not lost:
+            turns = template._turns(render, ask, text, blocks, reading, said[2], stops)
+        alone = said[-1] if prompt is not None else None
+        if isinstance(alone, Refused):
+            raise template._refusal(alone.reason)
+        return Rendered(
+            text,
+            tuple(turns),
+            None if alone is None else without_blocks(alone)[0],
+            lost=lost,
+            left_out=tuple(x.unit.kind for x in missing if not must_reach(x, ask)),
+            pieces=None if reading is None else tuple(reading.pieces),
         )
 
+    def _first(
+        self,
+        render: Render,
+        messages: Messages,
+        tools: Tools | None,
+        asks: Callable[[Messages, Tools | None], list[Ask]],
+    ) -> tuple[Ask, list[Any]]:
+        """The first of what is asked for, and all renderings; the first is text.
 
-def _split_by_role(text: str, spans: Iterable[Span], messages) -> Rendered:
-    ours, others = [], []
-    for span in spans:
-        own = messages[span.message].get("role") == "assistant"
-        (ours if own else others).append(span)
-    return Rendered(text, tuple(ours), tuple(others))
+        Arguments of calls are given as objects, or as text where that fails.
+        """
+        plain, described = to_json(messages), to_json(tools) if tools else None
+        calls = any(map(calls_of, plain))
+        reason = ""
+        for as_text in (False, True) if calls else (False,):
+            shaped = for_template(
+                plain,
+                self.source,
+                parts=self.wants_parts,
+                arguments_as_text=as_text,
+            )
+            wanted = asks(shaped, described)
+            said = render(wanted)
+            if isinstance(said[0], str):
+                return wanted[0], said
+            reason = reason or said[0].reason
+        raise self._refusal(reason)
 
-
-class _Explained:
-    """Turns what a template can raise into a `UserError` that names the template."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, Exception) and not isinstance(error, UserError):
-            reason = str(error).rstrip(".") or type(error).__name__
-            raise UserError(
-                f"The chat template {self.name} cannot be used for this conversation:"
-                f" {reason}. Mend the row, or choose another template with"
-                " --chat-template."
+    def _turns(self, render, ask, text, blocks, reading, opened, stops) -> list[Span]:
+        """The assistant's turns; `opened` is the text with the header of another."""
+        try:
+            if self.marks_generation:
+                return spans_of_blocks(text, blocks, ask.messages, reading, stops)
+            if reading is None:
+                raise UnmarkableError("it rewrites what the conversation says")
+            opened = without_blocks(opened)[0] if isinstance(opened, str) else ""
+            header = opened[len(text) :] if opened.startswith(text) else ""
+            header = None if opened == text else header
+            return Turns(render, ask, text, reading, header, tuple(stops)).spans()
+        except UnmarkableError as error:
+            raise UnmarkableError(
+                f"The chat template {self.name} does not show which text of this"
+                f" conversation the assistant writes: {error}. Use a template with"
+                " generation blocks: --chat-template NAME.training, NAME one of"
+                f" {', '.join(BUILTIN)}, or a .jinja file of your own."
             ) from error
 
-
-def _plain(value: Any) -> Any:
-    """A copy made of JSON types alone: nothing else enters the sandbox."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str) and MARK.search(value):
-        raise UnmarkableError(
-            "A conversation holds characters of the private-use plane 16, which"
-            " mark the assistant's text. Remove them from the row."
-        )
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    raise UserError(f"A chat template got a value of type {type(value).__name__}.")
-
-
-def builtin_template(
-    name: str, variables: Mapping[str, Any] | None = None
-) -> ChatTemplate:
-    """The template of that name; `NAME.training` is the twin with generation blocks.
-
-    Raises:
-      UserError: there is none of that name.
-    """
-    if name.removesuffix(".training") not in BUILTIN:
-        raise UserError(
-            f"There is no built-in chat template {name!r}. There are"
-            f" {', '.join(BUILTIN)}, each also with `.training` behind it."
-        )
-    folder = importlib.resources.files("jaxalign.data.text") / "builtin_templates"
-    source = (folder / f"{name}.jinja").read_text(encoding="utf-8")
-    return ChatTemplate(source, name, variables or {})
-
-
-def read_template(
-    folder: pathlib.Path, variables: Mapping[str, Any] | None = None
-) -> ChatTemplate | None:
-    """The checkpoint's own template: `chat_template.jinja`, else the config's key."""
-    file = folder / "chat_template.jinja"
-    if file.exists():
-        return ChatTemplate(read_text(file), str(file), variables or {})
-    file = folder / "tokenizer_config.json"
-    source = read_object(file).get("chat_template") if file.exists() else None
-    if isinstance(source, list):
-        named = [x for x in source if isinstance(x, Mapping) and "template" in x]
-        if len(named) < len(source):
-            raise UserError(
-                f"{file}: `chat_template` is a list, but not of objects with a `name` "
-                "and a `template`. Correct the file."
+    def _ask(self, asks: Sequence[Ask], kwargs: Mapping[str, Any]) -> list[Any]:
+        common = {**self.variables, "documents": None}
+        variables = [
+            {
+                **common,
+                "messages": x.messages,
+                "tools": x.tools,
+                "add_generation_prompt": x.header,
+                **kwargs,
+            }
+            for x in asks
+        ]
+        if not asks:
+            return []
+        try:
+            return RENDERER.render(
+                self.source, variables, time=template_time(), block=BLOCK
             )
-        source = {str(x.get("name")): x["template"] for x in named}.get("default")
-    if source is None:
-        return None
-    if not isinstance(source, str):
-        raise UserError(
-            f"{file}: `chat_template` is {repr(source)[:80]}, no text. Correct the "
-            "file."
+        except LimitError as error:
+            raise self._refusal(str(error)) from error
+
+    def _refusal(self, reason: str) -> UserError:
+        return UserError(
+            f"The chat template {self.name} cannot be used for this conversation:"
+            f" {reason.rstrip('.')}. Mend the row, or choose another template with"
+            " --chat-template."
         )
-    return ChatTemplate(source, f"of {file}", variables or {})

@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 
 from jaxalign.data.text.backend import encode, read_backend
+from jaxalign.data.text.clock import template_time
 from jaxalign.data.text.folder_files import (
     flag_of,
     read_optional,
     special_tokens,
     stop_ids_of,
 )
-from jaxalign.data.text.templates import (
-    BUILTIN,
-    ChatTemplate,
-    builtin_template,
-    read_template,
-)
+from jaxalign.data.text.markers import Markers
+from jaxalign.data.text.probes import around_contents, end_of_turn
+from jaxalign.data.text.template_files import builtin_template, read_template
+from jaxalign.data.text.templates import BUILTIN, ChatTemplate
 from jaxalign.errors import UserError
 from jaxalign.json_file import read_text
 
@@ -61,6 +60,17 @@ class Tokenizer:
     def longest_token(self) -> int:
         """No token stands for more characters than this."""
         return max(map(len, self.backend.get_vocab(with_added_tokens=True)))
+
+    @functools.cached_property
+    def stop_texts(self) -> tuple[str, ...]:
+        """Texts of the stop tokens, as a chat template writes them."""
+        added = self.backend.get_added_tokens_decoder()
+        return tuple(added[i].content for i in sorted(self.stop_ids) if i in added)
+
+    @functools.cached_property
+    def markers(self) -> Markers:
+        """The special tokens, and those with which the template divides turns."""
+        return Markers(self.backend, around_contents(self.template))
 
     def encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Ids `[n]` int32 of `text` and the characters `[n, 2]` each stands for.
@@ -113,7 +123,8 @@ def load_tokenizer(
       folder: holds `tokenizer.json` and, as far as they exist, `tokenizer_config.json`,
         `special_tokens_map.json`, `generation_config.json`, `chat_template.jinja`.
       chat_template: None for the checkpoint's own; the name of a built-in one
-        (`chatml`, `chatml.training`, ...); or the path of a `.jinja` file.
+        (`chatml`, `chatml.training`, ...); the path of a `.jinja` file; or the name of
+        one of several that the checkpoint has.
 
     Raises:
       UserError: a file is missing or contradicts the others.
@@ -130,12 +141,16 @@ def load_tokenizer(
     added = backend.get_added_tokens_decoder()
     special_ids = frozenset(i for i, token in added.items() if token.special)
     template = _choose_template(folder, chat_template, special)
-    turn_end = _end_of_turn(backend, template, special_ids)
+    turn_end = end_of_turn(backend, template, special_ids)
     stops = stop_ids_of(folder / "generation_config.json")
     stops |= {i for i in (eos, turn_end) if i is not None}
     pad = ids.get("pad_token")
     adds_bos = bos is not None and _adds_bos(backend, folder, config, bos)
-    source = template.source if template else None
+    source: Any = template.source if template else None
+    if template and template.for_tools:
+        source = list(template.sources)
+    if template and template.reads_clock:
+        source = [source, template_time()]
     digest = hashlib.sha256(file.read_bytes())
     digest.update(json.dumps([source, sorted(ids.items()), sorted(stops)]).encode())
     digest.update(b"bos" if adds_bos else b"")
@@ -192,22 +207,5 @@ def _choose_template(folder, chosen: str | None, special) -> ChatTemplate | None
         return builtin_template(chosen, special)
     file = pathlib.Path(chosen)
     if not file.is_file():
-        raise UserError(
-            f"--chat-template {chosen!r} is neither a file nor one of"
-            f" {', '.join(BUILTIN)} (each also with `.training` behind it)."
-        )
+        return read_template(folder, special, chosen)
     return ChatTemplate(read_text(file), str(file), special)
-
-
-def _end_of_turn(backend, template: ChatTemplate | None, special_ids) -> int | None:
-    """The special token that the template writes behind an assistant turn."""
-    if template is None:
-        return None
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    try:
-        rendered = template.render_marked(turns)
-    except UserError:
-        return None
-    behind = rendered.text[rendered.spans[-1].start :] if rendered.spans else ""
-    ids = backend.encode(behind, add_special_tokens=False).ids
-    return next((i for i in ids if i in special_ids), None)

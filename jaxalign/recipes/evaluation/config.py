@@ -45,6 +45,11 @@ class Config:
     """Renamed columns: `prompt=question,chosen=good`."""
     chat_template: str | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
+    template_time: str | None = None
+    """The time that templates read, as 2026-01-31T12:00:00; by default now."""
+    markers_in_text: Literal["text", "refuse", "keep"] = "text"
+    """Special tokens that the contents of messages spell: they stay text, or such rows
+    are refused, or they become the tokens."""
     limit: int | None = None
     """Rows to read; all by default."""
     max_length: int = 1024

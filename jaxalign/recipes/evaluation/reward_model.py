@@ -7,6 +7,7 @@ from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import read_config, resolve_model
+from jaxalign.recipes.display import tell_clock
 from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.measure import Estimator, Measure, pairs
 from jaxalign.recipes.evaluation.rows import open_reader
@@ -37,7 +38,9 @@ def evaluate_reward_model(config: Config, console: Console) -> dict[str, Measure
     folder = resolve_model(config.model)
     model = read_config(folder)
     tokenizer = load_tokenizer(folder, chat_template=config.chat_template)
-    reader = open_reader(config, Encoder(tokenizer, model.vocab_size), console)
+    tell_clock(tokenizer, console)
+    encoder = Encoder(tokenizer, model.vocab_size, markers=config.markers_in_text)
+    reader = open_reader(config, encoder, console)
     form = reader.form("preference", must=True)
     assert form is not None
     examples = reader.examples(form, min(config.max_length, model.max_positions))

@@ -12,6 +12,7 @@ from jaxalign.data.text.example import Example
 from jaxalign.data.text.lengths import LengthLimits
 from jaxalign.data.text.prepare import encode_all
 from jaxalign.errors import UserError
+from jaxalign.recipes.display import tell_notes
 from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.prompt import Prompt, encode_prompts
 
@@ -71,6 +72,7 @@ class Reader(NamedTuple):
     def _tell(self, form: Format, rows: int, too_long: int) -> None:
         more = f", {too_long} too long" if too_long else ""
         self.console.print(f"{self.path}: {form}: {rows} rows{more}", highlight=False)
+        tell_notes(self.encoder, self.console)
 
 
 def open_reader(config: Config, encoder: Encoder, console: Console) -> Reader:

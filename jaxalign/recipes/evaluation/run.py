@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from jaxalign.data.text.clock import fix_clock
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
+from jaxalign.recipes.display import tell_clock
 from jaxalign.recipes.evaluation import measure
 from jaxalign.recipes.evaluation.checkpoint import (
     Checkpoint,
@@ -72,6 +74,7 @@ class Seen(NamedTuple):
 
 def evaluate(config: Config, console: Console) -> Results:
     """Measures all that rows and settings allow."""
+    fix_clock(config.template_time)
     if is_reward_model(config.model):
         found = evaluate_reward_model(config, console)
         return Results(_about(config), found, {}, {})
@@ -133,7 +136,9 @@ def _open(config: Config, name: str) -> Checkpoint:
 
 def _read(config: Config, model: Checkpoint, console: Console) -> Task:
     room = model.policy.config.max_positions
-    encoder = Encoder(model.tokenizer, model.policy.config.vocab_size)
+    size, markers = model.policy.config.vocab_size, config.markers_in_text
+    encoder = Encoder(model.tokenizer, size, markers=markers)
+    tell_clock(model.tokenizer, console)
     reader = open_reader(config, encoder, console)
     samples = bool(config.reward or config.reward_model or config.judge)
     pairs = reader.form("preference")

@@ -12,7 +12,12 @@ from jaxalign.data.records.report import ReadReport
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
-from jaxalign.recipes.display import show_prompt, tell_columns
+from jaxalign.recipes.display import (
+    show_prompt,
+    tell_clock,
+    tell_columns,
+    tell_notes,
+)
 from jaxalign.recipes.prompt import Prompt, encode_prompts
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rows import split
@@ -48,6 +53,7 @@ def read_prompts(
     Raises:
       UserError: A row cannot be used, or too many prompts are too long.
     """
+    tell_clock(encoder.tokenizer, console)
     train, digest = _read(config, config.data, encoder, room, console)
     digests, held_out = {"data": digest}, []
     if config.eval_data:
@@ -87,6 +93,7 @@ def _read(config: RLConfig, path: str, encoder: Encoder, room: int, console: Con
     )
     console.print(f"{path}: {form}: {report}; {too_long} prompts too long")
     tell_columns(report, console)
+    tell_notes(encoder, console)
     if too_long > config.max_dropped * report.records or not prompts:
         raise UserError(
             f"{too_long} of {report.records} prompts have more than {most} tokens, "

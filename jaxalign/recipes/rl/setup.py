@@ -23,6 +23,7 @@ from jaxalign.recipes.rl.prompts import Prompts, read_prompts
 from jaxalign.recipes.rl.scoring import Scoring, make_scoring
 from jaxalign.recipes.rl.updates import Mix, Updates
 from jaxalign.recipes.rows import make_encoder, read_rows
+from jaxalign.recipes.template_time import start_template_time
 
 
 class Setup(NamedTuple):
@@ -117,6 +118,7 @@ def critic_alone(
 def open_setup(config: RLConfig, method: Method) -> Setup:
     """Reads models' descriptions and all rows, and plans shapes; loads no weight."""
     console = open_console()
+    time = start_template_time(config)
     models = open_models(
         config,
         lambda folder, size: make_encoder(config, folder, size),
@@ -137,6 +139,7 @@ def open_setup(config: RLConfig, method: Method) -> Setup:
         "model": weights_digest(models.policy.folder),
         "tokenizer": models.encoder.tokenizer.fingerprint,
         **prompts.fingerprints,
+        **time,
     }
     score.check(prompts.train, config.data)
     if prompts.held_out:

@@ -19,7 +19,9 @@ from jaxalign.data.records.record import (
     TokenisedPair,
     Unpaired,
 )
-from jaxalign.data.text.encode import Encoder, NoTargetError
+from jaxalign.data.text.encode import Encoder
+from jaxalign.data.text.encoded import NoTargetError
+from jaxalign.data.text.preview import stop_share
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import RowError
 from tests.data.chat_fixtures import chatml, model_folder, template_text
@@ -157,6 +159,34 @@ def test_one_stop_token_at_the_end(stop, tmp_path):
     assert trained(tokenizer, record) == [[" noon" + (stop or END)]]
 
 
+@pytest.mark.parametrize("behind", ["<|im_end|>", "<|im_end|>\n", "</s> \n\n", ""])
+def test_text_that_was_rendered_before_gets_no_second_stop_token(behind, tmp_path):
+    """People save what a template wrote, with the line feed behind it."""
+    tokenizer = chatml(tmp_path, generation={"eos_token_id": [2]})
+    before = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    end = behind or END
+    whole = Text(text=f"{before}yo{behind}")
+    (x,) = Encoder(tokenizer)(whole).sequences
+    assert tokenizer.decode(x.ids) == f"{before}yo{end}"
+    assert x.trained[1:].all()
+    record = Completion(prompt=before, completion=f"yo{behind}")
+    assert trained(tokenizer, record) == [[f"yo{end}"]]
+
+
+def test_a_line_feed_within_a_generation_block_is_no_reason_for_an_eos(tmp_path):
+    """Templates made for training often close the block behind it."""
+    source = template_text("chatml.training.jinja").replace(
+        "'<|im_end|>' -}}\n        {%- endgeneration",
+        "'<|im_end|>\\n' -}}\n        {%- endgeneration",
+    )
+    assert source.count("<|im_end|>\\n") == 1
+    tokenizer = chatml(tmp_path, template=source)
+    example = Encoder(tokenizer)(Conversation(messages=TALK))
+    first, last = runs(tokenizer, example.sequences[0])
+    assert (first, last) == (f"Hello!{END}\n", f"Still here.{END}\n")
+    assert stop_share([example], tokenizer.stop_ids) == 1
+
+
 def test_a_template_without_end_of_turn_gets_an_eos(tmp_path):
     source = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     tokenizer = chatml(tmp_path, template=source)
@@ -211,8 +241,7 @@ def test_what_the_template_adds_behind_the_header_is_trained(tmp_path):
     assert said == trained(tokenizer, quiet)
 
 
-def test_an_answer_of_one_turn_needs_no_marks(tmp_path):
-    """Thoughts and tool calls of the last turn, with a template without blocks."""
+def test_thoughts_and_calls_need_no_generation_blocks(tmp_path):
     tokenizer = chatml(tmp_path, template=template_text("qwen.jinja"))
     call = {"function": {"name": "now", "arguments": {}}}
     thinks = Message("assistant", "Noon.", {"reasoning_content": "hm"})
@@ -227,8 +256,8 @@ def test_an_answer_of_one_turn_needs_no_marks(tmp_path):
     ):
         record = Completion(prompt=(USER,), completion=(answer,))
         assert trained(tokenizer, record) == [[said + END]]
-        with pytest.raises(RowError, match="generation blocks"):
-            Encoder(tokenizer)(Conversation(messages=(USER, answer)))
+        talk = Conversation(messages=(USER, answer))
+        assert trained(tokenizer, talk) == [[said + END]]
 
 
 def test_prompts_end_with_the_header(tokenizer):

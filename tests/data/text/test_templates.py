@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from jaxalign.data.text import sandbox
-from jaxalign.data.text.marks import UnmarkableError
-from jaxalign.data.text.templates import BUILTIN, ChatTemplate, builtin_template
+from jaxalign.data.text.reading import UnmarkableError
+from jaxalign.data.text.template_files import builtin_template
+from jaxalign.data.text.templates import BUILTIN, ChatTemplate
 from jaxalign.errors import UserError
 
 TURNS = [
@@ -75,66 +75,32 @@ def test_only_plain_data_enters():
         render("x", [{"role": "user", "content": object()}])
 
 
-NEVER_ENDING = {
-    "nested loops": "{% for i in range(99999) %}{% for j in range(99999) %}"
-    "{% endfor %}{% endfor %}",
-    "recursion": "{% macro f(n) %}{{ f(n - 1) }}{% endmacro %}{{ f(0) }}",
-    "branching": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}"
-    "{% endmacro %}{{ f(60) }}",
-    "doubling": "{% set n = namespace(x='ab') %}{% for i in range(99) %}"
-    "{% set n.x = n.x ~ n.x %}{% endfor %}",
-    "adding": "{% set n = namespace(x='ab') %}{% for i in range(99) %}"
-    "{% set n.x = n.x + n.x %}{% endfor %}",
-    "nesting": "{% set n = namespace(x=1) %}{% for i in range(99) %}"
-    "{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
-    "multiplying": "{{ 'a' * 10 ** 12 }}",
-    "powers": "{{ 9 ** 9 ** 9 ** 9 }}",
-    "percent": "{{ '%999999999d' % 1 }}",
-    "format": "{{ '{:>999999999}'.format(1) }}",
-    "format width": "{{ '{:>{w}}'.format(1, w=10 ** 9) }}",
-    "ljust": "{{ 'a'.ljust(10 ** 12) }}",
-    "replace": "{{ ('a' * 9999) | replace('a', 'b' * 999999) }}",
-    "join": "{{ (['a' * 99999] * 99999) | join }}",
-    "output": "{% for i in range(99999) %}" + "x" * 5000 + "{% endfor %}",
-    "block": "{% set x %}{% for i in range(99999) %}" + "x" * 5000 + "{% endfor %}"
-    "{% endset %}",
-    "parentheses": "{{" + "(" * 100_000 + "}}",
-    "source": "x" * 1_000_001,
-    "loader": "{% include '/etc/passwd' %}",
-    "import": "{% import 'os' as os %}",
-    "class": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-    "class by attr": "{{ (''|attr('__class__')).__mro__ }}",
-    "class by format": "{{ '{0.__class__.__mro__}'.format(1).x.y }}",
-    "globals": "{{ raise_exception.__globals__['__builtins__'] }}",
-    "change": "{{ messages.append(1) }}",
-}
-
-
-@pytest.mark.parametrize("source", NEVER_ENDING.values(), ids=NEVER_ENDING)
-def test_hostile_templates_are_refused_in_time(source, monkeypatch):
-    assert sandbox.TIME_LIMIT == 2.0
-    monkeypatch.setattr(sandbox, "TIME_LIMIT", 0.3)
-    start = time.monotonic()
-    with pytest.raises(UserError, match="cannot be used for this conversation"):
-        render(source)
-    assert time.monotonic() - start < 2
-
-
 def test_an_ordinary_template_may_loop_for_long():
     turns = [{"role": "user", "content": "word " * 20}] * 5_000
     assert len(builtin_template("chatml").render(turns)) > 500_000
 
 
-@pytest.mark.parametrize("change", ["[:5]", ".split('e')[0]", ".split('e')[-1]"])
-def test_a_template_that_cuts_the_answer_cannot_be_trained_on(change):
-    source = "{% for m in messages %}{{ m.role ~ m.content" + change + " }}{% endfor %}"
+def test_a_template_that_cuts_the_completion_cannot_be_trained_on():
+    source = "{% for m in messages %}{{ m.role ~ m.content[:5] }}{% endfor %}"
     turns = [*TURNS[:2], {"role": "assistant", "content": "one two"}]
     with pytest.raises(UnmarkableError, match=r"--chat-template NAME\.training"):
         ChatTemplate(source, "cutting", TOKENS).render_marked(turns)
 
 
+@pytest.mark.parametrize("change", [".split('e')[0]", ".split('e')[-1]"])
+def test_a_text_of_which_a_part_is_left_out_is_named(change):
+    source = "{% for m in messages %}{{ m.role ~ m.content" + change + " }}{% endfor %}"
+    turns = [*TURNS[:2], {"role": "assistant", "content": "one two"}]
+    lost = ChatTemplate(source, "cutting", TOKENS).render_marked(turns).lost
+    assert lost == ("a part of the content of message 2 (assistant)",)
+
+
 def test_one_generation_block_for_each_turn():
-    source = "{% generation %}{{ messages[2].content }}{% endgeneration %}"
+    source = (
+        "{% for m in messages %}{% if loop.index0 == 2 %}"
+        "{% generation %}{{ m.content }}{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
     twice = [*TURNS, *TURNS[1:]]
     assert len(ChatTemplate(source, "t", TOKENS).render_marked(TURNS).spans) == 1
     with pytest.raises(UnmarkableError, match="1 generation blocks for 2 assistant"):
@@ -143,18 +109,20 @@ def test_one_generation_block_for_each_turn():
 
 def test_private_characters_of_the_user_are_refused():
     turns = [*TURNS[:1], {"role": "user", "content": "\U00100000"}]
-    with pytest.raises(UnmarkableError, match="plane 16"):
+    with pytest.raises(UserError, match="plane 16"):
         builtin_template("chatml").render_marked(turns)
 
 
-@pytest.mark.parametrize("answer", ["A", " A", "A \n", "\n\nA\n\n"])
-@pytest.mark.parametrize("name", ["chatml", "llama3"])
-def test_white_space_around_an_answer(name, answer):
-    turns = [*TURNS[:2], {"role": "assistant", "content": answer}]
-    rendered = builtin_template(name, TOKENS).render_marked(turns)
+@pytest.mark.parametrize("said", ["A", " A", "A \n", "\n\nA\n\n"])
+@pytest.mark.parametrize(
+    ("name", "stop"), [("chatml", "<|im_end|>"), ("llama3", "<|eot_id|>")]
+)
+def test_white_space_around_a_completion(name, stop, said):
+    turns = [*TURNS[:2], {"role": "assistant", "content": said}]
+    rendered = builtin_template(name, TOKENS).render_marked(turns, stops=[stop])
     (span,) = rendered.spans
-    kept = answer if name == "chatml" else answer.strip()
-    assert rendered.text[span.start : span.end] == kept
+    kept = said if name == "chatml" else said.strip()
+    assert rendered.text[span.start : span.end] == kept + stop
 
 
 def test_contents_may_be_lists_of_parts():
@@ -163,29 +131,7 @@ def test_contents_may_be_lists_of_parts():
         "{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"
     )
     parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
-    turn = {"role": "assistant", "content": parts}
-    rendered = ChatTemplate(source, "t").render_marked([turn])
+    turns = [TURNS[1], {"role": "assistant", "content": parts}]
+    rendered = ChatTemplate(source, "t").render_marked(turns)
     (span,) = rendered.spans
     assert rendered.text[span.start : span.end] == "one two"
-
-
-CALL = {"function": {"name": "now", "arguments": {}}}
-
-
-@pytest.mark.parametrize(
-    "turn",
-    [
-        {"role": "assistant", "content": "", "tool_calls": [CALL]},
-        {"role": "assistant", "content": "A", "reasoning_content": "hm"},
-    ],
-)
-def test_what_stands_outside_of_the_content_needs_generation_blocks(turn):
-    turns = [*TURNS[:2], turn]
-    with pytest.raises(UnmarkableError, match="generation blocks"):
-        builtin_template("qwen").render_marked(turns)
-    (span,) = builtin_template("qwen.training").render_marked(turns).spans
-    assert span.message == 2
-    # Thoughts that the template leaves out do no harm.
-    later = [*turns, *TURNS[1:]]
-    if "reasoning_content" in turn:
-        assert len(builtin_template("qwen").render_marked(later).spans) == 2

@@ -18,7 +18,7 @@ def encoder(request, tmp_path):
     def make(**options):
         import dataclasses
 
-        from jaxalign.data.text.templates import builtin_template
+        from jaxalign.data.text.template_files import builtin_template
 
         tokenizer = chatml(tmp_path)
         template = builtin_template(request.param)
