@@ -55,7 +55,7 @@ class Checkpoints:
           best: `min:NAME` or `max:NAME`: keep the best by that metric as well.
           about: JSON that every manifest carries: versions, fingerprints, layout.
         """
-        self.folder = pathlib.Path(folder)
+        self.folder = pathlib.Path(folder).absolute()  # Orbax takes no other
         self._retention = Retention(keep_last, keep_period, best)
         self._about = dict(about or {})
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
@@ -103,6 +103,13 @@ class Checkpoints:
         if self._pending is not None:
             concurrent.futures.wait([self._pending])
         self.check()
+
+    def settle(self) -> None:
+        """Waits for the background save where another error ends the run."""
+        try:
+            self.wait()
+        except Exception as error:
+            _LOG.warning("%s", error)
 
     def require_space(self, needed: int) -> None:
         """Raises `CheckpointSaveError` unless `needed` bytes are free on the disk."""

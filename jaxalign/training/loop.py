@@ -18,7 +18,7 @@ from jaxalign.training.evaluate import Evaluate
 from jaxalign.training.metrics import MetricsLog
 from jaxalign.training.optimizer import Schedule
 from jaxalign.training.orbax_store import size_in_bytes
-from jaxalign.training.preemption import StopRequest
+from jaxalign.training.preemption import AskedToStop, StopRequest
 from jaxalign.training.prefetch import Prefetch
 from jaxalign.training.progress import Progress
 from jaxalign.training.record import Record
@@ -76,12 +76,15 @@ def train(
 
     The metrics of a step are read while the next one runs. A checkpoint is written at
     the start of a new run (so that a disk or permission that fails does so before the
-    work), every `save_steps`, at the end, and when the run is asked to stop.
+    work), every `save_steps`, at the end, and when the run is asked to stop. An error
+    that ends the run waits for the save that is under way.
 
     Args:
       step_fn: `(state, batch) -> (state, metrics)`, jitted; it may donate the state.
         Metrics are scalars or `Mean`s; a positive `skipped_steps` says that the update
-        was left out, and then the others are not looked at.
+        was left out, and then the others are not looked at. What it does before it
+        consumes the state may stand in `stop.at_once()`: a step that is dropped there
+        was never made.
       state: A `TrainState`, or anything with `step` and `params`.
       batches: From the number of batches consumed to an iterator over those that
         follow, each a dict of host arrays.
@@ -143,7 +146,9 @@ def train(
                 batch = stream.get(stop)
             if batch is None:
                 break
-            run.advance(step_fn, place, batch, num_tokens(batch), host_metrics(batch))
+            more = num_tokens(batch), host_metrics(batch)
+            if not run.advance(step_fn, place, batch, *more):
+                break
             last = run.step == num_steps
             run.eval_due = last or run.step % eval_steps == 0
             run.evaluate_if_due()
@@ -152,6 +157,10 @@ def train(
             if checkpoints is not None:
                 checkpoints.check()
         run.end()
+    except BaseException:
+        if checkpoints is not None:
+            checkpoints.settle()
+        raise
     finally:
         stream.close()
     unfinished = run.step < num_steps or (run.eval_due and evaluate is not None)
@@ -186,30 +195,65 @@ class _Run:
             with self._clock.phase("save"):
                 self.checkpoints.wait()
 
-    def advance(self, step_fn, place, batch: Batch, tokens: int, more) -> None:
-        """Dispatches one step, and reads the metrics of the one before."""
+    def advance(self, step_fn, place, batch: Batch, tokens: int, more) -> bool:
+        """Dispatches one step, and reads the metrics of the one before.
+
+        Returns:
+          Whether it was made; False if it was dropped on request, before it touched
+          the state.
+        """
         batch = chaos.spoiled("batch", self.step + 1, batch)
-        with self._clock.phase(self._record.phase_of(batch)):
+        phase = self._record.phase_of(batch)
+        with self._clock.phase(phase), self._stop.rescued(self.rescue):
             if self._record.compiles:
                 chaos.at("compile")
-            self.state, metrics = step_fn(self.state, place(batch))
+            try:
+                self.state, metrics = step_fn(self.state, place(batch))
+            except AskedToStop:
+                return False
         self.step += 1
         chaos.at("step", self.step)
         self._record.step(self.step, {**metrics, **more}, batch, tokens)
+        return True
 
     def evaluate_if_due(self) -> None:
         """Evaluates, unless that is not due or the run is asked to stop."""
         if self.evaluate is None or not self.eval_due or self._stop.requested:
             return
         self._record.catch_up()
+        try:
+            with self._clock.phase("eval"), self._stop.rescued(self.rescue):
+                with self._stop.at_once():
+                    values = self.evaluate(self.state)
+        except AskedToStop:
+            return
+        if values is None:
+            return
+        self.eval_due = False
         with self._clock.phase("eval"):
-            values = self.evaluate(self.state)
-            if values is None:
-                return
-            self.eval_due = False
             self._record.evaluation(self.step, values)
             if self.after_evaluation is not None:
                 self.after_evaluation(self.step)
+
+    def rescue(self) -> bool:
+        """Saves the last finished step from another thread, while this one is stuck.
+
+        Returns:
+          Whether that is done; not while a step holds the state, which ends by itself.
+        """
+        if self._is_consumed():
+            return False
+        try:
+            self._keep()
+        except RuntimeError:
+            if not self._is_consumed():  # else a step has begun in the meantime
+                raise
+            return False
+        return True
+
+    def _is_consumed(self) -> bool:
+        leaves = jax.tree.leaves(self.state)
+        return any(isinstance(x, jax.Array) and x.is_deleted() for x in leaves)
 
     def save(self) -> None:
         """Begins to save this step, unless it is saved."""
@@ -229,19 +273,23 @@ class _Run:
 
     def end(self) -> None:
         """Reads what is late, saves once more if the grace period allows, waits."""
-        self._record.catch_up()
-        if self.checkpoints is not None:
-            needed = self.checkpoints.save_seconds or 0
-            if needed <= self._stop.seconds_left:
-                self.save()
-            else:
-                _LOG.warning(
-                    "a save takes %.0f s, of the grace period %.0f s are left: the "
-                    "last checkpoint stays the newest",
-                    needed,
-                    self._stop.seconds_left,
-                )
-            with self._clock.phase("save"):
-                self.checkpoints.wait()
+        self._keep()
         jax.block_until_ready(self.state)
         self._record.close(self.step)
+
+    def _keep(self) -> None:
+        self._record.catch_up()
+        if self.checkpoints is None:
+            return
+        needed = self.checkpoints.save_seconds or 0
+        if needed <= self._stop.seconds_left:
+            self.save()
+        else:
+            _LOG.warning(
+                "a save takes %.0f s, of the grace period %.0f s are left: the "
+                "last checkpoint stays the newest",
+                needed,
+                self._stop.seconds_left,
+            )
+        with self._clock.phase("save"):
+            self.checkpoints.wait()

@@ -50,7 +50,7 @@ class RunFolder:
             the earlier start; each change is recorded in `run.json`.
           free: Settings that never matter to a resume, such as `output_dir`.
         """
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(path).absolute()
         self.resumes = False
         self.resume_step: int | None = None
         self._config = json.loads(json.dumps(config))
