@@ -5,6 +5,8 @@ import re
 
 from jaxalign.errors import UserError
 
+STOPPED = 75
+"""Exit code of what was stopped on request: the same command goes on."""
 UNAVAILABLE = 76
 """Exit code where a disk, peer or source gave out: the same command may go on later."""
 

@@ -4,10 +4,11 @@ Whatever lies under a name is looked at before it is read: opening a named pipe 
 for ever, and reading a device never ends.
 """
 
+import io
 import json
 import os
 import stat
-from typing import Any, BinaryIO
+from typing import Any
 
 MOST = 64 << 20
 """Bytes of a text that is read whole."""
@@ -25,7 +26,7 @@ class UnreadableError(ValueError):
     """Something that is not the file it should be; the text says what it is."""
 
 
-def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
+def open_plain(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Opens a file for reading, if it is one.
 
     Raises:
@@ -45,9 +46,17 @@ def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
-        kind = _KINDS.get(stat.S_IFMT(mode), "no file")
-        raise UnreadableError(f"it is {kind}, and a file is needed")
-    return os.fdopen(handle, "rb")
+        raise UnreadableError(f"it is {kind_of(mode)}, and a file is needed")
+    return io.BufferedReader(io.FileIO(handle, "rb"))
+
+
+def kind_of(mode: int) -> str:
+    """What a file's `st_mode` says that it is, in words.
+
+    >>> kind_of(os.stat("/dev/null").st_mode)
+    'a device'
+    """
+    return _KINDS.get(stat.S_IFMT(mode), "a file")
 
 
 def read_plain(path: str | os.PathLike[str], most: int | None = MOST) -> bytes:

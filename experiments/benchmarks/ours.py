@@ -43,7 +43,7 @@ from jaxalign.recipes.placing import pair_batch, token_batch
 from jaxalign.recipes.policy import Policy, backbone_of
 from jaxalign.recipes.program import mesh_program
 from jaxalign.recipes.rows import Rows
-from jaxalign.training import OptimizerConfig, make_optimizer
+from jaxalign.training import OptimizerConfig, StopRequest, make_optimizer
 from jaxalign.training.host_memory import keep_freed_memory
 
 
@@ -166,7 +166,7 @@ def measure(args):
     program = mesh_program(policy.mesh)
     rows = Rows(examples_of(updates, config.seed), [], {})
     no_tokenizer: Any = None
-    run = Run(config, Console(), policy, no_tokenizer, rows, program, {})
+    run = Run(config, Console(), policy, no_tokenizer, rows, program, {}, StopRequest())
     plan = plan_batches(run)
     optimizer, _ = make_optimizer(config.optimizer, len(updates))
     key = jax.random.key(config.seed)

@@ -36,6 +36,7 @@ class Run(NamedTuple):
       rows: What it is trained and evaluated on.
       program: How functions run on the devices.
       fingerprints: Digests of model, tokenizer and data.
+      stop: The request to stop; what samples or scores stands in `stop.at_once()`.
     """
 
     config: TrainingConfig
@@ -45,6 +46,7 @@ class Run(NamedTuple):
     rows: Rows
     program: Program
     fingerprints: dict[str, str]
+    stop: StopRequest
 
 
 class Plan(NamedTuple):
@@ -161,7 +163,7 @@ class Method(NamedTuple):
     )
 
 
-def open_run(config: TrainingConfig, method: Method) -> Run:
+def open_run(config: TrainingConfig, method: Method, stop: StopRequest) -> Run:
     """Reads the model's description and all rows; no weight is loaded yet."""
     console = Console()
     policy = open_policy(config.model, head=method.head, **config.layout)
@@ -176,7 +178,7 @@ def open_run(config: TrainingConfig, method: Method) -> Run:
         **{role: weights_digest(folder) for role, folder in method.folders.items()},
         **rows.fingerprints,
     }
-    return Run(config, console, policy, tokenizer, rows, program, fingerprints)
+    return Run(config, console, policy, tokenizer, rows, program, fingerprints, stop)
 
 
 def rows_at_a_time(config: TrainingConfig, tokens: int) -> int:

@@ -222,9 +222,12 @@ class _Run:
             return
         self._record.catch_up()
         try:
-            with self._clock.phase("eval"), self._stop.rescued(self.rescue):
-                with self._stop.at_once():
-                    values = self.evaluate(self.state)
+            with (
+                self._clock.phase("eval"),
+                self._stop.rescued(self.rescue),
+                self._stop.at_once(),
+            ):
+                values = self.evaluate(self.state)
         except AskedToStop:
             return
         if values is None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from jaxalign.training.clock import Clock
 from jaxalign.training.exits import NonFiniteError
-from jaxalign.training.metrics import MetricsLog, Window, append_line
+from jaxalign.training.metrics import MetricsLog, Window
 from jaxalign.training.optimizer import Schedule
+from jaxalign.training.own_files import append_line
 from jaxalign.training.progress import Progress
 
 
@@ -193,6 +194,30 @@ class Record:
             "that batch and the indices of the examples in each. Look at those rows, "
             "or lower --optimizer.learning-rate"
         )
+
+
+def host_is_sound(host: Mapping[str, Any]) -> bool:
+    """Whether the host's part of a checkpoint is what `Record.host_state` gives.
+
+    >>> host_is_sound({"window": {"loss": [1.5, 2.0]}, "skipped_steps": 0})
+    True
+    >>> host_is_sound({"window": ["loss"]})
+    False
+    """
+
+    def is_number(x) -> bool:
+        return isinstance(x, int | float)
+
+    window = host.get("window", {})
+    counts = (host.get(x, 0) for x in ("skipped_steps", "skipped_in_a_row"))
+    return (
+        isinstance(window, dict)
+        and all(
+            isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair))
+            for pair in window.values()
+        )
+        and all(map(is_number, (*counts, host.get("num_tokens", 0))))
+    )
 
 
 def write_bad_batches(path: pathlib.Path, bad: list[tuple[int, Any]]) -> None:
