@@ -127,7 +127,8 @@ def usage() -> str:
             "",
             "`jaxalign COMMAND --help` lists the flags of a command. Every flag can",
             "stand in a YAML file too: `--config FILE`; flags override the file, and",
-            "`--print-config` shows each value and where it came from.",
+            "`--print-config` shows each value and where it came from. Relative paths,",
+            "in the file too, are seen from the current folder.",
         ]
     )
 

@@ -1,7 +1,10 @@
 """What goes wrong outside of the program: its exit code, and a sentence about it."""
 
+import contextlib
 import errno
+import os
 import re
+from collections.abc import Iterator
 
 from jaxalign.errors import UserError
 
@@ -42,6 +45,28 @@ def disk_is_full(error: BaseException) -> bool:
             return True
         waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
     return False
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Inside, errors of the disk name `path`, if they name no file by themselves.
+
+    >>> with naming("metrics.jsonl"):
+    ...     raise OSError(errno.ENOSPC, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'metrics.jsonl'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        text = os.strerror(errno.ENOSPC)
+        raise OSError(errno.ENOSPC, text, str(path)) from error
 
 
 def exit_code_of(error: BaseException) -> int | None:

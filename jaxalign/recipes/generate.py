@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from jaxalign.errors import UserError
+from jaxalign.recipes.paths import Found, Place, RowsAt, TemplateAt
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Answer one prompt, or each row of a file, with a model folder."""
 
-    model: str
+    model: Found
     """Folder of a Hugging Face model, or its name on the hub."""
     prompt: str | None = None
     """What to answer."""
-    data: str | None = None
+    data: RowsAt | None = None
     """In place of `prompt`: rows with a `prompt`, in any format that has one."""
-    output: str | None = None
+    output: Place | None = None
     """A JSONL file for prompts and answers; they are printed in any case."""
     plain: bool = False
     """Go on from the text as it is, in place of rendering it as a chat."""
-    chat_template: str | None = None
+    chat_template: TemplateAt | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
     format: str | None = None
     """The rows' format or converter; found from the columns by default."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxalign.errors import UserError
 from jaxalign.objectives import gae_credit, ppo_objective, value_objective
 from jaxalign.ops import adaptive_kl_update, fixed_kl_update, token_mean
+from jaxalign.recipes.paths import Found
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.method import Method
 from jaxalign.recipes.rl.models import Models
@@ -21,7 +22,7 @@ from jaxalign.training.optimizer import OptimizerConfig
 class Config(RLConfig):
     """PPO: a critic, clipped ratios, and a KL penalty in the reward of every token."""
 
-    critic: str | None = None
+    critic: Found | None = None
     """Folder that the critic starts from, a reward model; by default the policy, with
     a fresh scalar head."""
     critic_warmup: int = 0

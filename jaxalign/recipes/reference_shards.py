@@ -16,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from jaxalign.os_errors import naming
 from jaxalign.plain_files import UnreadableError, open_plain
 from jaxalign.training.own_files import make_folder, remove
 
@@ -96,7 +97,8 @@ def _write(folder: Path, key: str, batches: Mapping[int, Batch]) -> None:
     file = make_folder(folder) / f"{min(batches):08}-{max(batches):08}.safetensors"
     part = file.with_suffix(".part")
     remove(part)
-    save_file(arrays, part, {"key": key, "sha256": _digest(arrays)})
+    with naming(file):
+        save_file(arrays, part, {"key": key, "sha256": _digest(arrays)})
     remove(file)
     part.replace(file)
 

@@ -50,7 +50,10 @@ class Ending:
         """Takes how training ended, and says so if it was stopped."""
         self.exit_code = done.exit_code
         if done.exit_code == STOPPED:
-            _say(f"stopped after step {done.step} of {num_steps}, which is saved")
+            saved = "which is saved"
+            if done.saved != done.step:
+                saved = f"and the last checkpoint is that of step {done.saved}"
+            _say(f"stopped after step {done.step} of {num_steps}, {saved}")
 
 
 @contextlib.contextmanager

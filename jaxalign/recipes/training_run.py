@@ -6,6 +6,7 @@ from jaxalign.data.packing.batches import BatchIterator
 from jaxalign.data.packing.pack import pad_fraction
 from jaxalign.losses import TwoPass
 from jaxalign.models import export_model
+from jaxalign.os_errors import naming
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.method import Method, Plan, Run, Shown, open_run, plan_batches
 from jaxalign.recipes.run_files import (
@@ -128,8 +129,9 @@ def _finish(
     export = export_place(folder, run.config, done.step, run.console)
     if export is not None:
         out, source = method.finish(run, params), run.policy.folder
-        export_model(
-            export, out.config, out.params, source=source, card=card, pad=out.pad
-        )
+        with naming(export):
+            export_model(
+                export, out.config, out.params, source=source, card=card, pad=out.pad
+            )
         folder.export_written(done.step)
         run.console.print(f"the model is in {export}", highlight=False)

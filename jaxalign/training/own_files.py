@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jaxalign import plain_files
+from jaxalign.os_errors import naming
 
 _LOG = logging.getLogger("jaxalign")
 
@@ -62,7 +63,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
     _clear(path)
     temporary = path.with_name(path.name + ".tmp")
     _clear(temporary)
-    with temporary.open("wb") as file:
+    with naming(path), temporary.open("wb") as file:
         file.write(text.encode("utf-8", "backslashreplace"))
         file.flush()
         os.fsync(file.fileno())
@@ -100,7 +101,7 @@ def append_line(path: pathlib.Path, line: Mapping[str, Any]) -> None:
     raw = (json.dumps(line, allow_nan=False) + "\n").encode()
     # O_NONBLOCK: should it become a pipe now, nobody waits for a reader.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
+    with naming(path), os.fdopen(os.open(path, flags, 0o666), "ab") as file:
         file.write(raw)
 
 

@@ -109,6 +109,11 @@ class Record:
         if self._progress is not None:
             self._progress.evaluation(step, named)
 
+    def say(self, step: int, text: str) -> None:
+        """Prints a line about a step."""
+        if self._progress is not None:
+            self._progress.say(f"step {step}/{self._num_steps}  {text}")
+
     def host_state(self) -> dict[str, Any]:
         """What a checkpoint has to keep for the next line to come out the same."""
         self._metrics.flush()
@@ -187,12 +192,15 @@ class Record:
 
     def _not_finite(self, step: int) -> NonFiniteError:
         path = self._metrics.path.with_name("bad_batch.npz")
-        write_bad_batches(path, self._bad[-self._max_skipped :])
+        try:
+            write_bad_batches(path, self._bad[-self._max_skipped :])
+            where = f"{path} holds that batch and the indices of the examples in each"
+        except OSError as error:
+            where = f"They are not in {path} ({error.strerror})"
         return NonFiniteError(
             f"loss or gradient was not finite in {self._in_a_row} steps in a row, the "
-            f"last of them step {step}; no parameter was touched by them. {path} holds "
-            "that batch and the indices of the examples in each. Look at those rows, "
-            "or lower --optimizer.learning-rate"
+            f"last of them step {step}; no parameter was touched by them. {where}. "
+            "Look at those rows, or lower --optimizer.learning-rate"
         )
 
 

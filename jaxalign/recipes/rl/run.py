@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from jaxalign.models import export_model
+from jaxalign.os_errors import naming
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.evaluate import make_reward_evaluation
 from jaxalign.recipes.rl.iteration import Iteration
@@ -183,7 +184,8 @@ def _finish(setup: Setup, folder: RunFolder, params: Any, done: Finished) -> Non
     export = export_place(folder, setup.config, done.step, setup.console)
     if export is not None:
         policy = setup.models.policy
-        export_model(export, policy.config, params, source=policy.folder, card=card)
+        with naming(export):
+            export_model(export, policy.config, params, source=policy.folder, card=card)
         folder.export_written(done.step)
         setup.console.print(
             f"after {done.step} iterations the model is in {export}", highlight=False
