@@ -6,21 +6,22 @@ from typing import Literal
 
 from jaxalign.errors import UserError
 from jaxalign.json_file import read_object
+from jaxalign.recipes.paths import Found, Place
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Write the model of a run as a folder that transformers and vLLM load."""
 
-    run: str
+    run: Place
     """The run's folder."""
-    output: str
+    output: Place
     """The folder to make; it must be new or empty."""
     step: int | None = None
     """Which checkpoint; the newest that verifies by default."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Type of the weights; by default that of the model the run began with."""
-    model: str | None = None
+    model: Found | None = None
     """Where that model is now, if it was moved."""
     head: Literal["unembed", "score"] = "unembed"
     """`score` for a run of `jaxalign reward`; scores are written as they were trained,

@@ -117,8 +117,8 @@ def test_on_gpus_whole_rows_go_to_cudnn_and_packed_ones_do_not(window, monkeypat
     for kind, calls in (("one sequence", 1), ("segments", 1), ("branches", 1)):
         rows = packed(rng, kind)
         got = blocked_attention(q, k, v, rows, window, **options)
-        wide = (x.astype(jnp.float32) for x in (q, k, v))
-        expected = naive_attention(*wide, rows, window, **options)
+        q32, k32, v32 = (x.astype(jnp.float32) for x in (q, k, v))
+        expected = naive_attention(q32, k32, v32, rows, window, **options)
         seen = np.ones((R, T, 1, 1), bool)
         if rows.keys is not None:
             seen = np.asarray(rows.keys >= 0)[..., None, None]

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from jaxalign.recipes import sft
 from jaxalign.recipes.method import Method, open_run
 from jaxalign.recipes.run_files import open_folder
 from jaxalign.recipes.template_time import start_template_time
+from jaxalign.training import StopRequest
 from tests.recipes.conftest import TEMPLATE
 
 READS = "{{ strftime_now('%Y-%m-%d %H:%M:%S') }}" + TEMPLATE
@@ -71,10 +73,14 @@ def config(tiny_model, rows, tmp_path):
     return make
 
 
+def _nothing(policy) -> Any:
+    """No objective is needed before the first step."""
+
+
 def start(config):
     """As a run begins: its rows, and what it leaves in its folder."""
-    method = Method(name="", task="sft", main_metric="", objective=lambda policy: None)
-    run = open_run(config, method)
+    method = Method(name="", task="sft", main_metric="", objective=_nothing)
+    run = open_run(config, method, StopRequest())
     with open_folder(config, run.fingerprints) as folder:
         resumes = folder.resumes
     rows = [x.sequences[0].ids.tolist() for x in run.rows.train]

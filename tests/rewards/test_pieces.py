@@ -101,7 +101,7 @@ class Calls:
         if kinds:
             given = Given(None, Fault(f"{kinds[0]}!", kinds[0], kinds[0]))
         else:
-            given = Given([1.0] * len(texts))
+            given = Given(list[Any]([1.0] * len(texts)))
         return collections.namedtuple("Pending", "wait")(lambda: given)  # noqa: PYI024
 
 

@@ -38,7 +38,10 @@ def limit(name: str, value: int) -> None:
 def main() -> None:
     """Answers `{"accepted": ..., "text": ...}` with `true` or `false`."""
     limit("RLIMIT_AS", MEMORY)
-    from math_verify import parse, verify
+    from math_verify import (  # pyright: ignore[reportMissingImports]
+        parse,
+        verify,
+    )
 
     logging.disable()
     # What libraries print must not stand among the replies.

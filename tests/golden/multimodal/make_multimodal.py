@@ -17,7 +17,7 @@ import transformers as hf  # pyright: ignore[reportMissingImports]
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "models"))
 
-from make_goldens import CASES, SIZES, randomise  # noqa: E402
+from make_goldens import CASES, SIZES, randomise  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 VISION = {
     "hidden_size": 8,

@@ -47,7 +47,7 @@ def exactly(rewards, normalize):
     return [float(x) / (variance**0.5 + 1e-4) for x in off]
 
 
-def advantages(totals, assign, around="group", greedy=None):
+def advantages(totals, assign, around: Any = "group", greedy=None):
     """As a run has them: centred on the host, the rest in float32."""
     rewards, centre = centred(np.array([totals]), EVERYWHERE, around, greedy)
     if greedy is not None:
@@ -107,7 +107,7 @@ def test_what_does_not_apply_is_no_part_of_a_mean():
 def test_every_method_has_the_centre_that_it_may_have():
     base: Any = {"model": "m", "data": "d", "output_dir": "o", "reward": ("stopped",)}
     around = {
-        name: grpo.method_of(grpo.Config(**base, algorithm=name)).rules.around
+        name: grpo.method_of(grpo.Config(**base, **{"algorithm": name})).rules.around
         for name in grpo.ALGORITHMS
     }
     grouped = [name for name, x in around.items() if x == "group"]
@@ -122,7 +122,9 @@ def test_every_method_has_the_centre_that_it_may_have():
 def test_groups_that_differ_in_the_tenth_digit_are_worth_learning_from():
     totals = np.array([[1e9, 1e9 + 1], [1e9, 1e9], [0.1 + 0.2, 0.3]])
     there = np.ones((3, 2), bool)
-    got = informative_groups(jnp.asarray(centred(totals, there).rewards), there)
+    got = informative_groups(
+        jnp.asarray(centred(totals, there).rewards), jnp.asarray(there)
+    )
     assert got.tolist() == [True, False, False]
 
 
