@@ -15,7 +15,7 @@ from jaxalign.data.packing.batches import permutation
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.models import read_config
 from jaxalign.recipes.config import DataConfig
-from jaxalign.recipes.rows import Task, make_encoder, read_rows
+from jaxalign.recipes.rows import TrainingTask, make_encoder, read_rows
 
 
 def read(args) -> list[Example]:
@@ -31,7 +31,7 @@ def read(args) -> list[Example]:
     )
     folder = Path(args.model)
     encoder = make_encoder(config, folder, read_config(folder).vocab_size)
-    task: Task = "sft" if args.task == "ragged_sft" else "preference"
+    task: TrainingTask = "sft" if args.task == "ragged_sft" else "preference"
     return read_rows(config, task, encoder, 0, Console(quiet=True)).train
 
 

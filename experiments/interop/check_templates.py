@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tokenizers
-import transformers
+import transformers  # pyright: ignore[reportMissingImports]
 
 from jaxalign.data.records.record import Conversation, Message
 from jaxalign.data.text.encode import Encoder

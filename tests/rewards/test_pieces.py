@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+from typing import Any
 
 import pytest
 

@@ -107,7 +107,7 @@ def test_what_does_not_apply_is_no_part_of_a_mean():
 def test_every_method_has_the_centre_that_it_may_have():
     base: Any = {"model": "m", "data": "d", "output_dir": "o", "reward": ("stopped",)}
     around = {
-        name: grpo.method_of(grpo.Config(**base, **{"algorithm": name})).rules.around
+        name: grpo.method_of(grpo.Config(**base | {"algorithm": name})).rules.around
         for name in grpo.ALGORITHMS
     }
     grouped = [name for name, x in around.items() if x == "group"]
