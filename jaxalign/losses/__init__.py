@@ -30,7 +30,7 @@ from jaxalign.losses.f_dpo import (
 from jaxalign.losses.grpo import dapo_loss, dr_grpo_loss, grpo_loss
 from jaxalign.losses.hinge import hinge_loss, slic_loss
 from jaxalign.losses.ipo import ipo_length_normalised_loss, ipo_loss
-from jaxalign.losses.kto import kto_loss, kto_reference_point, mismatched
+from jaxalign.losses.kto import kto_loss, kto_reference_point
 from jaxalign.losses.length import ld_dpo_loss, length_regularised_dpo_loss, ln_dpo_loss
 from jaxalign.losses.likelihood import (
     preferred_ft_loss,
@@ -49,7 +49,6 @@ from jaxalign.losses.off_policy import (
 from jaxalign.losses.online import nash_md_loss, xpo_loss
 from jaxalign.losses.policy_gradient import (
     entropy_bonus,
-    join_terms,
     kl_score_loss,
     policy_gradient_loss,
     positive_nll_loss,
@@ -131,7 +130,6 @@ __all__ = [
     "ipo_length_normalised_loss",
     "ipo_loss",
     "is_batch_coupled",
-    "join_terms",
     "kl_score_loss",
     "kto_loss",
     "kto_reference_point",
@@ -141,7 +139,6 @@ __all__ = [
     "ln_dpo_loss",
     "mappo_loss",
     "masked_importance_weights",
-    "mismatched",
     "mixed_preference_loss",
     "nash_md_loss",
     "nca_pair_loss",

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair, batch_coupled, check_positive
+from jaxalign.losses.base import LossOutput, Pair, batch_coupled
 from jaxalign.losses.dpo import pairwise_logistic
 from jaxalign.losses.pairs import Pairs, pair_metrics, sum_pairs
 from jaxalign.ops import Mean
+from jaxalign.ops.checks import check_positive
 
 
 @batch_coupled

@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import LossOutput, Pair, check_positive
+from jaxalign.losses.base import LossOutput, Pair
 from jaxalign.losses.pairs import pair_output, sum_pairs
+from jaxalign.ops.checks import check_positive
 
 
 def apo_zero_loss(

@@ -1,10 +1,9 @@
 """Losses that compare distributions over the responses of a prompt: NCA and EXO."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair, check_positive, check_range
+from jaxalign.losses.base import LossOutput, Pair
 from jaxalign.losses.dpo import pairwise_logistic
 from jaxalign.losses.pairs import (
     constant,
@@ -13,6 +12,7 @@ from jaxalign.losses.pairs import (
     sum_responses,
 )
 from jaxalign.ops import Mean
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
 def nca_pair_loss(
@@ -114,7 +114,7 @@ def infonca_loss(
 
         −Σ_k softmax(r/α)_k log softmax(β h)_k
 
-    Chen et al., https://arxiv.org/abs/2402.05369. With K = 2 and α → 0 it is
+    Chen et al., https://arxiv.org/abs/2402.05369. With K = 2 and α = 0 it is
     DPO. Answers without a token are left out; fewer than two do not count.
 
     Args:
@@ -123,7 +123,7 @@ def infonca_loss(
       mask: True on response tokens, `[..., K, T]`, bool.
       rewards: Given reward of each answer, `[..., K]`, float; no gradient.
       beta: Strength of the pull towards the reference, > 0.
-      alpha: Temperature of the given rewards, > 0.
+      alpha: Temperature of the given rewards, ≥ 0; with 0 only the best ones count.
 
     Returns:
       The mean over prompts, and the metric `rewards/accuracies`: how often the implicit
@@ -137,11 +137,11 @@ def infonca_loss(
     0.6931472
     """
     check_positive("beta", beta)
-    check_positive("alpha", alpha)
+    check_not_negative("alpha", alpha)
     answers = sum_responses(policy, mask, ref)
-    there, rewards = answers.valid, constant(rewards, answers)
+    there, rewards = answers.valid, constant("rewards", rewards, answers)
     implicit = beta * answers.log_ratios
-    target = jax.nn.softmax(_absent_low(rewards / alpha, there), axis=-1)
+    target = _softmax(rewards, there, alpha)
     logs = jax.nn.log_softmax(_absent_low(implicit, there), axis=-1)
     losses = -jnp.sum(jnp.where(there, target * logs, 0.0), axis=-1)
     valid = jnp.sum(there, axis=-1, dtype=jnp.int32) > 1
@@ -150,7 +150,16 @@ def infonca_loss(
     return LossOutput(Mean.of(losses, where=valid), metrics)
 
 
+def _softmax(x: jax.Array, there: jax.Array, temperature) -> jax.Array:
+    """softmax(x / temperature) over those that are there; at 0 the best ones share."""
+    best = jnp.max(_absent_low(x, there), axis=-1, keepdims=True)
+    below = jnp.where(there, x - best, 0.0)
+    cold = temperature == 0
+    scaled = below / jnp.where(cold, 1.0, temperature)
+    scaled = jnp.where(cold & (below < 0), jnp.finfo(x.dtype).min / 2, scaled)
+    return jax.nn.softmax(_absent_low(scaled, there), axis=-1)
+
+
 def _absent_low(x: jax.Array, there: jax.Array) -> jax.Array:
     """Finite, so that a prompt without any answer has no NaN gradient."""
-    chex.assert_equal_shape([x, there])
     return jnp.where(there, x, jnp.finfo(x.dtype).min / 2)

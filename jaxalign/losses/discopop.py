@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair, check_positive, check_range
+from jaxalign.losses.base import LossOutput, Pair
 from jaxalign.losses.dpo import pairwise_logistic
 from jaxalign.losses.pairs import pair_output, sum_pairs
+from jaxalign.ops.checks import check_positive, check_range
 
 
 def discopop_loss(
@@ -31,7 +32,7 @@ def discopop_loss(
       ref: The same tokens under the frozen reference, each `[..., T]`, float.
       mask: True on response tokens, each `[..., T]`, bool.
       beta: Strength of the pull towards the reference, > 0.
-      tau: How sharply the loss switches at z = 0, in (0, 1).
+      tau: How gradually the loss switches at z = 0, in [0, 1); 0 is at once.
 
     Returns:
       The mean over pairs, and the metrics of `dpo_loss`.
@@ -45,9 +46,10 @@ def discopop_loss(
     0.8465736
     """
     check_positive("beta", beta)
-    check_range("tau", tau, 0, 1, open_low=True)
+    check_range("tau", tau, 0, 1)
     pairs = sum_pairs(policy, mask, ref)
     z = beta * pairs.margins
-    logistic = jax.nn.sigmoid(-z / tau) * pairwise_logistic(z)
-    exponential = jnp.exp(jax.nn.log_sigmoid(z / tau) - z)
+    scaled = jnp.where(tau == 0, jnp.sign(z) * 1e9, z / jnp.where(tau == 0, 1.0, tau))
+    logistic = jax.nn.sigmoid(-scaled) * pairwise_logistic(z)
+    exponential = jnp.exp(jax.nn.log_sigmoid(scaled) - z)
     return pair_output(logistic + exponential, pairs, pairs.rewards(beta))

@@ -3,14 +3,9 @@
 import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-    check_range,
-)
+from jaxalign.losses.base import LossOutput, Pair
 from jaxalign.losses.pairs import pair_output, sum_pairs
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
 def pairwise_logistic(margin: jax.Array, *, label_smoothing: float = 0.0) -> jax.Array:

@@ -8,15 +8,11 @@ the gradient is 0, and the metric `log_ratio_capped` is the share of such respon
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_positive,
-    check_range,
-)
+from jaxalign.losses.base import LossOutput, Pair
 from jaxalign.losses.dpo import pairwise_logistic
 from jaxalign.losses.pairs import Pairs, pair_output, sum_pairs
 from jaxalign.ops import capped_exp
+from jaxalign.ops.checks import check_positive, check_range
 
 CAP = 20.0
 
@@ -145,7 +141,7 @@ def f_dpo_alpha_loss(
     beta: float = 0.1,
     alpha: float = 0.5,
 ) -> LossOutput:
-    """DPO with an alpha divergence, between reverse (α → 0) and forward KL (α → 1).
+    """DPO with an alpha divergence, from the reverse KL (α = 0) to the forward KL (1).
 
         −log σ(β u(h(y_w)) − β u(h(y_l))),  u(h) = (1 − e^−αh)/α
 
@@ -159,7 +155,7 @@ def f_dpo_alpha_loss(
       ref: The same tokens under the frozen reference, each `[..., T]`, float.
       mask: True on response tokens, each `[..., T]`, bool.
       beta: Strength of the pull towards the reference, > 0.
-      alpha: In (0, 1); small is close to DPO.
+      alpha: In [0, 1]; 0 is DPO, the limit of small ones.
 
     Returns:
       The mean over pairs, the metrics of `dpo_loss` with β u(h) for a reward, and
@@ -174,11 +170,13 @@ def f_dpo_alpha_loss(
     0.6931472
     """
     check_positive("beta", beta)
-    check_range("alpha", alpha, 0, 1, open_low=True)
+    check_range("alpha", alpha, 0, 1, closed_high=True)
     pairs = sum_pairs(policy, mask, ref)
 
     def reward(h):
-        return -beta * jnp.expm1(jnp.clip(-alpha * h, -CAP, CAP)) / alpha
+        none = alpha == 0
+        u = -jnp.expm1(jnp.clip(-alpha * h, -CAP, CAP)) / jnp.where(none, 1.0, alpha)
+        return beta * jnp.where(none, h, u)
 
     rewards = Pair(*(reward(x.log_ratios) for x in pairs))
     return _output(pairs, rewards, log_ratio_capped=_share_capped(pairs, alpha))

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import LossOutput, check_positive
+from jaxalign.losses.base import LossOutput
 from jaxalign.losses.surrogate import (
     check_clip,
     clip_metrics,
@@ -14,6 +14,7 @@ from jaxalign.losses.surrogate import (
     sampled,
 )
 from jaxalign.ops import fixed_length, sequence_mean, token_mean
+from jaxalign.ops.checks import check_positive
 
 
 def grpo_loss(
@@ -24,7 +25,7 @@ def grpo_loss(
     *,
     clip: float = 0.2,
     clip_high: float | None = None,
-    beta: float = 0.04,
+    beta: float | None = None,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
 ) -> LossOutput:
@@ -47,8 +48,9 @@ def grpo_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε below 1, in [0, 1].
-      clip_high: ε above 1, > 0; None for the same.
-      beta: β ≥ 0; other than 0 it needs `ref_logps`.
+      clip_high: ε above 1, > 0, also inf; None for the same.
+      beta: β ≥ 0; other than 0 it needs `ref_logps`. None: 0.04 with a reference, as
+        in the paper, and 0 without one.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
 
@@ -66,6 +68,8 @@ def grpo_loss(
     >>> print(grpo_loss(logps, logps, advantages, mask, ref_logps=logps).loss.value)
     -2.0
     """
+    if beta is None:
+        beta = 0.0 if ref_logps is None else 0.04
     arrays = logps, old_logps, advantages, mask, weights, ref_logps
     return _clipped(sequence_mean, *arrays, clip, clip_high, beta)
 
@@ -96,7 +100,7 @@ def dr_grpo_loss(
       mask: The tokens of the response, `[..., T]`, bool.
       max_length: L > 0, the longest response that can be generated.
       clip: ε below 1, in [0, 1].
-      clip_high: ε above 1, > 0; None for the same.
+      clip_high: ε above 1, > 0, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
@@ -143,7 +147,7 @@ def dapo_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε_low, in [0, 1].
-      clip_high: ε_high > 0; None for the same.
+      clip_high: ε_high > 0, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.

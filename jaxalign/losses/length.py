@@ -3,16 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-    check_range,
-)
+from jaxalign.losses.base import LossOutput, Pair
 from jaxalign.losses.dpo import pairwise_logistic
 from jaxalign.losses.pairs import pair_output, sum_pairs
 from jaxalign.ops import masked
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
 def ln_dpo_loss(

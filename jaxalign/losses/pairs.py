@@ -2,28 +2,35 @@
 
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.ops import Mean, masked, sequence_logps
+from jaxalign.losses.base import LossOutput, Pair, as_pair
+from jaxalign.ops import Mean, check_arrays, masked, sequence_logps
 
 
 class Responses(NamedTuple):
-    """What a loss reads of each response; all `[...]`.
+    """What a loss reads of each response.
 
     Attributes:
-      logps: lp(y), the log-probability of the whole response.
-      log_ratios: h(y) = lp(y) − lp_ref(y); lp(y) itself where there is no reference.
-      lengths: Its number of tokens, but 1 for an empty one, float.
-      valid: Whether it has a token at all, bool.
+      logps: lp(y), the log-probability of the whole response, `[...]`.
+      log_ratios: h(y) = lp(y) − lp_ref(y); lp(y) itself without a reference, `[...]`.
+      mask: Its tokens, `[..., T]` bool.
     """
 
     logps: jax.Array
     log_ratios: jax.Array
-    lengths: jax.Array
-    valid: jax.Array
+    mask: jax.Array
+
+    @property
+    def valid(self) -> jax.Array:
+        """Whether it has a token at all, `[...]` bool."""
+        return jnp.any(self.mask, axis=-1)
+
+    @property
+    def lengths(self) -> jax.Array:
+        """|y|, its number of tokens, but 1 for an empty one, `[...]` float."""
+        return jnp.maximum(jnp.sum(self.mask, axis=-1, dtype=self.logps.dtype), 1.0)
 
     @property
     def mean_logps(self) -> jax.Array:
@@ -56,17 +63,21 @@ def sum_responses(
     policy: jax.Array, mask: jax.Array, ref: jax.Array | None = None
 ) -> Responses:
     """Checks token arrays `[..., T]` and sums them over each response."""
-    chex.assert_equal_shape([policy, mask])
-    chex.assert_type([policy, mask], [float, bool])
+    check_arrays(
+        policy=(policy, "float[+, T]"),
+        ref=(ref, "float[+, T]"),
+        mask=(mask, "bool[+, T]"),
+    )
+    return _summed(policy, mask, ref)
+
+
+def _summed(policy: jax.Array, mask: jax.Array, ref: jax.Array | None) -> Responses:
     logps = log_ratios = sequence_logps(policy, mask)
     if ref is not None:
-        chex.assert_equal_shape([ref, mask])
-        chex.assert_type(ref, float)
         ref = jax.lax.stop_gradient(ref)
         # Subtracted by token: sums of hundreds of nats would lose their low digits.
         log_ratios = sequence_logps(masked(policy, mask) - masked(ref, mask), mask)
-    lengths = jnp.maximum(jnp.sum(mask, axis=-1, dtype=logps.dtype), 1.0)
-    return Responses(logps, log_ratios, lengths, jnp.any(mask, axis=-1))
+    return Responses(logps, log_ratios, mask)
 
 
 def sum_pairs(
@@ -75,10 +86,27 @@ def sum_pairs(
     ref: Pair[jax.Array] | None = None,
 ) -> Pairs:
     """Checks pairs of token arrays and sums them over each response."""
-    policy, mask = Pair(*policy), Pair(*mask)
-    chex.assert_equal_shape_prefix(list(policy), policy.chosen.ndim - 1)
-    refs = Pair(None, None) if ref is None else Pair(*ref)
-    return Pairs(*map(sum_responses, policy, mask, refs))
+    check_pairs(policy=policy, ref=ref, mask=mask)
+    refs = (None, None) if ref is None else ref
+    return Pairs(*map(_summed, policy, mask, refs))
+
+
+def check_pairs(*, mask: Pair[jax.Array], **floats: Pair[jax.Array] | None) -> None:
+    """Refuses what is not a pair of token arrays `[..., T]`; sides may differ in T.
+
+    Args:
+      mask: Of both sides, bool.
+      **floats: By name, numbers of each token of both sides; None is left out.
+    """
+    wanted = {}
+    for name, pair in {**floats, "mask": mask}.items():
+        if pair is None:
+            continue
+        kind = "bool" if name == "mask" else "float"
+        chosen, rejected = as_pair(name, pair)
+        wanted[f"{name}.chosen"] = chosen, f"{kind}[+, T]"
+        wanted[f"{name}.rejected"] = rejected, f"{kind}[+, T']"
+    check_arrays(**wanted)
 
 
 def pair_metrics(
@@ -141,13 +169,38 @@ def labelled_output(
     return LossOutput(Mean.of(losses, where=responses.valid), {**means, **metrics})
 
 
-def constant(x: jax.Array, responses: Responses) -> jax.Array:
+def constant(name: str, x: jax.Array, responses: Responses) -> jax.Array:
     """Checks a number of each response, `[...]` float, and stops its gradient."""
-    return jax.lax.stop_gradient(per_response(x, responses))
+    return jax.lax.stop_gradient(per_response(name, x, responses))
 
 
-def per_response(x: jax.Array, responses: Responses) -> jax.Array:
+def constants(name: str, x: Pair[jax.Array], pairs: Pairs) -> Pair[jax.Array]:
+    """`constant` of both sides."""
+    chosen, rejected = as_pair(name, x)
+    return Pair(
+        constant(f"{name}.chosen", chosen, pairs.chosen),
+        constant(f"{name}.rejected", rejected, pairs.rejected),
+    )
+
+
+def per_response(name: str, x: jax.Array, responses: Responses) -> jax.Array:
     """Checks a number of each response, `[...]` float."""
-    chex.assert_equal_shape([x, responses.logps])
-    chex.assert_type(x, float)
+    _check_each(name, x, "float", responses)
     return jnp.asarray(x).astype(responses.logps.dtype)
+
+
+def check_labels(name: str, x: jax.Array, responses: Responses) -> None:
+    """Refuses what is not a label of each response, `[...]` bool."""
+    _check_each(name, x, "bool", responses)
+
+
+def scalar(name: str, x: jax.Array, responses: Responses) -> jax.Array:
+    """Checks a number of the whole batch, and stops its gradient."""
+    check_arrays(**{name: (x, "float[]")})
+    return jax.lax.stop_gradient(jnp.asarray(x, responses.logps.dtype))
+
+
+def _check_each(name: str, x: jax.Array, kind: str, responses: Responses) -> None:
+    check_arrays(
+        **{name: (x, f"{kind}[...]"), "mask": (responses.mask, "bool[..., T]")}
+    )

@@ -3,15 +3,11 @@
 import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-)
+from jaxalign.losses.base import LossOutput, Pair
 from jaxalign.losses.dpo import pairwise_logistic
 from jaxalign.losses.pairs import Pairs, pair_output, sum_pairs
 from jaxalign.ops import log1mexp
+from jaxalign.ops.checks import check_not_negative, check_positive
 
 
 def simpo_loss(

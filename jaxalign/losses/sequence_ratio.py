@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, check_positive
+from jaxalign.losses.base import LossOutput
 from jaxalign.losses.surrogate import (
     CAP,
     Sampled,
@@ -15,6 +15,7 @@ from jaxalign.losses.surrogate import (
     sampled,
 )
 from jaxalign.ops import Mean, capped_exp, sequence_mean
+from jaxalign.ops.checks import check_positive
 
 
 def gspo_loss(
@@ -43,7 +44,7 @@ def gspo_loss(
       advantages: Of each token, usually the same for all of a response, `[..., T]`.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε_low, in [0, 1].
-      clip_high: ε_high > 0; None for the same.
+      clip_high: ε_high > 0, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each response's loss, `[..., T]`, bool or float.
@@ -95,7 +96,7 @@ def gspo_token_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε_low, in [0, 1].
-      clip_high: ε_high > 0; None for the same.
+      clip_high: ε_high > 0, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
@@ -148,7 +149,7 @@ def gmpo_loss(
       old_logps: Of the same tokens when they were sampled, `[..., T]`, float.
       advantages: Of each token, usually the same for all of a response, `[..., T]`.
       mask: The tokens of the response, `[..., T]`, bool.
-      log_clip: δ > 0, the bound of a log-ratio.
+      log_clip: δ > 0, the bound of a log-ratio, also inf.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each response's loss, `[..., T]`, bool or float.
@@ -163,7 +164,7 @@ def gmpo_loss(
     >>> print(gmpo_loss(logps, logps, jnp.full((1, 2), 2.0), mask).loss.value)
     -2.0
     """
-    check_positive("log_clip", log_clip)
+    check_positive("log_clip", log_clip, infinite=True)
     tokens = sampled(logps, old_logps, advantages, mask, weights)
     up = _means(tokens).advantages > 0
     up = jnp.broadcast_to(up[..., None], mask.shape)

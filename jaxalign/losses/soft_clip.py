@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, check_positive
+from jaxalign.losses.base import LossOutput
 from jaxalign.losses.surrogate import (
     CAP,
     check_clip,
@@ -12,6 +12,7 @@ from jaxalign.losses.surrogate import (
     sampled,
 )
 from jaxalign.ops import Mean, capped_exp, sequence_mean, token_mean
+from jaxalign.ops.checks import check_positive
 
 
 def cispo_loss(
@@ -40,7 +41,7 @@ def cispo_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε_low, in [0, 1].
-      clip_high: ε_high > 0; None for the same.
+      clip_high: ε_high > 0, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.

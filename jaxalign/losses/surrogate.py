@@ -3,17 +3,20 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import (
-    LossOutput,
-    check_not_negative,
-    check_positive,
-    check_range,
+from jaxalign.losses.base import LossOutput
+from jaxalign.ops import (
+    Mean,
+    capped_exp,
+    check_arrays,
+    kl_k3,
+    masked,
+    sum_dtype,
+    token_mean,
 )
-from jaxalign.ops import Mean, capped_exp, kl_k3, masked, sum_dtype, token_mean
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 CAP = 20.0
 
@@ -42,11 +45,15 @@ class Sampled(NamedTuple):
 
 def sampled(logps, old_logps, advantages, mask, weights=None) -> Sampled:
     """Checks the arrays, stops gradients, and zeroes what is masked."""
-    chex.assert_equal_shape([logps, old_logps, advantages, mask])
-    chex.assert_type([logps, old_logps, advantages, mask], [float] * 3 + [bool])
+    check_arrays(
+        logps=(logps, "float[+, T]"),
+        old_logps=(old_logps, "float[+, T]"),
+        advantages=(advantages, "float[+, T]"),
+        weights=(weights, "float|bool[+, T]"),
+        mask=(mask, "bool[+, T]"),
+    )
     old_logps, advantages = jax.lax.stop_gradient((old_logps, advantages))
     if weights is not None:
-        chex.assert_equal_shape([mask, weights])
         weights = jnp.asarray(weights, sum_dtype(logps))
         weights = masked(jax.lax.stop_gradient(weights), mask)
     logps = masked(logps, mask)
@@ -88,7 +95,7 @@ def check_clip(clip, clip_high):
     """Refuses bounds that are negative, or a lower one above 1."""
     check_range("clip", clip, 0, 1, closed_high=True)
     if clip_high is not None:
-        check_positive("clip_high", clip_high)
+        check_positive("clip_high", clip_high, infinite=True)
 
 
 def clipped_below(log_ratio, advantages, clip):
@@ -159,8 +166,7 @@ def policy_output(
         if not (isinstance(beta, int | float) and beta == 0):
             raise ValueError(f"beta={beta} needs ref_logps; pass them, or beta=0")
         return without_gradient(policy, metrics)
-    chex.assert_equal_shape([tokens.mask, ref_logps])
-    chex.assert_type(ref_logps, float)
-    kl = kl_k3(tokens.logps, jax.lax.stop_gradient(ref_logps), tokens.mask)
+    check_arrays(ref_logps=(ref_logps, "float[+, T]"), mask=(tokens.mask, "bool[+, T]"))
+    kl = kl_k3(tokens.logps, ref_logps, tokens.mask)
     loss = Mean(policy.total + beta * aggregate(kl, tokens.mask).total, policy.weight)
     return without_gradient(loss, metrics | {"kl": token_mean(kl, tokens.mask)})

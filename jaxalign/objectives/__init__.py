@@ -31,7 +31,7 @@ from jaxalign.objectives.credit import (
     whitened_to_go_credit,
 )
 from jaxalign.objectives.distill import DistillationBatch, packed_distillation_objective
-from jaxalign.objectives.mix import MixedBatch, mix_scale, mixed_objective
+from jaxalign.objectives.mix import MixedBatch, mixed_objective
 from jaxalign.objectives.online import Rivals, online_objective
 from jaxalign.objectives.policy import (
     Regulariser,
@@ -44,7 +44,6 @@ from jaxalign.objectives.preference import (
     dpo_objective,
     packed_preference_objective,
     preference_objective,
-    takes_ref,
 )
 from jaxalign.objectives.reward import (
     RewardBatch,
@@ -60,8 +59,9 @@ from jaxalign.objectives.rollouts import (
     Scores,
     rollout_scorer,
 )
-from jaxalign.objectives.running import RUNNING, array_names
+from jaxalign.objectives.running import RUNNING
 from jaxalign.objectives.sft import packed_sft_objective, sft_objective
+from jaxalign.objectives.signatures import array_names, takes_ref
 from jaxalign.objectives.stats import Backbone, Head, logits_stats, packed_stats
 from jaxalign.objectives.unpaired import packed_kto_objective
 
@@ -101,7 +101,6 @@ __all__ = [
     "group_credit",
     "group_to_go_credit",
     "logits_stats",
-    "mix_scale",
     "mixed_objective",
     "online_objective",
     "packed_answers_objective",

@@ -8,7 +8,8 @@ import jax
 
 from jaxalign.losses import LossOutput
 from jaxalign.objectives.batches import AnswerBatch
-from jaxalign.objectives.running import array_names, as_objective
+from jaxalign.objectives.running import RUNNING, as_objective
+from jaxalign.objectives.signatures import array_names, check_reads
 from jaxalign.objectives.stats import Backbone, packed_stats
 
 LABELS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
@@ -39,7 +40,12 @@ def packed_answers_objective(
     Returns:
       An objective with the metrics of `loss_fn`; a `TwoPass` if the loss reads the
       batches before.
+
+    Raises:
+      UserError: If the loss reads what the batch does not give, or lacks a keyword.
     """
+    plain, more = ("policy", "ref", "mask"), (*LABELS, *RUNNING)
+    check_reads(loss_fn, plain, more=more, hyperparameters=hyperparameters)
     loss_fn = functools.partial(loss_fn, **hyperparameters)
     stats_fn = packed_stats(backbone, chunk_size=chunk_size)
     labels = [name for name in array_names(loss_fn) if name in LABELS]

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses import LossOutput
-from jaxalign.losses.base import check_positive, check_range
 from jaxalign.objectives.batches import TokenBatch
 from jaxalign.objectives.stats import Backbone, states_at_targets
 from jaxalign.ops import Mean, chunked_jsd, chunked_kl, masked
+from jaxalign.ops.checks import check_positive, check_range
 
 
 class DistillationBatch(NamedTuple):

@@ -20,6 +20,7 @@ from jaxalign.losses import (
     xpo_loss,
 )
 from jaxalign.objectives.rollouts import RolloutBatch
+from jaxalign.objectives.signatures import check_keywords
 from jaxalign.objectives.stats import Backbone, packed_stats
 from jaxalign.ops import Mean
 
@@ -73,7 +74,11 @@ def online_objective(
     Returns:
       An objective with the metrics of `loss_fn` and `ties`, the share of the prompts
       whose answers all have one score.
+
+    Raises:
+      UserError: If the loss lacks a keyword.
     """
+    check_keywords(loss_fn, hyperparameters)
     stats_fn = packed_stats(backbone, temperature=temperature, chunk_size=chunk_size)
 
     def objective(params, batch: RolloutBatch, key) -> LossOutput:

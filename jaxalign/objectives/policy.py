@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxalign.losses import LossOutput, ppo_loss, ppo_value_loss
 from jaxalign.objectives.rollouts import Critic, RolloutBatch
+from jaxalign.objectives.signatures import check_keywords, check_reads
 from jaxalign.objectives.stats import Backbone, packed_stats
 from jaxalign.ops import Mean, masked, token_mean
 
@@ -60,7 +61,12 @@ def policy_objective(
     Returns:
       An objective with the metrics of `loss_fn`, `policy_loss` (what `loss_fn` gave)
       and, if they are asked for, `entropy` and `entropy_coef`.
+
+    Raises:
+      UserError: If the loss reads what the batch does not give, or lacks a keyword.
     """
+    plain = ("logps", "old_logps", "advantages", "mask")
+    check_reads(loss_fn, plain, hyperparameters=hyperparameters)
     optional = _named(loss_fn, "ref_logps", "weights")
     extra = regulariser or Regulariser()
     entropy = entropy or bool(extra.entropy_coef)
@@ -121,7 +127,11 @@ def ppo_objective(
     Returns:
       An objective whose params are `{"policy": ..., "critic": ...}`, with the metrics
       of `ppo_loss`.
+
+    Raises:
+      UserError: If it lacks a keyword.
     """
+    check_keywords(ppo_loss, hyperparameters)
     stats_fn = _stats(backbone, temperature, chunk_size, entropy)
     optional = _named(ppo_loss, "ref_logps", "weights")
 

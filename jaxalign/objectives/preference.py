@@ -8,12 +8,15 @@ import jax
 
 from jaxalign.losses import LossOutput, Pair, dpo_loss
 from jaxalign.objectives.batches import PairBatch, PreferenceBatch, Tokens
-from jaxalign.objectives.running import RUNNING, array_names, as_objective
+from jaxalign.objectives.running import RUNNING, as_objective
+from jaxalign.objectives.signatures import array_names, check_reads, takes_ref
 from jaxalign.objectives.stats import Backbone, Head, states_at_targets, stats_at
 from jaxalign.ops import Mean, TokenStats, chunked_kl
 
 EXTRAS = ("kl", "log_sum_squares", "reward_gap", "win_rate", *RUNNING)
 """What a loss may read beside log-probabilities, by the names of its arguments."""
+READS = (("policy", "ref", "mask"), ("policy", "mask"))
+"""What it reads by position."""
 Running = Mapping[str, jax.Array]
 """Arguments of a loss that tell of the batches before."""
 
@@ -37,7 +40,11 @@ def preference_objective(
     Returns:
       An objective with the metrics of `loss_fn`, `logits/chosen` and
       `logits/rejected`; a `TwoPass` if the loss reads the batches before.
+
+    Raises:
+      UserError: If the loss reads what the batch does not give, or lacks a keyword.
     """
+    check_reads(loss_fn, *READS, more=RUNNING, hyperparameters=hyperparameters)
     loss_fn = functools.partial(loss_fn, **hyperparameters)
 
     def given(params, batch: PreferenceBatch, running: Running) -> LossOutput:
@@ -72,7 +79,11 @@ def packed_preference_objective(
     Returns:
       An objective as from `preference_objective`. If `loss_fn` reads `kl`, its
       parameters are the pair of the policy's and the reference's.
+
+    Raises:
+      UserError: If the loss reads what the batch does not give, or lacks a keyword.
     """
+    check_reads(loss_fn, *READS, more=EXTRAS, hyperparameters=hyperparameters)
     loss_fn = functools.partial(loss_fn, **hyperparameters)
     reads = [name for name in EXTRAS if name in array_names(loss_fn)]
     options = {"chunk_size": chunk_size}
@@ -110,15 +121,6 @@ def packed_preference_objective(
 def dpo_objective(stats_fn: Callable[[Any, Tokens], TokenStats], **hyperparameters):
     """DPO for any model, on `PreferenceBatch`; the keywords are those of `dpo_loss`."""
     return preference_objective(dpo_loss, stats_fn, **hyperparameters)
-
-
-def takes_ref(loss_fn: Callable[..., LossOutput]) -> bool:
-    """Whether a preference loss reads the reference, by its own signature.
-
-    >>> takes_ref(dpo_loss)
-    True
-    """
-    return "ref" in array_names(loss_fn)
 
 
 def _preference(loss_fn, batch, logps: Pair, mean_logits: Pair, more):

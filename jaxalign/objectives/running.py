@@ -1,6 +1,5 @@
 """What a loss reads of the batches before: BCO's shift and β-DPO's usual margin."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -8,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxalign.losses import LossOutput, Pair, TwoPass
+from jaxalign.objectives.signatures import array_names
 from jaxalign.ops import Mean, moving_baseline
 
 MARGIN_DECAY = 0.9
@@ -58,18 +58,6 @@ MARGIN = Rule(
 """M is the mean margin of this batch, M₀ a moving average of M that begins at 0."""
 RUNNING = {"delta": SHIFT, "mean_margin": MARGIN, "usual_margin": MARGIN}
 """The rules by the arguments of losses that they give."""
-
-
-def array_names(loss_fn: Callable[..., LossOutput]) -> list[str]:
-    """The arguments of a loss that are arrays.
-
-    >>> from jaxalign.losses import dpo_loss
-    >>> array_names(dpo_loss)
-    ['policy', 'ref', 'mask']
-    """
-    parameters = inspect.signature(loss_fn).parameters.values()
-    arrays = (p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in arrays if p.default is p.empty]
 
 
 def running_of(loss_fn: Callable[..., LossOutput]) -> Rule | None:

@@ -7,6 +7,7 @@ import jax
 
 from jaxalign.losses import LossOutput, sft_loss
 from jaxalign.objectives.batches import TokenBatch, Tokens
+from jaxalign.objectives.signatures import check_keywords
 from jaxalign.objectives.stats import Backbone, limits, states_at_targets
 from jaxalign.ops import Mean, TokenStats, fused_token_loss
 
@@ -21,7 +22,11 @@ def sft_objective(stats_fn: Callable[[Any, Tokens], TokenStats], **hyperparamete
     Returns:
       An objective whose metrics are `mean_token_accuracy` and, if the statistics
       have it, `entropy`.
+
+    Raises:
+      UserError: If `sft_loss` lacks a keyword.
     """
+    check_keywords(sft_loss, hyperparameters)
 
     def objective(params, batch: Tokens, key) -> LossOutput:
         del key
@@ -47,7 +52,11 @@ def packed_sft_objective(
 
     Returns:
       An objective with the metrics of `sft_objective`.
+
+    Raises:
+      UserError: If `sft_loss` lacks a keyword.
     """
+    check_keywords(sft_loss, hyperparameters)
 
     def objective(params, batch: TokenBatch, key) -> LossOutput:
         del key

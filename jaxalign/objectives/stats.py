@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxalign.errors import explained
 from jaxalign.objectives.batches import TokenBatch, Tokens
 from jaxalign.ops import TokenStats, chunked_stats, token_stats
 
@@ -47,6 +48,7 @@ def logits_stats(apply_fn: Callable[[Any, jax.Array], jax.Array], **options: Any
       `(params, Tokens) -> TokenStats` of `[B, T]` arrays.
     """
 
+    @explained()
     def stats(params, tokens: Tokens) -> TokenStats:
         return token_stats(apply_fn(params, tokens.inputs), tokens.targets, **options)
 

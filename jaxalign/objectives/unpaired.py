@@ -2,6 +2,7 @@
 
 from jaxalign.losses import LossOutput, TwoPass, kto_loss, kto_reference_point
 from jaxalign.objectives.batches import UnpairedBatch
+from jaxalign.objectives.signatures import check_keywords
 from jaxalign.objectives.stats import Backbone, packed_stats
 from jaxalign.ops import Mean
 
@@ -22,7 +23,11 @@ def packed_kto_objective(
     Returns:
       An objective in two passes, with the metrics of `kto_loss`, `logits/chosen` and
       `logits/rejected`.
+
+    Raises:
+      UserError: If `kto_loss` lacks a keyword.
     """
+    check_keywords(kto_loss, hyperparameters)
     stats_fn = packed_stats(backbone, chunk_size=chunk_size)
 
     def measure(params, batch: UnpairedBatch, key) -> Mean:

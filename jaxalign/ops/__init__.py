@@ -21,6 +21,7 @@ from jaxalign.ops.calibration import (
     expected_calibration_error,
     reliability,
 )
+from jaxalign.ops.checks import check_arrays
 from jaxalign.ops.chunked import chunked_stats, fused_token_loss
 from jaxalign.ops.chunked_kl import Divergences, chunked_jsd, chunked_kl
 from jaxalign.ops.control import (
@@ -32,7 +33,7 @@ from jaxalign.ops.exponent import capped_exp, log1mexp
 from jaxalign.ops.few_rows import rows_times
 from jaxalign.ops.kl import kl_exact, kl_k1, kl_k2, kl_k3, kl_k3_k2
 from jaxalign.ops.logps import TokenStats, sequence_logps, token_logps, token_stats
-from jaxalign.ops.reduce import Mean, masked, sum_dtype
+from jaxalign.ops.reduce import Mean, SumOfMeans, masked, sum_dtype, sum_of_means
 from jaxalign.ops.returns import decoupled_gae, gae, reward_to_go
 from jaxalign.ops.whitening import (
     Moments,
@@ -46,6 +47,7 @@ __all__ = [
     "Mean",
     "Moments",
     "Reliability",
+    "SumOfMeans",
     "TokenStats",
     "adaptive_entropy_update",
     "adaptive_kl_update",
@@ -55,6 +57,7 @@ __all__ = [
     "bootstrap_interval",
     "capped_exp",
     "centered_group_advantages",
+    "check_arrays",
     "chunked_jsd",
     "chunked_kl",
     "chunked_stats",
@@ -86,6 +89,7 @@ __all__ = [
     "sequence_mean",
     "sequence_sum",
     "sum_dtype",
+    "sum_of_means",
     "token_logps",
     "token_mean",
     "token_stats",

@@ -4,8 +4,6 @@ import dataclasses
 import inspect
 from typing import Literal
 
-import jax.numpy as jnp
-
 from jaxalign.errors import UserError
 from jaxalign.objectives import Regulariser, policy_objective
 from jaxalign.ops import fixed_kl_update, kl_k2, kl_k3, kl_k3_k2
@@ -115,15 +113,10 @@ def method_of(config: Config) -> Method:
             **_hyperparameters(config, algorithm),
         )
 
-    def weight(mask):
-        aggregate = algorithm.aggregate(config.max_new_tokens)
-        return aggregate(jnp.zeros(mask.shape), mask).weight
-
     return Method(
         name=algorithm.title,
         rules=rules,
         objective=objective,
-        weight=weight,
         passes=config.num_iterations,
         kl=uses_kl,
         greedy=algorithm.greedy,

@@ -4,11 +4,9 @@ import dataclasses
 import functools
 from typing import Literal
 
-import jax.numpy as jnp
-
 from jaxalign.errors import UserError
 from jaxalign.objectives import gae_credit, ppo_objective, value_objective
-from jaxalign.ops import adaptive_kl_update, fixed_kl_update, token_mean
+from jaxalign.ops import adaptive_kl_update, fixed_kl_update
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.method import Method
 from jaxalign.recipes.rl.models import Models
@@ -130,7 +128,6 @@ def method_of(config: Config) -> Method:
         name="proximal policy optimization (PPO)",
         rules=rules,
         objective=objective,
-        weight=lambda mask: token_mean(jnp.zeros(mask.shape), mask).weight,
         passes=config.num_ppo_epochs,
         kl=True,
         critic=config.critic or config.model,

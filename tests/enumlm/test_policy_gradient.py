@@ -21,10 +21,10 @@ from experiments.enumlm import (
 from experiments.enumlm.exact import optimal_value
 from jaxalign.losses import (
     cispo_loss,
+    combine,
     dr_grpo_loss,
     dual_clip_policy_loss,
     gspo_loss,
-    join_terms,
     policy_gradient_loss,
     ppo_policy_loss,
     ptx_term,
@@ -331,7 +331,8 @@ def test_pretraining_term_goes_from_ppo_to_the_language_model(small, logits):
             logps = token_logps(x, responses)[0]
             old, advantages = token_logps(logits, responses)[0], spread(1.5, mask)
             ppo = ppo_policy_loss(logps, old, advantages, mask)
-            return join_terms(ppo, ptx_term(logps[:5], text, coef=coef)).loss.value
+            terms = {"ppo": ppo, "ptx": ptx_term(logps[:5], text, coef=coef)}
+            return combine(terms, {"ppo": 1.0, "ptx": 1.0}).loss.value
 
         return jax.grad(loss)(logits)
 

@@ -21,7 +21,6 @@ from jaxalign.objectives import (
     Regulariser,
     RolloutBatch,
     TokenBatch,
-    mix_scale,
     mixed_objective,
     packed_sft_objective,
     policy_objective,
@@ -254,8 +253,7 @@ def test_the_second_stream_has_a_denominator_of_its_own(coef):
         def oracle(params):
             return value(main, batch)(params) + coef * value(sft, rows)(params)
 
-        weight = sequence_sum(jnp.zeros(batch.mask().shape), batch.mask()).weight
-        mixed = MixedBatch(batch, rows, mix_scale(weight, rows.target_mask))
+        mixed = MixedBatch(batch, rows)
         objective = mixed_objective(main, sft, coef=coef)
         expected = gradient_step(oracle, params)
         for parts in ({}, {"num_microbatches": 4}):
@@ -274,7 +272,6 @@ def test_a_sum_of_both_gradients_is_what_a_very_large_coefficient_leaves():
         )
         main = policy_objective(losses.policy_gradient_loss, toy.BACKBONE, longest=N)
         sft = packed_sft_objective(toy.BACKBONE, chunk_size=40)
-        scale = mix_scale(jnp.float64(G * K), rows.target_mask)
         mixed = mixed_objective(main, sft, coef=1e9)
 
         def grads(objective, batch):
@@ -284,6 +281,6 @@ def test_a_sum_of_both_gradients_is_what_a_very_large_coefficient_leaves():
             leaves = jax.tree.leaves(jax.grad(value)(params))
             return np.concatenate([np.ravel(x) for x in leaves])
 
-        a, b = grads(mixed, MixedBatch(batch, rows, scale)), grads(sft, rows)
+        a, b = grads(mixed, MixedBatch(batch, rows)), grads(sft, rows)
         cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
         assert cosine > 1 - 1e-9

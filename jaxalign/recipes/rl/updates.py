@@ -10,7 +10,7 @@ import numpy as np
 from jaxalign.data.answers import AnswerRows, answer_layouts, read_column, with_columns
 from jaxalign.data.batches import permutation
 from jaxalign.data.layout import Layout
-from jaxalign.objectives import MixedBatch, RolloutBatch, Scores, mix_scale
+from jaxalign.objectives import MixedBatch, RolloutBatch, Scores
 from jaxalign.objectives.rollout_metrics import with_update
 from jaxalign.ops import Mean
 from jaxalign.recipes.placing import token_batch
@@ -19,19 +19,6 @@ from jaxalign.recipes.rl.sampling import Answers
 from jaxalign.training import TrainState, chaos
 
 _ORDER = 0x0DE2
-
-
-@dataclasses.dataclass(frozen=True)
-class Mix:
-    """The other stream of a run.
-
-    Attributes:
-      batch: From the number of the update to its rows.
-      weight: From the mask of all answers of an update to the weight of its loss.
-    """
-
-    batch: Callable[[int], Mapping[str, np.ndarray]]
-    weight: Callable[[jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +34,7 @@ class Updates:
       warm_up_iterations: How many those are.
       passes: Passes over the answers.
       minibatches: Updates in a pass.
-      mix: The other stream, or None.
+      mix: From the number of an update to its rows of the other stream, or None.
     """
 
     rows: AnswerRows
@@ -60,7 +47,7 @@ class Updates:
         None
     )
     warm_up_iterations: int = 0
-    mix: Mix | None = None
+    mix: Callable[[int], Mapping[str, np.ndarray]] | None = None
 
     def layouts(self, answers: Answers) -> list[Layout]:
         """The examples of all answers that are learnt from."""
@@ -146,9 +133,7 @@ class Updates:
     def _with_mix(self, batch: RolloutBatch, number: int):
         if self.mix is None:
             return batch
-        rows = token_batch(self.mix.batch(number))
-        weight = self.mix.weight(batch.mask())
-        return MixedBatch(batch, rows, mix_scale(weight, rows.target_mask))
+        return MixedBatch(batch, token_batch(self.mix(number)))
 
 
 _with_update = jax.jit(with_update)
