@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import (
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import labelled_output, pair_output
+from jaxalign.losses.responses import (
     check_labels,
     constant,
-    labelled_output,
-    pair_output,
     scalar,
     sum_pairs,
     sum_responses,

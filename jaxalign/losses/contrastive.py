@@ -4,13 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import (
-    constant,
-    pair_output,
-    sum_pairs,
-    sum_responses,
-)
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import constant, sum_pairs, sum_responses
 from jaxalign.ops import Mean
 from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
@@ -93,12 +89,32 @@ def exo_pair_loss(
     check_positive("beta", beta)
     check_range("label_smoothing", label_smoothing, 0, 0.5, open_low=True)
     pairs = sum_pairs(policy, mask, ref)
-    margins = beta * pairs.margins
-    agree = jax.nn.log_sigmoid(margins) - jnp.log1p(-label_smoothing)
-    disagree = jax.nn.log_sigmoid(-margins) - jnp.log(label_smoothing)
-    q = jax.nn.sigmoid(margins)
-    losses = q * agree + jax.nn.sigmoid(-margins) * disagree
+    losses = pairwise_exo(beta * pairs.margins, label_smoothing=label_smoothing)
     return pair_output(losses, pairs, pairs.rewards(beta))
+
+
+def pairwise_exo(
+    margin: jax.Array, *, label_smoothing: float | jax.Array = 1e-3
+) -> jax.Array:
+    """KL of the policy's choice between two, σ(m), to a label that is wrong at rate ε.
+
+        q [log q − log(1 − ε)] + (1 − q) [log(1 − q) − log ε],  q = σ(m)
+
+    Eq. 16 of https://arxiv.org/abs/2402.00856.
+
+    Args:
+      margin: m, any shape, float.
+      label_smoothing: ε in (0, 0.5).
+
+    Returns:
+      The same shape.
+
+    >>> print(pairwise_exo(jnp.zeros(1), label_smoothing=0.2))
+    [0.22314...]
+    """
+    agree = jax.nn.log_sigmoid(margin) - jnp.log1p(-label_smoothing)
+    disagree = jax.nn.log_sigmoid(-margin) - jnp.log(label_smoothing)
+    return jax.nn.sigmoid(margin) * agree + jax.nn.sigmoid(-margin) * disagree
 
 
 def infonca_loss(

@@ -79,7 +79,7 @@ def alpha_divergence(log_ratio: jax.Array, alpha: float | jax.Array) -> jax.Arra
 
 
 def is_capped(log_ratio: jax.Array, alpha: float | jax.Array = 1.0) -> jax.Array:
-    """Whether the exponent of `alpha_divergence` is at its cap; of `forward_kl` at α = 1.
+    """Whether the exponent of `alpha_divergence` is at its cap; α = 1 is `forward_kl`.
 
     Args:
       log_ratio: h, any shape, float.

@@ -1,20 +1,24 @@
 """DPO with other divergences than the reverse KL between policy and reference.
 
-For a divergence of f the implicit reward is β u(h) = β f'(e^h) + const, 0 at h = 0.
-Where an exponential of the log-ratio occurs, its exponent is capped at ±20: beyond it
-the gradient is 0, and the metric `log_ratio_capped` is the share of such responses.
+Each is the logistic link on the rewards of `divergences`; with another link it is
+another loss.
 """
 
 import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import Pairs, pair_output, sum_pairs
-from jaxalign.ops import capped_exp
+from jaxalign.losses.divergences import (
+    alpha_divergence,
+    forward_kl,
+    is_capped,
+    jensen_shannon,
+    reverse_kl,
+)
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import Pairs, sum_pairs
 from jaxalign.ops.checks import check_positive, check_range
-
-CAP = 20.0
 
 
 def f_dpo_reverse_kl_loss(
@@ -51,7 +55,7 @@ def f_dpo_reverse_kl_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    return _output(pairs, pairs.rewards(beta))
+    return _output(pairs, pairs.each(lambda y: beta * reverse_kl(y.log_ratios)))
 
 
 def f_dpo_forward_kl_loss(
@@ -90,8 +94,8 @@ def f_dpo_forward_kl_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    rewards = Pair(*(beta * (1 - capped_exp(-x.log_ratios, cap=CAP)) for x in pairs))
-    return _output(pairs, rewards, log_ratio_capped=_share_capped(pairs, 1.0))
+    rewards = pairs.each(lambda y: beta * forward_kl(y.log_ratios))
+    return _output(pairs, rewards, log_ratio_capped=_share_capped(pairs))
 
 
 def f_dpo_js_loss(
@@ -128,9 +132,7 @@ def f_dpo_js_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    log2 = jnp.log(2.0).astype(pairs.margins.dtype)
-    rewards = Pair(*(beta * (jax.nn.log_sigmoid(x.log_ratios) + log2) for x in pairs))
-    return _output(pairs, rewards)
+    return _output(pairs, pairs.each(lambda y: beta * jensen_shannon(y.log_ratios)))
 
 
 def f_dpo_alpha_loss(
@@ -173,12 +175,7 @@ def f_dpo_alpha_loss(
     check_range("alpha", alpha, 0, 1, closed_high=True)
     pairs = sum_pairs(policy, mask, ref)
 
-    def reward(h):
-        none = alpha == 0
-        u = -jnp.expm1(jnp.clip(-alpha * h, -CAP, CAP)) / jnp.where(none, 1.0, alpha)
-        return beta * jnp.where(none, h, u)
-
-    rewards = Pair(*(reward(x.log_ratios) for x in pairs))
+    rewards = pairs.each(lambda y: beta * alpha_divergence(y.log_ratios, alpha))
     return _output(pairs, rewards, log_ratio_capped=_share_capped(pairs, alpha))
 
 
@@ -187,6 +184,6 @@ def _output(pairs: Pairs, rewards: Pair[jax.Array], **metrics) -> LossOutput:
     return pair_output(losses, pairs, rewards, **metrics)
 
 
-def _share_capped(pairs: Pairs, scale) -> jax.Array:
-    capped = [jnp.abs(scale * x.log_ratios) > CAP for x in pairs]
+def _share_capped(pairs: Pairs, alpha: float | jax.Array = 1.0) -> jax.Array:
+    capped = pairs.each(lambda y: is_capped(y.log_ratios, alpha))
     return jnp.mean(jnp.stack(capped), axis=0)

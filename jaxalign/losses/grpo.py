@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
 from jaxalign.losses.base import LossOutput
-from jaxalign.losses.surrogate import (
-    check_clip,
+from jaxalign.losses.sampled import (
     clip_metrics,
-    clipped_surrogate,
     policy_output,
-    sampled,
+    reference_kl,
+    sampled_tokens,
 )
+from jaxalign.losses.surrogate import check_clip, clipped_surrogate
 from jaxalign.ops import fixed_length, sequence_mean, token_mean
 from jaxalign.ops.checks import check_positive
 
@@ -28,6 +28,7 @@ def grpo_loss(
     beta: float | None = None,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """Group relative policy optimization.
 
@@ -53,6 +54,7 @@ def grpo_loss(
         in the paper, and 0 without one.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over responses, and the metrics `policy_loss`, `kl` (with `ref_logps`),
@@ -70,8 +72,19 @@ def grpo_loss(
     """
     if beta is None:
         beta = 0.0 if ref_logps is None else 0.04
-    arrays = logps, old_logps, advantages, mask, weights, ref_logps
-    return _clipped(sequence_mean, *arrays, clip, clip_high, beta)
+    check_clip(clip, clip_high)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    losses = clipped_surrogate(
+        tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
+    )
+    return policy_output(
+        losses,
+        tokens,
+        sequence_mean,
+        kl=reference_kl(tokens, ref_logps),
+        beta=beta,
+        metrics=clip_metrics(tokens, clip, clip_high),
+    )
 
 
 def dr_grpo_loss(
@@ -86,6 +99,7 @@ def dr_grpo_loss(
     beta: float = 0.0,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """GRPO done right: one divisor for all responses, so that length has no influence.
 
@@ -104,6 +118,7 @@ def dr_grpo_loss(
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over responses, and the metrics of `grpo_loss`.
@@ -117,9 +132,19 @@ def dr_grpo_loss(
     -0.5
     """
     check_positive("max_length", max_length)
-    aggregate = functools.partial(fixed_length, max_length=max_length)
-    arrays = logps, old_logps, advantages, mask, weights, ref_logps
-    return _clipped(aggregate, *arrays, clip, clip_high, beta)
+    check_clip(clip, clip_high)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    losses = clipped_surrogate(
+        tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
+    )
+    return policy_output(
+        losses,
+        tokens,
+        functools.partial(fixed_length, max_length=max_length),
+        kl=reference_kl(tokens, ref_logps),
+        beta=beta,
+        metrics=clip_metrics(tokens, clip, clip_high),
+    )
 
 
 def dapo_loss(
@@ -133,6 +158,7 @@ def dapo_loss(
     beta: float = 0.0,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """DAPO: a mean over all tokens, and more room above than below.
 
@@ -151,6 +177,7 @@ def dapo_loss(
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over tokens, and the metrics of `grpo_loss`.
@@ -162,27 +189,16 @@ def dapo_loss(
     >>> print(dapo_loss(logps, logps, jnp.array([[1.0, 3.0]]), mask).loss.value)
     -2.0
     """
-    arrays = logps, old_logps, advantages, mask, weights, ref_logps
-    return _clipped(token_mean, *arrays, clip, clip_high, beta)
-
-
-def _clipped(
-    aggregate,
-    logps,
-    old_logps,
-    advantages,
-    mask,
-    weights,
-    ref_logps,
-    clip,
-    clip_high,
-    beta,
-) -> LossOutput:
     check_clip(clip, clip_high)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
     losses = clipped_surrogate(
         tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
     )
-    policy = aggregate(tokens.weighted(losses), mask)
-    metrics = clip_metrics(tokens, clip, clip_high)
-    return policy_output(policy, tokens, metrics, aggregate, beta, ref_logps)
+    return policy_output(
+        losses,
+        tokens,
+        token_mean,
+        kl=reference_kl(tokens, ref_logps),
+        beta=beta,
+        metrics=clip_metrics(tokens, clip, clip_high),
+    )

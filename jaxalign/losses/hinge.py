@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.pairs import pair_output, per_response, sum_pairs
+from jaxalign.losses.links import pairwise_hinge
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import per_response, sum_pairs
 from jaxalign.ops.checks import check_not_negative, check_positive
 
 
@@ -43,7 +45,7 @@ def hinge_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    losses = jax.nn.relu(1 - beta * pairs.margins)
+    losses = pairwise_hinge(beta * pairs.margins)
     return pair_output(losses, pairs, pairs.rewards(beta))
 
 

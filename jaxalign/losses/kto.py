@@ -4,13 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput
-from jaxalign.losses.pairs import (
-    check_labels,
-    constant,
-    labelled_output,
-    scalar,
-    sum_responses,
-)
+from jaxalign.losses.pairs import labelled_output
+from jaxalign.losses.responses import check_labels, constant, scalar, sum_responses
 from jaxalign.ops import Mean
 from jaxalign.ops.checks import check_not_negative, check_positive
 

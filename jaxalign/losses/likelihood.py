@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.pairs import pair_metrics, pair_output, sum_pairs
+from jaxalign.losses.pairs import pair_metrics, pair_output
+from jaxalign.losses.responses import sum_pairs
 from jaxalign.ops import Mean, check_arrays, log1mexp, masked
 from jaxalign.ops.checks import check_not_negative
 

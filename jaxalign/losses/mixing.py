@@ -7,8 +7,9 @@ import jax.numpy as jnp
 
 from jaxalign.errors import UserError
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import pair_output, scalar, sum_pairs
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import scalar, sum_pairs
 from jaxalign.ops import Mean, sum_of_means
 from jaxalign.ops.checks import check_not_negative, check_positive
 

@@ -125,6 +125,45 @@ def sequence_importance_weights(
     return masked(jnp.broadcast_to(weight, mask.shape), mask)
 
 
+def masked_sequence_importance_weights(
+    logps: jax.Array,
+    sampler_logps: jax.Array,
+    mask: jax.Array,
+    *,
+    low: float = 0.5,
+    high: float | None = 2.0,
+) -> jax.Array:
+    """π(y)/π_sampler(y) of each response, and 0 for those that are out of a band.
+
+    The sequence form of `masked_importance_weights`: a response that the sampler would
+    hardly have written with the trainer's numbers is left out as a whole.
+
+    Args:
+      logps: Of the sampled tokens under the trainer at the time of the rollout,
+        `[..., T]`, float.
+      sampler_logps: Of the same tokens, as the sampler had them, `[..., T]`, float.
+      mask: The tokens of the response, `[..., T]`, bool.
+      low: Lower end of the band, ≥ 0.
+      high: Upper end of the band, > 0; None for none.
+
+    Returns:
+      `[..., T]`, 0 where masked.
+
+    >>> logps, mask = jnp.log(jnp.full((2, 2), 0.5)), jnp.ones((2, 2), bool)
+    >>> sampler = jnp.log(jnp.array([[0.5, 0.4], [0.1, 0.5]]))
+    >>> print(masked_sequence_importance_weights(logps, sampler, mask))
+    [[1.25 1.25]
+     [0.   0.  ]]
+    """
+    check_not_negative("low", low)
+    check_positive("high", high, infinite=True)
+    total = jnp.sum(_log_ratio(logps, sampler_logps, mask), axis=-1, keepdims=True)
+    ratio = capped_exp(total, cap=CAP)
+    inside = (ratio >= low) & (ratio <= (math.inf if high is None else high))
+    weight = jnp.where(inside, ratio, 0.0)
+    return masked(jnp.broadcast_to(weight, mask.shape), mask)
+
+
 def off_policy_mask(
     logps: jax.Array,
     old_logps: jax.Array,

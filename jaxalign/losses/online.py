@@ -4,14 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import (
-    check_labels,
-    constant,
-    pair_output,
-    sum_pairs,
-    sum_responses,
-)
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import check_labels, constant, sum_pairs, sum_responses
 from jaxalign.ops import Mean
 from jaxalign.ops.checks import check_not_negative, check_positive
 

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput
-from jaxalign.losses.surrogate import (
-    ratio_metrics,
-    sampled,
+from jaxalign.losses.sampled import (
+    policy_output,
+    sampled_tokens,
     without_gradient,
 )
 from jaxalign.ops import (
@@ -61,6 +61,7 @@ def policy_gradient_loss(
     mask: jax.Array,
     *,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """The policy gradient with an advantage for each token; RLOO's loss, and ReMax's.
 
@@ -77,6 +78,7 @@ def policy_gradient_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       weights: Factor of each token's loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over responses, and the metrics `policy/approxkl_avg`,
@@ -87,11 +89,8 @@ def policy_gradient_loss(
     >>> print(policy_gradient_loss(logps, logps, advantages, mask).loss.value)
     7.0
     """
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
-    losses = tokens.weighted(-tokens.logps * tokens.advantages)
-    metrics = ratio_metrics(tokens)
-    metrics["advantage/abs_mean"] = token_mean(jnp.abs(tokens.advantages), mask)
-    return without_gradient(sequence_sum(losses, mask), metrics)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    return policy_output(-tokens.logps * tokens.advantages, tokens, sequence_sum)
 
 
 def kl_score_loss(

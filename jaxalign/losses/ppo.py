@@ -1,18 +1,20 @@
 """Proximal policy optimization: the clipped losses of policy and critic."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput
-from jaxalign.losses.surrogate import (
-    Sampled,
-    check_clip,
+from jaxalign.losses.sampled import (
+    SampledTokens,
     clip_metrics,
-    clipped_surrogate,
-    sampled,
+    policy_output,
+    sampled_tokens,
     without_gradient,
+)
+from jaxalign.losses.surrogate import (
+    check_clip,
+    clipped_surrogate,
+    dual_clipped_surrogate,
 )
 from jaxalign.ops import Mean, check_arrays, masked, token_mean
 from jaxalign.ops.checks import check_not_negative, check_positive, check_range
@@ -27,6 +29,7 @@ def ppo_policy_loss(
     clip: float = 0.2,
     clip_high: float | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """PPO's clipped surrogate.
 
@@ -45,6 +48,7 @@ def ppo_policy_loss(
       clip_high: ε above 1, > 0, also inf; None for the same.
       weights: Factor of each token's loss, `[..., T]`, bool or float; the denominator
         stays the number of tokens.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over tokens, and the metrics `policy/approxkl_avg`,
@@ -60,13 +64,12 @@ def ppo_policy_loss(
     -2.0
     """
     check_clip(clip, clip_high)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
     losses = clipped_surrogate(
         tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
     )
-    losses = tokens.weighted(losses)
     metrics = _policy_metrics(tokens, clip, clip_high)
-    return without_gradient(token_mean(losses, mask), metrics)
+    return policy_output(losses, tokens, token_mean, metrics=metrics)
 
 
 def dual_clip_policy_loss(
@@ -79,6 +82,7 @@ def dual_clip_policy_loss(
     clip_high: float | None = None,
     dual_clip: float | None = 3.0,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """PPO's loss with a bound for bad tokens that have become likely.
 
@@ -96,6 +100,7 @@ def dual_clip_policy_loss(
       clip_high: ε above 1, > 0, also inf; None for the same.
       dual_clip: c > 1, the highest ratio of a token with A < 0; None for no bound.
       weights: Factor of each token's loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over tokens, and the metrics of `ppo_policy_loss`.
@@ -110,15 +115,16 @@ def dual_clip_policy_loss(
     """
     check_clip(clip, clip_high)
     check_range("dual_clip", dual_clip, 1, float("inf"), open_low=True)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
-    losses = clipped_surrogate(
-        tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    losses = dual_clipped_surrogate(
+        tokens.log_ratio,
+        tokens.advantages,
+        clip=clip,
+        clip_high=clip_high,
+        dual_clip=dual_clip,
     )
-    if dual_clip is not None:
-        bound = jnp.minimum(losses, -dual_clip * tokens.advantages)
-        losses = jnp.where(tokens.advantages < 0, bound, losses)
     metrics = _policy_metrics(tokens, clip, clip_high)
-    return without_gradient(token_mean(tokens.weighted(losses), mask), metrics)
+    return policy_output(losses, tokens, token_mean, metrics=metrics)
 
 
 def clipped_value_error(
@@ -248,23 +254,22 @@ def ppo_loss(
     """
     check_not_negative("value_coef", value_coef)
     check_not_negative("entropy_coef", entropy_coef)
-    policy_loss = ppo_policy_loss
-    if dual_clip is not None:
-        policy_loss = functools.partial(dual_clip_policy_loss, dual_clip=dual_clip)
-    policy = policy_loss(
+    policy = dual_clip_policy_loss(
         logps,
         old_logps,
         advantages,
         mask,
         clip=clip,
         clip_high=clip_high,
+        dual_clip=dual_clip,
         weights=weights,
     )
     value = ppo_value_loss(values, old_values, returns, mask, clip=value_clip)
     # All three are sums over the same tokens, so that one weight divides them.
     total = policy.loss.total + value_coef * value.loss.total
     metrics = policy.metrics | value.metrics
-    metrics |= {"loss/policy_avg": policy.loss, "loss/value_avg": value.loss}
+    metrics["loss/policy_avg"] = metrics.pop("policy_loss")
+    metrics["loss/value_avg"] = value.loss
     if entropy is not None:
         check_arrays(entropy=(entropy, "float[+, T]"), mask=(mask, "bool[+, T]"))
         metrics["policy/entropy_avg"] = token_mean(entropy, mask)
@@ -274,7 +279,7 @@ def ppo_loss(
     return without_gradient(Mean(total, policy.loss.weight), metrics)
 
 
-def _policy_metrics(tokens: Sampled, clip, clip_high) -> dict[str, Mean]:
+def _policy_metrics(tokens: SampledTokens, clip, clip_high) -> dict[str, Mean]:
     metrics = clip_metrics(tokens, clip, clip_high)
     metrics["policy/clipfrac_avg"] = metrics.pop("clip_ratio/region_mean")
     return metrics

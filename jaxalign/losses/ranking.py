@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput
-from jaxalign.losses.pairs import sum_responses
+from jaxalign.losses.responses import sum_responses
 from jaxalign.ops import Mean, check_arrays
 from jaxalign.ops.checks import check_positive
 

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput, Pair, as_pair
-from jaxalign.losses.dpo import pairwise_logistic
+from jaxalign.losses.links import pairwise_logistic
 from jaxalign.losses.ranking import plackett_luce_nll
-from jaxalign.losses.surrogate import without_gradient
+from jaxalign.losses.sampled import without_gradient
 from jaxalign.ops import Mean, check_arrays, masked
 from jaxalign.ops.checks import check_not_negative, check_range
 

@@ -4,14 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import (
-    constant,
-    constants,
-    pair_output,
-    sum_pairs,
-    sum_responses,
-)
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import constant, constants, sum_pairs, sum_responses
 from jaxalign.ops import Mean, check_arrays
 from jaxalign.ops.checks import check_positive
 

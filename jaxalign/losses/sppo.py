@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.pairs import constants, pair_output, sum_pairs
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import constants, sum_pairs
 from jaxalign.ops.checks import check_positive
 
 

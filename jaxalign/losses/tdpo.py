@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import check_pairs, pair_output, sum_pairs
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import check_pairs, sum_pairs
 from jaxalign.ops import sequence_logps
 from jaxalign.ops.checks import check_not_negative, check_positive
 

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.losses.base import LossOutput, Pair
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import check_pairs, pair_output, scalar, sum_pairs
-from jaxalign.ops import capped_exp, check_arrays, masked
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import check_pairs, scalar, sum_pairs
+from jaxalign.ops import capped_exp, check_arrays
 from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
@@ -50,18 +51,46 @@ def wpo_loss(
     0.6931472
     """
     check_positive("beta", beta)
-    check_positive("max_weight", max_weight, infinite=True)
     pairs = sum_pairs(policy, mask, ref)
-    log_weight = jnp.zeros_like(pairs.margins)
-    check_pairs(log_sum_squares=log_sum_squares, mask=mask)
-    for side, p, q, m in zip(pairs, policy, log_sum_squares, mask, strict=True):
-        excess = jnp.sum(masked(p, m) - masked(q, m), axis=-1)
-        log_weight = log_weight + excess / side.lengths
-    if max_weight is not None:
-        log_weight = jnp.minimum(log_weight, jnp.log(max_weight))
-    weights = jax.lax.stop_gradient(capped_exp(log_weight))
+    weights = wpo_weights(policy, mask, log_sum_squares, max_weight=max_weight)
     losses = weights * pairwise_logistic(beta * pairs.margins)
     return pair_output(losses, pairs, pairs.rewards(beta), pair_weight=weights)
+
+
+def wpo_weights(
+    policy: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    log_sum_squares: Pair[jax.Array],
+    *,
+    max_weight: float | jax.Array | None = 1.0,
+) -> jax.Array:
+    """How likely the policy is to write a pair: a factor for any preference loss.
+
+        w_w w_l,  w = exp((1/|y|) Σ_t [log π(y_t) − log Σ_v π(v|s_t)²])
+
+    Eq. 2 of https://arxiv.org/abs/2406.11827; 1 for a uniform policy.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      log_sum_squares: log Σ_v π(v|s_t)² of the distribution at each token, each
+        `[..., T]`, float.
+      max_weight: Cap of the weight of a pair, > 0; None for none.
+
+    Returns:
+      `[...]`, without a gradient.
+
+    >>> lp, mask = jnp.full((1, 2), -1.0), jnp.ones((1, 2), bool)
+    >>> print(wpo_weights(Pair(lp, lp), Pair(mask, mask), Pair(lp + 1, lp)))
+    [0.36787945]
+    """
+    check_positive("max_weight", max_weight, infinite=True)
+    check_pairs(policy=policy, log_sum_squares=log_sum_squares, mask=mask)
+    likely = sum_pairs(policy, mask, log_sum_squares)
+    log_weight = likely.chosen.mean_log_ratios + likely.rejected.mean_log_ratios
+    if max_weight is not None:
+        log_weight = jnp.minimum(log_weight, jnp.log(max_weight))
+    return jax.lax.stop_gradient(capped_exp(log_weight))
 
 
 def beta_dpo_loss(

@@ -7,27 +7,26 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput, ppo_loss, ppo_value_loss
 from jaxalign.objectives.rollouts import Critic, RolloutBatch
 from jaxalign.objectives.signatures import check_keywords, check_reads
 from jaxalign.objectives.stats import Backbone, packed_stats
-from jaxalign.ops import Mean, masked, token_mean
+from jaxalign.ops import Mean, masked, sum_of_means, token_mean
 
 Divergence = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """`(logps, ref_logps, mask) -> [..., T]`, as `kl_k2`."""
 
 
 class Regulariser(NamedTuple):
-    """What is added to a policy loss, token by token.
+    """What is added to a policy loss, token by token, and aggregated as the loss is.
 
     Attributes:
-      aggregate: That of the loss, so that all terms have one denominator.
       kl: Estimator of the divergence from the reference, or None.
       kl_coef: Its weight.
       entropy_coef: Weight of the entropy, which is subtracted.
     """
 
-    aggregate: Callable[[jax.Array, jax.Array], Mean] = token_mean
     kl: Divergence | None = None
     kl_coef: float = 0.0
     entropy_coef: float = 0.0
@@ -49,7 +48,9 @@ def policy_objective(
     Args:
       loss_fn: `(logps, old_logps, advantages, mask, **hyperparameters) -> LossOutput`
         on `[R, A, L]` arrays, an answer per row of the second-last axis; it is given
-        the batch's `ref_logps` and `weights` if it has arguments of these names.
+        the batch's `ref_logps` and `weights`, and the terms of the regulariser as
+        `penalty`, if it has arguments of these names. Terms that it has no argument for
+        are means over tokens of their own.
       backbone: The model.
       temperature: Of the sampler; old log-probs must be at the same.
       chunk_size: Positions whose logits are held at a time.
@@ -59,8 +60,8 @@ def policy_objective(
       **hyperparameters: Those of `loss_fn`.
 
     Returns:
-      An objective with the metrics of `loss_fn`, `policy_loss` (what `loss_fn` gave)
-      and, if they are asked for, `entropy` and `entropy_coef`.
+      An objective with the metrics of `loss_fn`, `policy_loss` (without the terms that
+      are added) and, if they are asked for, `entropy` and `entropy_coef`.
 
     Raises:
       UserError: If the loss reads what the batch does not give, or lacks a keyword.
@@ -68,6 +69,7 @@ def policy_objective(
     plain = ("logps", "old_logps", "advantages", "mask")
     check_reads(loss_fn, plain, hyperparameters=hyperparameters)
     optional = _named(loss_fn, "ref_logps", "weights")
+    takes_penalty = bool(_named(loss_fn, "penalty"))
     extra = regulariser or Regulariser()
     entropy = entropy or bool(extra.entropy_coef)
     stats_fn = _stats(backbone, temperature, chunk_size, entropy)
@@ -77,26 +79,22 @@ def policy_objective(
         stats = stats_fn(params, batch.rows)
         answers = _Views(batch, longest)
         logps = answers(stats.logps)
+        spread = None if stats.entropy is None else answers(stats.entropy)
+        terms = _terms(extra, batch, answers, logps, spread)
+        given = answers.named(optional)
+        if terms is not None and takes_penalty:
+            given["penalty"] = terms
         arrays = answers(batch.old_logps), answers(batch.advantages)
-        out = loss_fn(
-            logps,
-            *arrays,
-            answers.mask,
-            **answers.named(optional),
-            **hyperparameters,
-        )
-        metrics = {**out.metrics, "policy_loss": out.loss}
-        spread = None
-        if stats.entropy is not None:
-            spread = answers(stats.entropy)
+        out = loss_fn(logps, *arrays, answers.mask, **given, **hyperparameters)
+        loss, metrics = out.loss, {"policy_loss": out.loss, **out.metrics}
+        if terms is not None and not takes_penalty:
+            loss = sum_of_means((1.0, loss), (1.0, token_mean(terms, answers.mask)))
+        if spread is not None:
             metrics["entropy"] = Mean.of(spread, where=answers.mask)
         if extra.entropy_coef:
             once = jnp.ones(())
             metrics["entropy_coef"] = Mean(extra.entropy_coef * once, once)
-        total = out.loss.total
-        for coef, term in _terms(extra, batch, answers, logps, spread):
-            total = total + coef * extra.aggregate(term, answers.mask).total
-        return LossOutput(Mean(total, out.loss.weight), metrics)
+        return LossOutput(loss, metrics)
 
     return objective
 
@@ -213,12 +211,17 @@ def _stats(backbone: Backbone, temperature, chunk_size, entropy) -> Callable[...
     )
 
 
-def _terms(extra: Regulariser, batch: RolloutBatch, answers: _Views, logps, spread):
-    """Coefficients and per-token values of what is added."""
+def _terms(
+    extra: Regulariser, batch: RolloutBatch, answers: _Views, logps, spread
+) -> jax.Array | None:
+    """What is added to the loss of each token; None if nothing is."""
+    terms = None
     if extra.kl is not None:
         if batch.ref_logps is None:
-            raise ValueError("a KL term needs the batch's ref_logps")
-        ref = jax.lax.stop_gradient(answers(batch.ref_logps))
-        yield extra.kl_coef, extra.kl(logps, ref, answers.mask)
+            raise UserError("a KL term needs the batch's ref_logps")
+        ref = answers(batch.ref_logps)
+        terms = extra.kl_coef * extra.kl(logps, ref, answers.mask)
     if extra.entropy_coef:
-        yield -extra.entropy_coef, masked(spread, answers.mask)
+        bonus = -extra.entropy_coef * masked(spread, answers.mask)
+        terms = bonus if terms is None else terms + bonus
+    return terms

@@ -14,6 +14,13 @@ from jaxalign.ops.aggregate import (
     sequence_sum,
     token_mean,
 )
+from jaxalign.ops.baselines import (
+    batch_scaled_advantages,
+    decoupled_group_advantages,
+    length_weighted_advantages,
+    optimal_token_advantages,
+    token_energies,
+)
 from jaxalign.ops.best_of_n import best_of_n, best_of_n_kl_bound, expected_best_of_n
 from jaxalign.ops.bootstrap import bootstrap_interval
 from jaxalign.ops.calibration import (
@@ -52,6 +59,7 @@ __all__ = [
     "adaptive_entropy_update",
     "adaptive_kl_update",
     "batch_baseline_advantages",
+    "batch_scaled_advantages",
     "best_of_n",
     "best_of_n_kl_bound",
     "bootstrap_interval",
@@ -62,6 +70,7 @@ __all__ = [
     "chunked_kl",
     "chunked_stats",
     "decoupled_gae",
+    "decoupled_group_advantages",
     "expected_best_of_n",
     "expected_calibration_error",
     "fixed_kl_update",
@@ -75,11 +84,13 @@ __all__ = [
     "kl_k2",
     "kl_k3",
     "kl_k3_k2",
+    "length_weighted_advantages",
     "log1mexp",
     "masked",
     "masked_rescale",
     "masked_whiten",
     "moving_baseline",
+    "optimal_token_advantages",
     "reinforce_pp_advantages",
     "reliability",
     "reward_to_go",
@@ -90,6 +101,7 @@ __all__ = [
     "sequence_sum",
     "sum_dtype",
     "sum_of_means",
+    "token_energies",
     "token_logps",
     "token_mean",
     "token_stats",

@@ -109,7 +109,7 @@ def method_of(config: Config) -> Method:
             chunk_size=config.chunk_size,
             entropy=config.log_entropy,
             longest=config.max_new_tokens,
-            regulariser=_regulariser(config, algorithm, uses_kl and not in_reward),
+            regulariser=_regulariser(config, uses_kl and not in_reward),
             **_hyperparameters(config, algorithm),
         )
 
@@ -130,9 +130,8 @@ def main(config: Config) -> int:
     return run_rl(config, method_of(config))
 
 
-def _regulariser(config: Config, algorithm: Algorithm, in_loss: bool) -> Regulariser:
+def _regulariser(config: Config, in_loss: bool) -> Regulariser:
     return Regulariser(
-        aggregate=algorithm.aggregate(config.max_new_tokens),
         kl=ESTIMATORS[config.kl_estimator] if in_loss else None,
         kl_coef=config.kl_coef,
         entropy_coef=config.entropy_coef,

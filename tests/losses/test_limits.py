@@ -89,10 +89,13 @@ def test_discopop_that_switches_at_once():
 
 def test_weights_without_a_cap():
     policy, ref, mask = batch()
-    squares = Pair(*(x + abs(numbers(3, *x.shape)) - np.float32(0.8) for x in policy))
+    squares = Pair(*(x + abs(numbers(3, *x.shape)) - np.float32(1.2) for x in policy))
     arrays = policy, ref, mask, squares
     free = losses.wpo_loss(*arrays, beta=0.4, max_weight=None)
-    assert free.metrics["pair_weight"].value > 1
+    capped = losses.wpo_loss(*arrays, beta=0.4)
+    for name in ("pair_weight", "rewards/chosen"):
+        bigger = free.metrics[name].value > 1.1 * capped.metrics[name].value
+        assert bigger == (name == "pair_weight")
     same(
         value_and_slope(losses.wpo_loss, *arrays, max_weight=None),
         value_and_slope(losses.wpo_loss, *arrays, max_weight=1e9),

@@ -167,7 +167,7 @@ def test_packed_rows_give_the_update_of_answers_one_by_one(name):
             temperature=TEMPERATURE,
             chunk_size=40,
             longest=N,
-            regulariser=Regulariser(aggregate, kl_k2, 0.3, 0.2),
+            regulariser=Regulariser(kl_k2, 0.3, 0.2),
             **options,
         )
         expected = gradient_step(oracle, params)
