@@ -20,9 +20,11 @@ from jaxalign.losses import (
 )
 from jaxalign.models import init_params
 from jaxalign.objectives import (
+    MixedBatch,
     bind,
     bind_token_loss,
     distillation_objective,
+    mixed_objective,
     online,
     online_objective,
     regularised,
@@ -164,3 +166,22 @@ def test_a_step_compiles_once_for_each_number_of_rows():
         examples = [[Prompted([1], [[2] * int(k)])] for k in lengths]
         state, _ = step(state, packed_batch(examples, 24, 20))
     assert sorted(traces) == [(2, 24), (4, 24)]
+
+
+def test_the_weights_of_a_sum_of_means_are_added_up_without_the_model():
+    """A policy loss over answers plus a likelihood over tokens: no product more."""
+    model = make_model(VOCAB, tie_embeddings=False)
+    both = mixed_objective(*(objective_of(x, model) for x in ("grpo", "sft")), coef=0.3)
+
+    def start(key):
+        return TrainState.create(init_params(model, key), OPTIMIZER, key)
+
+    step = jax.jit(make_train_step(both, OPTIMIZER, num_microbatches=2))
+    batch = MixedBatch(batch_of("grpo"), batch_of("sft"))
+    mixed = step.lower(jax.eval_shape(start, jax.random.key(0)), batch).compile()
+
+    def products(compiled):
+        return len(re.findall(r" dot\(", compiled.as_text() or ""))
+
+    apart = [compile_step(x, num_microbatches=2) for x in ("grpo", "sft")]
+    assert products(mixed) == sum(map(products, apart)) > 20

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+from jaxalign import errors
 from jaxalign.__main__ import COMMANDS
 from jaxalign.recipes.plan import FLAGS as PLAN_FLAGS
 
@@ -21,7 +22,17 @@ def test_python_blocks_run_one_after_the_other(capsys):
     assert first.split()[1] == "0.1"  # beta * ((0.5 + 0) - (-0.5 + 0))
     assert log_2.startswith("0.693147")
     assert float(last.split()[0]) < 0.69
-    assert names["metrics"]["loss/ipo"].weight == names["metrics"]["loss"].weight == 4
+    assert names["metrics"]["loss/ipo"].weight == names["metrics"]["loss"].weight == 8
+    assert float(names["nnx_metrics"]["loss"].value) > 0
+    assert names["sharded"].step == 4
+
+
+def test_errors_point_to_a_part_that_is_there():
+    heading = re.search(r'README, "([^"]*)"', errors._README)
+    assert heading
+    assert f"**{heading[1]}.**" in README
+    assert "nnx.split(" in README
+    assert "auto_axes(" in README
 
 
 def test_commands_exist():

@@ -57,8 +57,8 @@ def preference_loss(
       world: The world.
       preferences: Share of each (chosen, rejected) pair, `[X, S, S]`.
       logits: `[X, P, V]`, the policy.
-      loss_of: `(policy, ref, mask) -> LossOutput`, of pairs of `[T]` arrays: what the
-        loss of one pair is.
+      loss_of: `(policy, ref, mask) -> LossOutput`, of pairs of `[1, T]` arrays: what
+        the loss of one pair is.
 
     Returns:
       A scalar.
@@ -67,7 +67,8 @@ def preference_loss(
 
     def of_prompt(policy, ref, shares):
         def of_pair(chosen, rejected):
-            pairs = (Pair(x[chosen], x[rejected]) for x in (policy, ref, mask))
+            sides = [chosen[None], rejected[None]]
+            pairs = (Pair(*(x[i] for i in sides)) for x in (policy, ref, mask))
             return loss_of(*pairs).loss.value
 
         losses = jax.vmap(jax.vmap(of_pair))(*jnp.indices(shares.shape))

@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import LossOutput, Pair, check_positive
-from jaxalign.losses.pairs import pair_output, sum_pairs
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_sigmoid
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import sum_pairs
+from jaxalign.ops.checks import check_positive
 
 
 def apo_zero_loss(
@@ -43,7 +46,7 @@ def apo_zero_loss(
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
     chosen, rejected = rewards = pairs.rewards(beta)
-    losses = jax.nn.sigmoid(-chosen) + jax.nn.sigmoid(rejected)
+    losses = pairwise_sigmoid(chosen) + pairwise_sigmoid(-rejected)
     return pair_output(losses, pairs, rewards)
 
 
@@ -84,5 +87,5 @@ def apo_down_loss(
     pairs = sum_pairs(policy, mask, ref)
     rewards = pairs.rewards(beta)
     margins = rewards.chosen - rewards.rejected
-    losses = jax.nn.sigmoid(rewards.chosen) + jax.nn.sigmoid(-margins)
+    losses = jax.nn.sigmoid(rewards.chosen) + pairwise_sigmoid(margins)
     return pair_output(losses, pairs, rewards)

@@ -1,11 +1,13 @@
-"""What all losses share: two small types, and checks of hyperparameters."""
+"""What all losses share: the types of what they take and return."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp  # noqa: F401, the examples use it
 
+from jaxalign.errors import UserError
 from jaxalign.ops import Mean
 
 T = TypeVar("T")
@@ -25,7 +27,8 @@ class LossOutput:
     """What every loss returns: sums, which add up over batches and devices.
 
     Attributes:
-      loss: The mean to minimise; `loss.value` is the scalar for `jax.grad`.
+      loss: The mean to minimise, or a `SumOfMeans`; `loss.value` is the scalar for
+        `jax.grad`.
       metrics: Further means, by name; no gradient is meant to flow from them.
     """
 
@@ -54,44 +57,32 @@ class TwoPass(NamedTuple):
     remember: Callable[[Any, Any], Any] = lambda memory, measured: memory
 
 
-def check_range(
-    name: str,
-    value,
-    low: float,
-    high: float,
-    *,
-    open_low: bool = False,
-    closed_high: bool = False,
-):
-    """Refuses a Python number outside of [low, high), or as the two switches say.
+def as_pair(name: str, x: Any) -> Pair[Any]:
+    """What was given for a `Pair`, as one.
 
-    A traced value is let through: it is not known while the program is made.
+    An array is refused: its first axis may be anything, sides or rows or the tokens of
+    one response.
 
-    >>> check_range("beta", 0.1, 0, float("inf"), open_low=True)
+    Args:
+      name: Of the argument.
+      x: A `Pair`, or another tuple or list of two.
+
+    Raises:
+      UserError: It is nothing of the kind.
+
+    >>> as_pair("policy", jnp.zeros((2, 7)))
+    Traceback (most recent call last):
+    ...
+    jaxalign.errors.UserError: `policy` is an array of shape (2, 7); expected
+    Pair(chosen, rejected), an array for each side.
     """
-    if not isinstance(value, int | float):
-        return
-    above = low < value if open_low else low <= value
-    below = value <= high if closed_high else value < high
-    if not (above and below):
-        left, right = "(" if open_low else "[", "]" if closed_high else ")"
-        raise ValueError(f"{name} must be in {left}{low}, {high}{right}, got {value}")
-
-
-def check_positive(name: str, value):
-    """Refuses a Python number that is not positive and finite.
-
-    >>> check_positive("beta", 0.1)
-    """
-    check_range(name, value, 0, float("inf"), open_low=True)
-
-
-def check_not_negative(name: str, value):
-    """Refuses a Python number that is negative or not finite.
-
-    >>> check_not_negative("alpha", 0)
-    """
-    check_range(name, value, 0, float("inf"))
+    if isinstance(x, tuple | list) and len(x) == 2:
+        return Pair(*x)
+    shape = getattr(x, "shape", None)
+    found = f"{type(x)}" if shape is None else f"an array of shape {shape}"
+    raise UserError(
+        f"`{name}` is {found}; expected Pair(chosen, rejected), an array for each side."
+    )
 
 
 def batch_coupled(loss_fn: F) -> F:

@@ -1,18 +1,19 @@
 """Binary Classifier Optimization: each response against a shift, not a rival."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair, check_positive
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import (
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import labelled_output, pair_output
+from jaxalign.losses.responses import (
+    check_labels,
     constant,
-    labelled_output,
-    pair_output,
+    scalar,
     sum_pairs,
     sum_responses,
 )
+from jaxalign.ops.checks import check_positive
 
 
 def bco_loss(
@@ -55,7 +56,7 @@ def bco_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    delta = _shift(delta, pairs.margins)
+    delta = scalar("delta", delta, pairs.chosen)
     chosen, rejected = rewards = pairs.rewards(beta)
     losses = pairwise_logistic(chosen - delta) + pairwise_logistic(delta - rejected)
     shown = jnp.broadcast_to(delta, losses.shape)
@@ -103,18 +104,11 @@ def bco_unpaired_loss(
     """
     check_positive("beta", beta)
     responses = sum_responses(policy, mask, ref)
-    chex.assert_equal_shape([desirable, responses.logps])
-    chex.assert_type(desirable, bool)
-    delta = _shift(delta, responses.logps)
+    check_labels("desirable", desirable, responses)
+    delta = scalar("delta", delta, responses)
     rewards = beta * responses.log_ratios
     bad = pairwise_logistic(delta - rewards)
     if weights is not None:
-        bad = constant(weights, responses) * bad
+        bad = constant("weights", weights, responses) * bad
     losses = jnp.where(desirable, pairwise_logistic(rewards - delta), bad)
     return labelled_output(losses, responses, rewards, desirable)
-
-
-def _shift(delta: jax.Array, like: jax.Array) -> jax.Array:
-    chex.assert_shape(delta, ())
-    chex.assert_type(delta, float)
-    return jax.lax.stop_gradient(jnp.asarray(delta).astype(like.dtype))

@@ -1,18 +1,14 @@
 """Losses that compare distributions over the responses of a prompt: NCA and EXO."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair, check_positive, check_range
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import (
-    constant,
-    pair_output,
-    sum_pairs,
-    sum_responses,
-)
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import constant, sum_pairs, sum_responses
 from jaxalign.ops import Mean
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
 def nca_pair_loss(
@@ -93,12 +89,32 @@ def exo_pair_loss(
     check_positive("beta", beta)
     check_range("label_smoothing", label_smoothing, 0, 0.5, open_low=True)
     pairs = sum_pairs(policy, mask, ref)
-    margins = beta * pairs.margins
-    agree = jax.nn.log_sigmoid(margins) - jnp.log1p(-label_smoothing)
-    disagree = jax.nn.log_sigmoid(-margins) - jnp.log(label_smoothing)
-    q = jax.nn.sigmoid(margins)
-    losses = q * agree + jax.nn.sigmoid(-margins) * disagree
+    losses = pairwise_exo(beta * pairs.margins, label_smoothing=label_smoothing)
     return pair_output(losses, pairs, pairs.rewards(beta))
+
+
+def pairwise_exo(
+    margin: jax.Array, *, label_smoothing: float | jax.Array = 1e-3
+) -> jax.Array:
+    """KL of the policy's choice between two, σ(m), to a label that is wrong at rate ε.
+
+        q [log q − log(1 − ε)] + (1 − q) [log(1 − q) − log ε],  q = σ(m)
+
+    Eq. 16 of https://arxiv.org/abs/2402.00856.
+
+    Args:
+      margin: m, any shape, float.
+      label_smoothing: ε in (0, 0.5).
+
+    Returns:
+      The same shape.
+
+    >>> print(pairwise_exo(jnp.zeros(1), label_smoothing=0.2))
+    [0.22314...]
+    """
+    agree = jax.nn.log_sigmoid(margin) - jnp.log1p(-label_smoothing)
+    disagree = jax.nn.log_sigmoid(-margin) - jnp.log(label_smoothing)
+    return jax.nn.sigmoid(margin) * agree + jax.nn.sigmoid(-margin) * disagree
 
 
 def infonca_loss(
@@ -114,7 +130,7 @@ def infonca_loss(
 
         −Σ_k softmax(r/α)_k log softmax(β h)_k
 
-    Chen et al., https://arxiv.org/abs/2402.05369. With K = 2 and α → 0 it is
+    Chen et al., https://arxiv.org/abs/2402.05369. With K = 2 and α = 0 it is
     DPO. Answers without a token are left out; fewer than two do not count.
 
     Args:
@@ -123,7 +139,7 @@ def infonca_loss(
       mask: True on response tokens, `[..., K, T]`, bool.
       rewards: Given reward of each answer, `[..., K]`, float; no gradient.
       beta: Strength of the pull towards the reference, > 0.
-      alpha: Temperature of the given rewards, > 0.
+      alpha: Temperature of the given rewards, ≥ 0; with 0 only the best ones count.
 
     Returns:
       The mean over prompts, and the metric `rewards/accuracies`: how often the implicit
@@ -137,11 +153,11 @@ def infonca_loss(
     0.6931472
     """
     check_positive("beta", beta)
-    check_positive("alpha", alpha)
+    check_not_negative("alpha", alpha)
     answers = sum_responses(policy, mask, ref)
-    there, rewards = answers.valid, constant(rewards, answers)
+    there, rewards = answers.valid, constant("rewards", rewards, answers)
     implicit = beta * answers.log_ratios
-    target = jax.nn.softmax(_absent_low(rewards / alpha, there), axis=-1)
+    target = _softmax(rewards, there, alpha)
     logs = jax.nn.log_softmax(_absent_low(implicit, there), axis=-1)
     losses = -jnp.sum(jnp.where(there, target * logs, 0.0), axis=-1)
     valid = jnp.sum(there, axis=-1, dtype=jnp.int32) > 1
@@ -150,7 +166,16 @@ def infonca_loss(
     return LossOutput(Mean.of(losses, where=valid), metrics)
 
 
+def _softmax(x: jax.Array, there: jax.Array, temperature) -> jax.Array:
+    """softmax(x / temperature) over those that are there; at 0 the best ones share."""
+    best = jnp.max(_absent_low(x, there), axis=-1, keepdims=True)
+    below = jnp.where(there, x - best, 0.0)
+    cold = temperature == 0
+    scaled = below / jnp.where(cold, 1.0, temperature)
+    scaled = jnp.where(cold & (below < 0), jnp.finfo(x.dtype).min / 2, scaled)
+    return jax.nn.softmax(_absent_low(scaled, there), axis=-1)
+
+
 def _absent_low(x: jax.Array, there: jax.Array) -> jax.Array:
     """Finite, so that a prompt without any answer has no NaN gradient."""
-    chex.assert_equal_shape([x, there])
     return jnp.where(there, x, jnp.finfo(x.dtype).min / 2)

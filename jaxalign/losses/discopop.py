@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair, check_positive, check_range
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import pair_output, sum_pairs
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import sum_pairs
+from jaxalign.ops.checks import check_positive, check_range
 
 
 def discopop_loss(
@@ -21,8 +23,7 @@ def discopop_loss(
         (1 − m) [−log σ(z)] + m e^−z,  z = β D,  m = σ(z/τ)
 
     The log-ratio modulated loss of Lu et al., https://arxiv.org/abs/2406.08414, Eq. 5:
-    not convex, with a local optimum at negative z. Its second term is computed as
-    exp(log σ(z/τ) − z), which does not overflow.
+    not convex, with a local optimum at negative z.
 
     In TRL: `discopop`, which overflows at large margins.
 
@@ -31,7 +32,7 @@ def discopop_loss(
       ref: The same tokens under the frozen reference, each `[..., T]`, float.
       mask: True on response tokens, each `[..., T]`, bool.
       beta: Strength of the pull towards the reference, > 0.
-      tau: How sharply the loss switches at z = 0, in (0, 1).
+      tau: How gradually the loss switches at z = 0, in [0, 1); 0 is at once.
 
     Returns:
       The mean over pairs, and the metrics of `dpo_loss`.
@@ -45,9 +46,31 @@ def discopop_loss(
     0.8465736
     """
     check_positive("beta", beta)
-    check_range("tau", tau, 0, 1, open_low=True)
+    check_range("tau", tau, 0, 1)
     pairs = sum_pairs(policy, mask, ref)
-    z = beta * pairs.margins
-    logistic = jax.nn.sigmoid(-z / tau) * pairwise_logistic(z)
-    exponential = jnp.exp(jax.nn.log_sigmoid(z / tau) - z)
-    return pair_output(logistic + exponential, pairs, pairs.rewards(beta))
+    losses = pairwise_discopop(beta * pairs.margins, tau=tau)
+    return pair_output(losses, pairs, pairs.rewards(beta))
+
+
+def pairwise_discopop(margin: jax.Array, *, tau: float | jax.Array = 0.05) -> jax.Array:
+    """A blend of the logistic and the exponential link.
+
+        (1 − w) [−log σ(m)] + w e^−m,  w = σ(m/τ)
+
+    Eq. 5 of https://arxiv.org/abs/2406.08414. The second term is computed as
+    exp(log σ(m/τ) − m), which does not overflow.
+
+    Args:
+      margin: m, any shape, float.
+      tau: τ in [0, 1), how gradually it switches at m = 0; 0 is at once.
+
+    Returns:
+      The same shape.
+
+    >>> print(pairwise_discopop(jnp.zeros(1)))
+    [0.8465736]
+    """
+    at_once = jnp.sign(margin) * 1e9
+    scaled = jnp.where(tau == 0, at_once, margin / jnp.where(tau == 0, 1.0, tau))
+    exponential = jnp.exp(jax.nn.log_sigmoid(scaled) - margin)
+    return jax.nn.sigmoid(-scaled) * pairwise_logistic(margin) + exponential

@@ -3,31 +3,11 @@
 import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-    check_range,
-)
-from jaxalign.losses.pairs import pair_output, sum_pairs
-
-
-def pairwise_logistic(margin: jax.Array, *, label_smoothing: float = 0.0) -> jax.Array:
-    """−log σ(margin), elementwise; Eq. 3 of https://ericmitchell.ai/cdpo.pdf.
-
-    Args:
-      margin: By how much the chosen response is preferred, any shape, float.
-      label_smoothing: Probability that a label is the wrong way round, in [0, 0.5).
-
-    Returns:
-      The same shape.
-
-    >>> print(pairwise_logistic(jnp.zeros(2)))
-    [0.6931472 0.6931472]
-    """
-    agree, disagree = jax.nn.log_sigmoid(margin), jax.nn.log_sigmoid(-margin)
-    return -(1 - label_smoothing) * agree - label_smoothing * disagree
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import debiased, pairwise_logistic, smoothed
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import sum_pairs
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
 def dpo_loss(
@@ -74,10 +54,8 @@ def dpo_loss(
     check_positive("beta", beta)
     check_range("label_smoothing", label_smoothing, 0, 0.5)
     pairs = sum_pairs(policy, mask, ref)
-    rewards = pairs.rewards(beta)
-    margins = rewards.chosen - rewards.rejected
-    losses = pairwise_logistic(margins, label_smoothing=label_smoothing)
-    return pair_output(losses, pairs, rewards)
+    losses = smoothed(pairwise_logistic, beta * pairs.margins, label_smoothing)
+    return pair_output(losses, pairs, pairs.rewards(beta))
 
 
 def robust_dpo_loss(
@@ -118,10 +96,8 @@ def robust_dpo_loss(
     check_positive("beta", beta)
     check_range("label_smoothing", label_smoothing, 0, 0.5)
     pairs = sum_pairs(policy, mask, ref)
-    margins = beta * pairs.margins
-    agree, disagree = jax.nn.log_sigmoid(margins), jax.nn.log_sigmoid(-margins)
-    losses = -(1 - label_smoothing) * agree + label_smoothing * disagree
-    return pair_output(losses / (1 - 2 * label_smoothing), pairs, pairs.rewards(beta))
+    losses = debiased(pairwise_logistic, beta * pairs.margins, label_smoothing)
+    return pair_output(losses, pairs, pairs.rewards(beta))
 
 
 def dpo_nll_loss(

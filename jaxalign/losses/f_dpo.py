@@ -1,24 +1,24 @@
 """DPO with other divergences than the reverse KL between policy and reference.
 
-For a divergence of f the implicit reward is β u(h) = β f'(e^h) + const, 0 at h = 0.
-Where an exponential of the log-ratio occurs, its exponent is capped at ±20: beyond it
-the gradient is 0, and the metric `log_ratio_capped` is the share of such responses.
+Each is the logistic link on the rewards of `divergences`; with another link it is
+another loss.
 """
 
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_positive,
-    check_range,
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.divergences import (
+    alpha_divergence,
+    forward_kl,
+    is_capped,
+    jensen_shannon,
+    reverse_kl,
 )
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import Pairs, pair_output, sum_pairs
-from jaxalign.ops import capped_exp
-
-CAP = 20.0
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import Pairs, sum_pairs
+from jaxalign.ops.checks import check_positive, check_range
 
 
 def f_dpo_reverse_kl_loss(
@@ -55,7 +55,7 @@ def f_dpo_reverse_kl_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    return _output(pairs, pairs.rewards(beta))
+    return _output(pairs, pairs.each(lambda y: beta * reverse_kl(y.log_ratios)))
 
 
 def f_dpo_forward_kl_loss(
@@ -94,8 +94,8 @@ def f_dpo_forward_kl_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    rewards = Pair(*(beta * (1 - capped_exp(-x.log_ratios, cap=CAP)) for x in pairs))
-    return _output(pairs, rewards, log_ratio_capped=_share_capped(pairs, 1.0))
+    rewards = pairs.each(lambda y: beta * forward_kl(y.log_ratios))
+    return _output(pairs, rewards, log_ratio_capped=_share_capped(pairs))
 
 
 def f_dpo_js_loss(
@@ -132,9 +132,7 @@ def f_dpo_js_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    log2 = jnp.log(2.0).astype(pairs.margins.dtype)
-    rewards = Pair(*(beta * (jax.nn.log_sigmoid(x.log_ratios) + log2) for x in pairs))
-    return _output(pairs, rewards)
+    return _output(pairs, pairs.each(lambda y: beta * jensen_shannon(y.log_ratios)))
 
 
 def f_dpo_alpha_loss(
@@ -145,7 +143,7 @@ def f_dpo_alpha_loss(
     beta: float = 0.1,
     alpha: float = 0.5,
 ) -> LossOutput:
-    """DPO with an alpha divergence, between reverse (α → 0) and forward KL (α → 1).
+    """DPO with an alpha divergence, from the reverse KL (α = 0) to the forward KL (1).
 
         −log σ(β u(h(y_w)) − β u(h(y_l))),  u(h) = (1 − e^−αh)/α
 
@@ -159,7 +157,7 @@ def f_dpo_alpha_loss(
       ref: The same tokens under the frozen reference, each `[..., T]`, float.
       mask: True on response tokens, each `[..., T]`, bool.
       beta: Strength of the pull towards the reference, > 0.
-      alpha: In (0, 1); small is close to DPO.
+      alpha: In [0, 1]; 0 is DPO, the limit of small ones.
 
     Returns:
       The mean over pairs, the metrics of `dpo_loss` with β u(h) for a reward, and
@@ -174,13 +172,10 @@ def f_dpo_alpha_loss(
     0.6931472
     """
     check_positive("beta", beta)
-    check_range("alpha", alpha, 0, 1, open_low=True)
+    check_range("alpha", alpha, 0, 1, closed_high=True)
     pairs = sum_pairs(policy, mask, ref)
 
-    def reward(h):
-        return -beta * jnp.expm1(jnp.clip(-alpha * h, -CAP, CAP)) / alpha
-
-    rewards = Pair(*(reward(x.log_ratios) for x in pairs))
+    rewards = pairs.each(lambda y: beta * alpha_divergence(y.log_ratios, alpha))
     return _output(pairs, rewards, log_ratio_capped=_share_capped(pairs, alpha))
 
 
@@ -189,6 +184,6 @@ def _output(pairs: Pairs, rewards: Pair[jax.Array], **metrics) -> LossOutput:
     return pair_output(losses, pairs, rewards, **metrics)
 
 
-def _share_capped(pairs: Pairs, scale) -> jax.Array:
-    capped = [jnp.abs(scale * x.log_ratios) > CAP for x in pairs]
+def _share_capped(pairs: Pairs, alpha: float | jax.Array = 1.0) -> jax.Array:
+    capped = pairs.each(lambda y: is_capped(y.log_ratios, alpha))
     return jnp.mean(jnp.stack(capped), axis=0)

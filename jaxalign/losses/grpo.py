@@ -5,15 +5,16 @@ import functools
 import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import LossOutput, check_positive
-from jaxalign.losses.surrogate import (
-    check_clip,
+from jaxalign.losses.base import LossOutput
+from jaxalign.losses.sampled import (
     clip_metrics,
-    clipped_surrogate,
     policy_output,
-    sampled,
+    reference_kl,
+    sampled_tokens,
 )
+from jaxalign.losses.surrogate import check_clip, clipped_surrogate
 from jaxalign.ops import fixed_length, sequence_mean, token_mean
+from jaxalign.ops.checks import check_positive
 
 
 def grpo_loss(
@@ -24,9 +25,10 @@ def grpo_loss(
     *,
     clip: float = 0.2,
     clip_high: float | None = None,
-    beta: float = 0.04,
+    beta: float | None = None,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """Group relative policy optimization.
 
@@ -47,10 +49,12 @@ def grpo_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε below 1, in [0, 1].
-      clip_high: ε above 1, > 0; None for the same.
-      beta: β ≥ 0; other than 0 it needs `ref_logps`.
+      clip_high: ε above 1, > 0, also inf; None for the same.
+      beta: β ≥ 0; other than 0 it needs `ref_logps`. None: 0.04 with a reference, as
+        in the paper, and 0 without one.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over responses, and the metrics `policy_loss`, `kl` (with `ref_logps`),
@@ -66,8 +70,21 @@ def grpo_loss(
     >>> print(grpo_loss(logps, logps, advantages, mask, ref_logps=logps).loss.value)
     -2.0
     """
-    arrays = logps, old_logps, advantages, mask, weights, ref_logps
-    return _clipped(sequence_mean, *arrays, clip, clip_high, beta)
+    if beta is None:
+        beta = 0.0 if ref_logps is None else 0.04
+    check_clip(clip, clip_high)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    losses = clipped_surrogate(
+        tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
+    )
+    return policy_output(
+        losses,
+        tokens,
+        sequence_mean,
+        kl=reference_kl(tokens, ref_logps),
+        beta=beta,
+        metrics=clip_metrics(tokens, clip, clip_high),
+    )
 
 
 def dr_grpo_loss(
@@ -82,6 +99,7 @@ def dr_grpo_loss(
     beta: float = 0.0,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """GRPO done right: one divisor for all responses, so that length has no influence.
 
@@ -96,10 +114,11 @@ def dr_grpo_loss(
       mask: The tokens of the response, `[..., T]`, bool.
       max_length: L > 0, the longest response that can be generated.
       clip: ε below 1, in [0, 1].
-      clip_high: ε above 1, > 0; None for the same.
+      clip_high: ε above 1, > 0, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over responses, and the metrics of `grpo_loss`.
@@ -113,9 +132,19 @@ def dr_grpo_loss(
     -0.5
     """
     check_positive("max_length", max_length)
-    aggregate = functools.partial(fixed_length, max_length=max_length)
-    arrays = logps, old_logps, advantages, mask, weights, ref_logps
-    return _clipped(aggregate, *arrays, clip, clip_high, beta)
+    check_clip(clip, clip_high)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    losses = clipped_surrogate(
+        tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
+    )
+    return policy_output(
+        losses,
+        tokens,
+        functools.partial(fixed_length, max_length=max_length),
+        kl=reference_kl(tokens, ref_logps),
+        beta=beta,
+        metrics=clip_metrics(tokens, clip, clip_high),
+    )
 
 
 def dapo_loss(
@@ -129,6 +158,7 @@ def dapo_loss(
     beta: float = 0.0,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """DAPO: a mean over all tokens, and more room above than below.
 
@@ -143,10 +173,11 @@ def dapo_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε_low, in [0, 1].
-      clip_high: ε_high > 0; None for the same.
+      clip_high: ε_high > 0, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over tokens, and the metrics of `grpo_loss`.
@@ -158,27 +189,16 @@ def dapo_loss(
     >>> print(dapo_loss(logps, logps, jnp.array([[1.0, 3.0]]), mask).loss.value)
     -2.0
     """
-    arrays = logps, old_logps, advantages, mask, weights, ref_logps
-    return _clipped(token_mean, *arrays, clip, clip_high, beta)
-
-
-def _clipped(
-    aggregate,
-    logps,
-    old_logps,
-    advantages,
-    mask,
-    weights,
-    ref_logps,
-    clip,
-    clip_high,
-    beta,
-) -> LossOutput:
     check_clip(clip, clip_high)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
     losses = clipped_surrogate(
         tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
     )
-    policy = aggregate(tokens.weighted(losses), mask)
-    metrics = clip_metrics(tokens, clip, clip_high)
-    return policy_output(policy, tokens, metrics, aggregate, beta, ref_logps)
+    return policy_output(
+        losses,
+        tokens,
+        token_mean,
+        kl=reference_kl(tokens, ref_logps),
+        beta=beta,
+        metrics=clip_metrics(tokens, clip, clip_high),
+    )

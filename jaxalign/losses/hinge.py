@@ -3,13 +3,11 @@
 import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-)
-from jaxalign.losses.pairs import pair_output, per_response, sum_pairs
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_hinge
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import per_response, sum_pairs
+from jaxalign.ops.checks import check_not_negative, check_positive
 
 
 def hinge_loss(
@@ -47,7 +45,7 @@ def hinge_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    losses = jax.nn.relu(1 - beta * pairs.margins)
+    losses = pairwise_hinge(beta * pairs.margins)
     return pair_output(losses, pairs, pairs.rewards(beta))
 
 
@@ -69,7 +67,7 @@ def slic_loss(
     Args:
       policy: Token log-probabilities under the policy, each `[..., T]`, float.
       mask: True on response tokens, each `[..., T]`, bool.
-      delta: δ > 0, the margin that costs nothing.
+      delta: δ ≥ 0, the margin that costs nothing.
       nll_weight: λ ≥ 0, weight of the target's negative log-likelihood.
       target_logps: lp(y_target) under the policy, `[...]`, float; with gradient.
 
@@ -85,11 +83,11 @@ def slic_loss(
     >>> print(slic_loss(lp, mask).loss.value)  # δ + λ
     1.1
     """
-    check_positive("delta", delta)
+    check_not_negative("delta", delta)
     check_not_negative("nll_weight", nll_weight)
     pairs = sum_pairs(policy, mask)
     target = pairs.chosen.logps
     if target_logps is not None:
-        target = per_response(target_logps, pairs.chosen)
+        target = per_response("target_logps", target_logps, pairs.chosen)
     losses = jax.nn.relu(delta - pairs.margins) - nll_weight * target
     return pair_output(losses, pairs, pairs.rewards(1.0), nll_loss=-target)

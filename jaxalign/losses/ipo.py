@@ -1,10 +1,13 @@
 """Identity Preference Optimization: a margin to reach and not to pass."""
 
 import jax
-import jax.numpy as jnp
+import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import LossOutput, Pair, check_positive
-from jaxalign.losses.pairs import pair_output, sum_pairs
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_square
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import sum_pairs
+from jaxalign.ops.checks import check_positive
 
 
 def ipo_loss(
@@ -43,7 +46,7 @@ def ipo_loss(
     """
     check_positive("tau", tau)
     pairs = sum_pairs(policy, mask, ref)
-    losses = jnp.square(pairs.margins - 1 / (2 * tau))
+    losses = pairwise_square(pairs.margins, target=1 / (2 * tau))
     return pair_output(losses, pairs, pairs.rewards(tau))
 
 
@@ -82,7 +85,6 @@ def ipo_length_normalised_loss(
     """
     check_positive("tau", tau)
     pairs = sum_pairs(policy, mask, ref)
-    per_token = Pair(*(x.log_ratios / x.lengths for x in pairs))
-    losses = jnp.square(per_token.chosen - per_token.rejected - 1 / (2 * tau))
-    rewards = Pair(tau * per_token.chosen, tau * per_token.rejected)
-    return pair_output(losses, pairs, rewards)
+    chosen, rejected = pairs.each(lambda y: y.mean_log_ratios)
+    losses = pairwise_square(chosen - rejected, target=1 / (2 * tau))
+    return pair_output(losses, pairs, pairs.each(lambda y: tau * y.mean_log_ratios))

@@ -1,16 +1,13 @@
 """Kahneman–Tversky Optimization: single responses that are good or bad."""
 
-from typing import TypeVar
-
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, check_not_negative, check_positive
-from jaxalign.losses.pairs import labelled_output, sum_responses
+from jaxalign.losses.base import LossOutput
+from jaxalign.losses.pairs import labelled_output
+from jaxalign.losses.responses import check_labels, constant, scalar, sum_responses
 from jaxalign.ops import Mean
-
-T = TypeVar("T")
+from jaxalign.ops.checks import check_not_negative, check_positive
 
 
 def kto_loss(
@@ -62,12 +59,9 @@ def kto_loss(
     check_not_negative("undesirable_weight", undesirable_weight)
     responses = sum_responses(policy, mask, ref)
     log_ratios = responses.log_ratios
-    chex.assert_equal_shape([desirable, log_ratios])
-    chex.assert_type([desirable, z0], [bool, float])
-    z0 = jnp.asarray(z0)
-    if z0.ndim:
-        chex.assert_equal_shape([z0, log_ratios])
-    z0 = jax.lax.stop_gradient(jnp.maximum(z0.astype(log_ratios.dtype), 0.0))
+    check_labels("desirable", desirable, responses)
+    each = constant if getattr(z0, "ndim", 0) else scalar
+    z0 = jnp.maximum(each("z0", z0, responses), 0.0)
     gain = beta * (log_ratios - z0)
     losses = jnp.where(
         desirable,
@@ -101,27 +95,3 @@ def kto_reference_point(policy: jax.Array, ref: jax.Array, mask: jax.Array) -> M
     """
     responses = jax.lax.stop_gradient(sum_responses(policy, mask, ref))
     return Mean.of(responses.log_ratios, where=responses.valid)
-
-
-def mismatched(responses: T) -> T:
-    """Gives each prompt the next one's response; the last gets the first's.
-
-    Args:
-      responses: A tree of arrays `[m, ...]`, m ≥ 2, one response a row.
-
-    Returns:
-      The same tree, shifted by one row, so that no row keeps its own.
-
-    Raises:
-      ValueError: If there is but one row, which has no other to take.
-
-    >>> print(mismatched(jnp.array([1, 2, 3])))
-    [2 3 1]
-    """
-    rows = {x.shape[0] for x in jax.tree.leaves(responses)}
-    if len(rows) != 1 or min(rows) < 2:
-        raise ValueError(
-            f"mismatched responses need 2 rows or more in every array, got {rows}: a "
-            "response alone has no other prompt. Use a larger batch."
-        )
-    return jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), responses)

@@ -3,16 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-    check_range,
-)
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import pair_output, sum_pairs
-from jaxalign.ops import masked
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import check_pairs, sum_pairs
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
 def ln_dpo_loss(
@@ -50,7 +45,7 @@ def ln_dpo_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    rewards = Pair(*(beta * x.log_ratios / x.lengths for x in pairs))
+    rewards = pairs.each(lambda y: beta * y.mean_log_ratios)
     losses = pairwise_logistic(rewards.chosen - rewards.rejected)
     return pair_output(losses, pairs, rewards)
 
@@ -132,15 +127,29 @@ def ld_dpo_loss(
     """
     check_positive("beta", beta)
     check_range("alpha", alpha, 0, 1, closed_high=True)
-    pairs = sum_pairs(policy, mask, ref)
-    shorter = jnp.minimum(pairs.chosen.lengths, pairs.rejected.lengths)[..., None]
-    constants = jax.lax.stop_gradient(Pair(*ref))
+    weights = shared_length_weights(mask, alpha=alpha)
+    pairs = sum_pairs(policy, mask, ref, token_weights=weights)
+    losses = pairwise_logistic(beta * pairs.margins)
+    return pair_output(losses, pairs, pairs.rewards(beta))
 
-    def reward(p, r, m):
-        number = jnp.cumsum(m, axis=-1, dtype=shorter.dtype)
-        weights = jnp.where(number <= shorter, 1.0, alpha)
-        return beta * jnp.sum(weights * (masked(p, m) - masked(r, m)), axis=-1)
 
-    rewards = Pair(*map(reward, policy, constants, mask))
-    losses = pairwise_logistic(rewards.chosen - rewards.rejected)
-    return pair_output(losses, pairs, rewards)
+def shared_length_weights(
+    mask: Pair[jax.Array], *, alpha: float | jax.Array = 0.5
+) -> Pair[jax.Array]:
+    """1 for the tokens that both responses are long enough to have, α for the others.
+
+    Args:
+      mask: True on response tokens, each `[..., T]`, bool.
+      alpha: α in [0, 1], Python or traced.
+
+    Returns:
+      The `token_weights` of `sum_pairs`, each `[..., T]`.
+
+    >>> mask = Pair(jnp.ones((1, 3), bool), jnp.ones((1, 1), bool))
+    >>> print(shared_length_weights(mask, alpha=0.25).chosen)
+    [[1.   0.25 0.25]]
+    """
+    check_pairs(mask=mask)
+    number = Pair(*(jnp.cumsum(m, axis=-1, dtype=jnp.int32) for m in mask))
+    shorter = jnp.minimum(number.chosen[..., -1:], number.rejected[..., -1:])
+    return Pair(*(jnp.where(n <= shorter, 1.0, alpha) for n in number))

@@ -1,12 +1,13 @@
 """Baselines of preference learning that only raise and lower likelihoods."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair, check_not_negative
-from jaxalign.losses.pairs import pair_metrics, pair_output, sum_pairs
-from jaxalign.ops import Mean, log1mexp, masked
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.pairs import pair_metrics, pair_output
+from jaxalign.losses.responses import sum_pairs
+from jaxalign.ops import Mean, check_arrays, log1mexp, masked
+from jaxalign.ops.checks import check_not_negative
 
 
 def preferred_ft_loss(
@@ -35,7 +36,7 @@ def preferred_ft_loss(
     2.0
     """
     pairs = sum_pairs(policy, mask)
-    chosen, where = Pair(*policy).chosen, Pair(*mask).chosen
+    chosen, where = policy[0], mask[0]
     loss = Mean.of(-masked(chosen, where), where=where)
     return LossOutput(loss, pair_metrics(pairs, pairs.rewards(1.0)))
 
@@ -94,8 +95,7 @@ def token_unlikelihood_loss(logps: jax.Array, mask: jax.Array) -> LossOutput:
     >>> print(token_unlikelihood_loss(logps, jnp.array([[True, False]])).loss.value)
     0.6931472
     """
-    chex.assert_equal_shape([logps, mask])
-    chex.assert_type([logps, mask], [float, bool])
+    check_arrays(logps=(logps, "float[+, T]"), mask=(mask, "bool[+, T]"))
     # Where nothing counts a certain event would give an infinite slope.
     logps = jnp.where(mask, masked(logps, mask), -1.0)
     metrics = {"logps/rejected": Mean.of(logps, where=mask)}

@@ -5,57 +5,52 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-)
-from jaxalign.losses.bco import bco_loss
-from jaxalign.losses.dpo import dpo_loss
-from jaxalign.losses.pairs import sum_pairs
-from jaxalign.ops import Mean
+from jaxalign.errors import UserError
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import scalar, sum_pairs
+from jaxalign.ops import Mean, sum_of_means
+from jaxalign.ops.checks import check_not_negative, check_positive
 
 
 def combine(
     outputs: Mapping[str, LossOutput], weights: Mapping[str, float]
 ) -> LossOutput:
-    """The weighted sum of losses that are means over the same things.
+    """The weighted sum of losses, each the mean over its own pairs, tokens or texts.
 
-    Totals are added, so all terms must have one weight: as many pairs, or as many
-    tokens. Terms of different weights have no sum that would add up over microbatches,
-    and make the loss NaN rather than a wrong number.
+    A term is divided by its own weight over the whole batch, so the sum is right
+    whatever the terms count and however the batch is split. `make_train_step` then
+    adds up the weights of all parts and devices first, which costs next to nothing
+    where they follow from masks: compiled, nothing else of the losses is computed for
+    it. The rest is one backward pass, as for any loss.
 
     Args:
       outputs: Losses by name.
       weights: A number for each of these names, Python or traced.
 
     Returns:
-      The weighted sum, the metrics of all terms (the first one's where names repeat),
-      and each term as `loss/{name}`.
+      The weighted sum, a `SumOfMeans`; the metrics of all terms (the first one's where
+      names repeat), and each term as `loss/{name}`.
 
     Raises:
-      ValueError: If the names differ, or there is none.
+      UserError: If the names differ, or there is none.
 
-    >>> a, b = (LossOutput(Mean(jnp.array(x), jnp.array(2.0)), {}) for x in (2.0, 6.0))
+    >>> a = LossOutput(Mean(jnp.array(6.0), jnp.array(3.0)), {})
+    >>> b = LossOutput(Mean(jnp.array(5.0), jnp.array(1.0)), {})
     >>> print(combine({"a": a, "b": b}, {"a": 1.0, "b": 0.5}).loss.value)
-    2.5
+    4.5
     """
     if not outputs or outputs.keys() != weights.keys():
-        raise ValueError(
+        raise UserError(
             f"combine needs one weight for each loss, got losses {[*outputs]} and "
             f"weights {[*weights]}"
         )
-    losses = [out.loss for out in outputs.values()]
-    weight = losses[0].weight
-    total = jnp.zeros_like(losses[0].total)
-    for name, loss in zip(outputs, losses, strict=True):
-        part = weights[name] * loss.total
-        total = total + jnp.where(loss.weight == weight, part, jnp.nan)
+    loss = sum_of_means(*((weights[name], out.loss) for name, out in outputs.items()))
     metrics: dict[str, Mean] = {}
     for name, out in outputs.items():
         metrics = {**out.metrics, **metrics, f"loss/{name}": out.loss}
-    return LossOutput(Mean(total, weight), metrics)
+    return LossOutput(loss, metrics)
 
 
 def mixed_preference_loss(
@@ -89,7 +84,7 @@ def mixed_preference_loss(
       nll_weight: w_g ≥ 0.
 
     Returns:
-      The mean over pairs, the metrics of `dpo_loss`, and `loss/dpo`, `loss/bco`,
+      The mean over pairs, the metrics of `bco_loss`, and `loss/dpo`, `loss/bco`,
       `loss/nll`.
 
     Raises:
@@ -101,14 +96,16 @@ def mixed_preference_loss(
     1.8317766
     """
     check_positive("beta", beta)
-    weights = {"dpo": dpo_weight, "bco": bco_weight, "nll": nll_weight}
-    for name, weight in weights.items():
-        check_not_negative(f"{name}_weight", weight)
+    check_not_negative("dpo_weight", dpo_weight)
+    check_not_negative("bco_weight", bco_weight)
+    check_not_negative("nll_weight", nll_weight)
     pairs = sum_pairs(policy, mask, ref)
-    nll = Mean.of(-pairs.chosen.mean_logps, where=pairs.valid)
-    outputs = {
-        "dpo": dpo_loss(policy, ref, mask, beta=beta),
-        "bco": bco_loss(policy, ref, mask, delta, beta=beta),
-        "nll": LossOutput(nll, {}),
-    }
-    return combine(outputs, weights)
+    delta = scalar("delta", delta, pairs.chosen)
+    chosen, rejected = rewards = pairs.rewards(beta)
+    dpo = pairwise_logistic(chosen - rejected)
+    bco = pairwise_logistic(chosen - delta) + pairwise_logistic(delta - rejected)
+    nll = -pairs.chosen.mean_logps
+    losses = dpo_weight * dpo + bco_weight * bco + nll_weight * nll
+    metrics = {"loss/dpo": dpo, "loss/bco": bco, "loss/nll": nll}
+    metrics["delta"] = jnp.broadcast_to(delta, losses.shape)
+    return pair_output(losses, pairs, rewards, **metrics)

@@ -7,19 +7,25 @@ the same parameters, and are no part of PPO's ratio.
 
 import math
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import check_positive, check_range
 from jaxalign.losses.surrogate import CAP
-from jaxalign.ops import capped_exp, masked
+from jaxalign.ops import capped_exp, check_arrays, masked
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
 def truncated_importance_weights(
-    logps: jax.Array, sampler_logps: jax.Array, mask: jax.Array, *, cap: float = 2.0
+    logps: jax.Array,
+    sampler_logps: jax.Array,
+    mask: jax.Array,
+    *,
+    low: float = 0.0,
+    cap: float | None = 2.0,
 ) -> jax.Array:
-    """min(π/π_sampler, C) of each token: biased, but of bounded variance.
+    """π/π_sampler of each token within bounds: biased, but of bounded variance.
+
+        clip(π/π_sampler, low, C)
 
     Ionides, https://doi.org/10.1198/106186008X320456.
 
@@ -28,19 +34,21 @@ def truncated_importance_weights(
         `[..., T]`, float.
       sampler_logps: Of the same tokens, as the sampler had them, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
-      cap: C > 0.
+      low: The least weight, ≥ 0.
+      cap: C > 0, the greatest; None for none.
 
     Returns:
       `[..., T]`, 0 where masked.
 
-    >>> logps, mask = jnp.log(jnp.array([0.5, 0.5, 0.5])), jnp.ones(3, bool)
-    >>> sampler = jnp.log(jnp.array([0.5, 0.1, 1.0]))
+    >>> logps, mask = jnp.log(jnp.array([[0.5, 0.5, 0.5]])), jnp.ones((1, 3), bool)
+    >>> sampler = jnp.log(jnp.array([[0.5, 0.1, 1.0]]))
     >>> print(truncated_importance_weights(logps, sampler, mask))
-    [1.  2.  0.5]
+    [[1.  2.  0.5]]
     """
-    check_positive("cap", cap)
+    check_not_negative("low", low)
+    check_positive("cap", cap, infinite=True)
     ratio = capped_exp(_log_ratio(logps, sampler_logps, mask), cap=CAP)
-    return jnp.where(mask, jnp.minimum(ratio, cap), 0.0)
+    return jnp.where(mask, jnp.clip(ratio, low, cap), 0.0)
 
 
 def masked_importance_weights(
@@ -49,7 +57,7 @@ def masked_importance_weights(
     mask: jax.Array,
     *,
     low: float = 0.5,
-    high: float = 5.0,
+    high: float | None = 5.0,
 ) -> jax.Array:
     """π/π_sampler of each token, and 0 where it is out of a band.
 
@@ -61,27 +69,35 @@ def masked_importance_weights(
         `[..., T]`, float.
       sampler_logps: Of the same tokens, as the sampler had them, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
-      low: Lower end of the band, > 0.
-      high: Upper end of the band, > 0.
+      low: Lower end of the band, ≥ 0.
+      high: Upper end of the band, > 0; None for none.
 
     Returns:
       `[..., T]`, 0 where masked.
 
-    >>> logps, mask = jnp.log(jnp.array([0.5, 0.5, 0.5])), jnp.ones(3, bool)
-    >>> sampler = jnp.log(jnp.array([0.5, 0.05, 0.25]))
+    >>> logps, mask = jnp.log(jnp.array([[0.5, 0.5, 0.5]])), jnp.ones((1, 3), bool)
+    >>> sampler = jnp.log(jnp.array([[0.5, 0.05, 0.25]]))
     >>> print(masked_importance_weights(logps, sampler, mask))
-    [1. 0. 2.]
+    [[1. 0. 2.]]
     """
-    check_positive("low", low)
-    check_positive("high", high)
+    check_not_negative("low", low)
+    check_positive("high", high, infinite=True)
     ratio = capped_exp(_log_ratio(logps, sampler_logps, mask), cap=CAP)
-    return jnp.where(mask & (ratio >= low) & (ratio <= high), ratio, 0.0)
+    inside = (ratio >= low) & (ratio <= (math.inf if high is None else high))
+    return jnp.where(mask & inside, ratio, 0.0)
 
 
 def sequence_importance_weights(
-    logps: jax.Array, sampler_logps: jax.Array, mask: jax.Array, *, cap: float = 2.0
+    logps: jax.Array,
+    sampler_logps: jax.Array,
+    mask: jax.Array,
+    *,
+    low: float = 0.0,
+    cap: float | None = 2.0,
 ) -> jax.Array:
-    """min(π(y)/π_sampler(y), C) of each response, at all of its tokens.
+    """π(y)/π_sampler(y) of each response within bounds, at all of its tokens.
+
+        clip(π(y)/π_sampler(y), low, C)
 
     The ratio of whole responses has no bias apart from the bound; it is a product over
     tokens, so in long responses it is nearly always far from 1.
@@ -91,7 +107,8 @@ def sequence_importance_weights(
         `[..., T]`, float.
       sampler_logps: Of the same tokens, as the sampler had them, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
-      cap: C > 0.
+      low: The least weight, ≥ 0.
+      cap: C > 0, the greatest; None for none.
 
     Returns:
       `[..., T]`, 0 where masked.
@@ -101,9 +118,49 @@ def sequence_importance_weights(
     >>> print(sequence_importance_weights(logps, sampler, mask))
     [[0.5 0.5]]
     """
-    check_positive("cap", cap)
+    check_not_negative("low", low)
+    check_positive("cap", cap, infinite=True)
     total = jnp.sum(_log_ratio(logps, sampler_logps, mask), axis=-1, keepdims=True)
-    weight = jnp.minimum(capped_exp(total, cap=CAP), cap)
+    weight = jnp.clip(capped_exp(total, cap=CAP), low, cap)
+    return masked(jnp.broadcast_to(weight, mask.shape), mask)
+
+
+def masked_sequence_importance_weights(
+    logps: jax.Array,
+    sampler_logps: jax.Array,
+    mask: jax.Array,
+    *,
+    low: float = 0.5,
+    high: float | None = 2.0,
+) -> jax.Array:
+    """π(y)/π_sampler(y) of each response, and 0 for those that are out of a band.
+
+    The sequence form of `masked_importance_weights`: a response that the sampler would
+    hardly have written with the trainer's numbers is left out as a whole.
+
+    Args:
+      logps: Of the sampled tokens under the trainer at the time of the rollout,
+        `[..., T]`, float.
+      sampler_logps: Of the same tokens, as the sampler had them, `[..., T]`, float.
+      mask: The tokens of the response, `[..., T]`, bool.
+      low: Lower end of the band, ≥ 0.
+      high: Upper end of the band, > 0; None for none.
+
+    Returns:
+      `[..., T]`, 0 where masked.
+
+    >>> logps, mask = jnp.log(jnp.full((2, 2), 0.5)), jnp.ones((2, 2), bool)
+    >>> sampler = jnp.log(jnp.array([[0.5, 0.4], [0.1, 0.5]]))
+    >>> print(masked_sequence_importance_weights(logps, sampler, mask))
+    [[1.25 1.25]
+     [0.   0.  ]]
+    """
+    check_not_negative("low", low)
+    check_positive("high", high, infinite=True)
+    total = jnp.sum(_log_ratio(logps, sampler_logps, mask), axis=-1, keepdims=True)
+    ratio = capped_exp(total, cap=CAP)
+    inside = (ratio >= low) & (ratio <= (math.inf if high is None else high))
+    weight = jnp.where(inside, ratio, 0.0)
     return masked(jnp.broadcast_to(weight, mask.shape), mask)
 
 
@@ -137,8 +194,11 @@ def off_policy_mask(
     >>> print(off_policy_mask(old - 2, old, advantages, mask, threshold=1.0).ravel())
     [False  True]
     """
+    check_arrays(advantages=(advantages, "float[+, T]"), mask=(mask, "bool[+, T]"))
     lengths = jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True), 1)
-    gap = -jnp.sum(_log_ratio(logps, old_logps, mask), axis=-1, keepdims=True)
+    gap = -jnp.sum(
+        _log_ratio(logps, old_logps, mask, "old_logps"), axis=-1, keepdims=True
+    )
     total = jnp.sum(masked(advantages, mask), axis=-1, keepdims=True)
     drop = (total < 0) & (gap / lengths.astype(gap.dtype) > threshold)
     return mask & ~jnp.broadcast_to(drop, mask.shape)
@@ -165,7 +225,7 @@ def entropy_threshold(
     0.3
     """
     check_range("fraction", fraction, 0, 1, open_low=True, closed_high=True)
-    chex.assert_equal_shape([entropy, mask])
+    check_arrays(entropy=(entropy, "float[...]"), mask=(mask, "bool[...]"))
     descending = -jnp.sort(-jnp.where(mask, entropy, -jnp.inf), axis=None)
     count = jnp.sum(mask)
     keep = jnp.ceil(fraction * count.astype(jnp.float32) - 1e-4).astype(jnp.int32)
@@ -192,11 +252,19 @@ def high_entropy_mask(
     >>> print(high_entropy_mask(jnp.array([0.1, 0.4, 0.9]), mask, jnp.array(0.3)))
     [False  True False]
     """
-    chex.assert_equal_shape([entropy, mask])
+    check_arrays(
+        entropy=(entropy, "float[...]"),
+        mask=(mask, "bool[...]"),
+    )
+    check_arrays(threshold=(threshold, "float[]"))
     return mask & (entropy >= threshold)
 
 
-def _log_ratio(logps, other_logps, mask):
-    chex.assert_equal_shape([logps, other_logps, mask])
+def _log_ratio(logps, other_logps, mask, other: str = "sampler_logps"):
+    check_arrays(
+        logps=(logps, "float[+, T]"),
+        **{other: (other_logps, "float[+, T]")},
+        mask=(mask, "bool[+, T]"),
+    )
     logps, other_logps = jax.lax.stop_gradient((logps, other_logps))
     return masked(logps, mask) - masked(other_logps, mask)

@@ -1,18 +1,14 @@
 """Losses for responses that were sampled just now: Nash-MD and XPO."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-)
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import constant, pair_output, sum_pairs, sum_responses
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import check_labels, constant, sum_pairs, sum_responses
 from jaxalign.ops import Mean
+from jaxalign.ops.checks import check_not_negative, check_positive
 
 
 def nash_md_loss(
@@ -51,7 +47,7 @@ def nash_md_loss(
     """
     check_not_negative("beta", beta)
     responses = sum_responses(policy, mask, ref)
-    won = constant(preference, responses)
+    won = constant("preference", preference, responses)
     gain = won - 0.5 - beta * jax.lax.stop_gradient(responses.log_ratios)
     metrics = {
         "reward": Mean.of(won, where=responses.valid),
@@ -99,8 +95,7 @@ def xpo_loss(
     check_positive("beta", beta)
     check_not_negative("alpha", alpha)
     pairs = sum_pairs(policy, mask, ref)
-    chex.assert_equal_shape([ref_is_chosen, pairs.margins])
-    chex.assert_type(ref_is_chosen, bool)
+    check_labels("ref_is_chosen", ref_is_chosen, pairs.chosen)
     explored = jnp.where(ref_is_chosen, pairs.chosen.logps, pairs.rejected.logps)
     losses = pairwise_logistic(beta * pairs.margins) + alpha * explored
     return pair_output(losses, pairs, pairs.rewards(beta))

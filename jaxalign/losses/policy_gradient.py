@@ -1,16 +1,23 @@
 """The policy gradient itself, and terms that are added to it."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, check_not_negative
-from jaxalign.losses.surrogate import (
-    ratio_metrics,
-    sampled,
+from jaxalign.losses.base import LossOutput
+from jaxalign.losses.sampled import (
+    policy_output,
+    sampled_tokens,
     without_gradient,
 )
-from jaxalign.ops import Mean, masked, sequence_logps, sequence_sum, token_mean
+from jaxalign.ops import (
+    Mean,
+    check_arrays,
+    masked,
+    sequence_logps,
+    sequence_sum,
+    token_mean,
+)
+from jaxalign.ops.checks import check_not_negative
 
 
 def reinforce_loss(logps: jax.Array, rewards: jax.Array, mask: jax.Array) -> LossOutput:
@@ -37,9 +44,11 @@ def reinforce_loss(logps: jax.Array, rewards: jax.Array, mask: jax.Array) -> Los
     >>> print(reinforce_loss(logps, jnp.array([0.5]), mask).loss.value)
     1.5
     """
-    chex.assert_type([rewards, logps, mask], [float, float, bool])
-    chex.assert_equal_shape([logps, mask])
-    chex.assert_shape(rewards, mask.shape[:-1])
+    check_arrays(
+        logps=(logps, "float[+, T]"),
+        rewards=(rewards, "float[...]"),
+        mask=(mask, "bool[+, T]"),
+    )
     valid = jnp.any(mask, axis=-1)
     rewards = masked(jax.lax.stop_gradient(rewards), valid)
     return LossOutput(Mean.of(-sequence_logps(logps, mask) * rewards, where=valid), {})
@@ -52,6 +61,7 @@ def policy_gradient_loss(
     mask: jax.Array,
     *,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """The policy gradient with an advantage for each token; RLOO's loss, and ReMax's.
 
@@ -68,6 +78,7 @@ def policy_gradient_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       weights: Factor of each token's loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over responses, and the metrics `policy/approxkl_avg`,
@@ -78,11 +89,8 @@ def policy_gradient_loss(
     >>> print(policy_gradient_loss(logps, logps, advantages, mask).loss.value)
     7.0
     """
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
-    losses = tokens.weighted(-tokens.logps * tokens.advantages)
-    metrics = ratio_metrics(tokens)
-    metrics["advantage/abs_mean"] = token_mean(jnp.abs(tokens.advantages), mask)
-    return without_gradient(sequence_sum(losses, mask), metrics)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    return policy_output(-tokens.logps * tokens.advantages, tokens, sequence_sum)
 
 
 def kl_score_loss(
@@ -108,8 +116,11 @@ def kl_score_loss(
     >>> print(kl_score_loss(logps, 2 * logps, mask).loss.value)
     -9.0
     """
-    chex.assert_equal_shape([logps, ref_logps, mask])
-    chex.assert_type([logps, ref_logps, mask], [float, float, bool])
+    check_arrays(
+        logps=(logps, "float[+, T]"),
+        ref_logps=(ref_logps, "float[+, T]"),
+        mask=(mask, "bool[+, T]"),
+    )
     valid = jnp.any(mask, axis=-1)
     h = jnp.sum(masked(logps, mask) - masked(ref_logps, mask), axis=-1)
     h = jax.lax.stop_gradient(h)
@@ -141,7 +152,7 @@ def entropy_bonus(
     -1.0
     """
     check_not_negative("coef", coef)
-    chex.assert_equal_shape([entropy, mask])
+    check_arrays(entropy=(entropy, "float[+, T]"), mask=(mask, "bool[+, T]"))
     mean = token_mean(entropy, mask)
     metrics = {"policy/entropy_avg": mean}
     return without_gradient(Mean(-coef * mean.total, mean.weight), metrics)
@@ -151,7 +162,7 @@ def ptx_term(logps: jax.Array, mask: jax.Array, *, coef: float = 27.8) -> LossOu
     """The pretraining term of PPO-ptx: −γ log π of plain text, the mean over tokens.
 
     Eq. 2 of InstructGPT, https://arxiv.org/abs/2203.02155, with γ = 27.8. The text is a
-    stream of its own with a weight of its own, so `join_terms` adds it to PPO's loss.
+    stream of its own with a weight of its own, so `combine` adds it to PPO's loss.
 
     Args:
       logps: Of the tokens of the pretraining text, `[..., T]`, float.
@@ -177,7 +188,7 @@ def positive_nll_loss(
     """The imitation term of VAPO: −μ log π of the tokens of correct responses.
 
     https://arxiv.org/abs/2504.05118, with μ = 0.1: the mean over the tokens of correct
-    responses alone, a weight of its own, so `join_terms` adds it to PPO's loss.
+    responses alone, a weight of its own, so `combine` adds it to PPO's loss.
 
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.
@@ -195,46 +206,16 @@ def positive_nll_loss(
     >>> print(positive_nll_loss(logps, jnp.array([True, False]), mask).loss.value)
     0.1
     """
-    chex.assert_type([correct, mask], bool)
-    chex.assert_shape(correct, mask.shape[:-1])
+    check_arrays(
+        logps=(logps, "float[+, T]"),
+        correct=(correct, "bool[...]"),
+        mask=(mask, "bool[+, T]"),
+    )
     return _likelihood(logps, mask & correct[..., None], coef, "nll_loss")
-
-
-def join_terms(
-    loss: LossOutput,
-    term: LossOutput,
-    *,
-    weights: tuple[jax.Array, jax.Array] | None = None,
-) -> LossOutput:
-    """The sum of two means with different denominators, as one that still adds up.
-
-        total = total₁ + total₂ · W₁/W₂,  weight = weight₁
-
-    The means over all of the batch are L₁ and L₂ only if W₁ and W₂ are the weights of
-    all of it: all microbatches, all devices. They follow from the masks before anything
-    is differentiated. A term without any weight adds nothing.
-
-    Args:
-      loss: The one whose weight the sum keeps.
-      term: What is added to it.
-      weights: W₁ and W₂; None for those of this batch, if it is all there is.
-
-    Returns:
-      The sum, and the metrics of both.
-
-    >>> a = LossOutput(Mean(jnp.array(6.0), jnp.array(3.0)), {})
-    >>> b = LossOutput(Mean(jnp.array(5.0), jnp.array(1.0)), {})
-    >>> print(join_terms(a, b).loss.value)
-    7.0
-    """
-    whole, other = (loss.loss.weight, term.loss.weight) if weights is None else weights
-    scale = jax.lax.stop_gradient(whole / jnp.maximum(other, 1))
-    total = loss.loss.total + scale * term.loss.total
-    return LossOutput(Mean(total, loss.loss.weight), loss.metrics | term.metrics)
 
 
 def _likelihood(logps, mask, coef, name) -> LossOutput:
     check_not_negative("coef", coef)
-    chex.assert_equal_shape([logps, mask])
+    check_arrays(logps=(logps, "float[+, T]"), mask=(mask, "bool[+, T]"))
     nll = token_mean(-logps, mask)
     return without_gradient(Mean(coef * nll.total, nll.weight), {name: nll})

@@ -1,26 +1,23 @@
 """Proximal policy optimization: the clipped losses of policy and critic."""
 
-import functools
-
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import (
-    LossOutput,
-    check_not_negative,
-    check_positive,
-    check_range,
-)
-from jaxalign.losses.surrogate import (
-    Sampled,
-    check_clip,
+from jaxalign.losses.base import LossOutput
+from jaxalign.losses.sampled import (
+    SampledTokens,
     clip_metrics,
-    clipped_surrogate,
-    sampled,
+    policy_output,
+    sampled_tokens,
     without_gradient,
 )
-from jaxalign.ops import Mean, masked, token_mean
+from jaxalign.losses.surrogate import (
+    check_clip,
+    clipped_surrogate,
+    dual_clipped_surrogate,
+)
+from jaxalign.ops import Mean, check_arrays, masked, token_mean
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
 def ppo_policy_loss(
@@ -32,6 +29,7 @@ def ppo_policy_loss(
     clip: float = 0.2,
     clip_high: float | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """PPO's clipped surrogate.
 
@@ -47,9 +45,10 @@ def ppo_policy_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε below 1, in [0, 1].
-      clip_high: ε above 1, > 0; None for the same.
+      clip_high: ε above 1, > 0, also inf; None for the same.
       weights: Factor of each token's loss, `[..., T]`, bool or float; the denominator
         stays the number of tokens.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over tokens, and the metrics `policy/approxkl_avg`,
@@ -65,13 +64,12 @@ def ppo_policy_loss(
     -2.0
     """
     check_clip(clip, clip_high)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
     losses = clipped_surrogate(
         tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
     )
-    losses = tokens.weighted(losses)
     metrics = _policy_metrics(tokens, clip, clip_high)
-    return without_gradient(token_mean(losses, mask), metrics)
+    return policy_output(losses, tokens, token_mean, metrics=metrics)
 
 
 def dual_clip_policy_loss(
@@ -82,8 +80,9 @@ def dual_clip_policy_loss(
     *,
     clip: float = 0.2,
     clip_high: float | None = None,
-    dual_clip: float = 3.0,
+    dual_clip: float | None = 3.0,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """PPO's loss with a bound for bad tokens that have become likely.
 
@@ -98,9 +97,10 @@ def dual_clip_policy_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε below 1, in [0, 1].
-      clip_high: ε above 1, > 0; None for the same.
-      dual_clip: c > 1, the highest ratio of a token with A < 0.
+      clip_high: ε above 1, > 0, also inf; None for the same.
+      dual_clip: c > 1, the highest ratio of a token with A < 0; None for no bound.
       weights: Factor of each token's loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over tokens, and the metrics of `ppo_policy_loss`.
@@ -115,18 +115,24 @@ def dual_clip_policy_loss(
     """
     check_clip(clip, clip_high)
     check_range("dual_clip", dual_clip, 1, float("inf"), open_low=True)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
-    losses = clipped_surrogate(
-        tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    losses = dual_clipped_surrogate(
+        tokens.log_ratio,
+        tokens.advantages,
+        clip=clip,
+        clip_high=clip_high,
+        dual_clip=dual_clip,
     )
-    bound = jnp.minimum(losses, -dual_clip * tokens.advantages)
-    losses = tokens.weighted(jnp.where(tokens.advantages < 0, bound, losses))
     metrics = _policy_metrics(tokens, clip, clip_high)
-    return without_gradient(token_mean(losses, mask), metrics)
+    return policy_output(losses, tokens, token_mean, metrics=metrics)
 
 
 def clipped_value_error(
-    values: jax.Array, old_values: jax.Array, returns: jax.Array, *, clip: float = 0.2
+    values: jax.Array,
+    old_values: jax.Array,
+    returns: jax.Array,
+    *,
+    clip: float | None = 0.2,
 ) -> jax.Array:
     """½ max((v − R)², (clip(v, v_old ± ε) − R)²), elementwise. Mask before.
 
@@ -134,7 +140,7 @@ def clipped_value_error(
       values: v, any shape, float.
       old_values: v_old, those of the rollout, the same shape, float.
       returns: R, the same shape, float.
-      clip: ε > 0, in units of the value.
+      clip: ε > 0, in units of the value; None for ½ (v − R)².
 
     Returns:
       The same shape.
@@ -143,6 +149,8 @@ def clipped_value_error(
     >>> print(clipped_value_error(3 * one, one, one))  # v itself is further off
     [2.]
     """
+    if clip is None:
+        return 0.5 * jnp.square(values - returns)
     near = jnp.clip(values, old_values - clip, old_values + clip)
     return 0.5 * jnp.maximum(jnp.square(values - returns), jnp.square(near - returns))
 
@@ -153,7 +161,7 @@ def ppo_value_loss(
     returns: jax.Array,
     mask: jax.Array,
     *,
-    clip: float = 0.2,
+    clip: float | None = 0.2,
 ) -> LossOutput:
     """The critic's squared error, which moving away from its old values cannot lower.
 
@@ -168,7 +176,7 @@ def ppo_value_loss(
       returns: What to fit, advantages that are not whitened plus old values,
         `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
-      clip: ε > 0, in units of the value.
+      clip: ε > 0, in units of the value; None for the plain squared error.
 
     Returns:
       The mean over tokens, and the metric `val/clipfrac_avg`.
@@ -181,7 +189,7 @@ def ppo_value_loss(
     >>> print(ppo_value_loss(values, values, returns, mask).loss.value)
     1.0
     """
-    check_positive("clip", clip)
+    check_positive("clip", clip, infinite=True)
     arrays = _values(values, old_values, returns, mask)
     losses = clipped_value_error(*arrays, clip=clip)
     clipped = losses > 0.5 * jnp.square(arrays[0] - arrays[2])
@@ -202,7 +210,7 @@ def ppo_loss(
     clip: float = 0.2,
     clip_high: float | None = None,
     dual_clip: float | None = None,
-    value_clip: float = 0.2,
+    value_clip: float | None = 0.2,
     value_coef: float = 0.1,
     entropy_coef: float = 0.0,
     weights: jax.Array | None = None,
@@ -226,9 +234,9 @@ def ppo_loss(
       entropy: Of the policy at each token in nats, `[..., T]`, float; for the metric,
         and needed if `entropy_coef` is not 0.
       clip: ε below 1, in [0, 1].
-      clip_high: ε above 1, > 0; None for the same.
+      clip_high: ε above 1, > 0, also inf; None for the same.
       dual_clip: c of `dual_clip_policy_loss`, > 1; None for PPO's own loss.
-      value_clip: ε of the values, > 0.
+      value_clip: ε of the values, > 0; None for the plain squared error.
       value_coef: c_v ≥ 0.
       entropy_coef: c_e ≥ 0.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
@@ -246,25 +254,24 @@ def ppo_loss(
     """
     check_not_negative("value_coef", value_coef)
     check_not_negative("entropy_coef", entropy_coef)
-    policy_loss = ppo_policy_loss
-    if dual_clip is not None:
-        policy_loss = functools.partial(dual_clip_policy_loss, dual_clip=dual_clip)
-    policy = policy_loss(
+    policy = dual_clip_policy_loss(
         logps,
         old_logps,
         advantages,
         mask,
         clip=clip,
         clip_high=clip_high,
+        dual_clip=dual_clip,
         weights=weights,
     )
     value = ppo_value_loss(values, old_values, returns, mask, clip=value_clip)
     # All three are sums over the same tokens, so that one weight divides them.
     total = policy.loss.total + value_coef * value.loss.total
     metrics = policy.metrics | value.metrics
-    metrics |= {"loss/policy_avg": policy.loss, "loss/value_avg": value.loss}
+    metrics["loss/policy_avg"] = metrics.pop("policy_loss")
+    metrics["loss/value_avg"] = value.loss
     if entropy is not None:
-        chex.assert_equal_shape([entropy, mask])
+        check_arrays(entropy=(entropy, "float[+, T]"), mask=(mask, "bool[+, T]"))
         metrics["policy/entropy_avg"] = token_mean(entropy, mask)
         total -= entropy_coef * metrics["policy/entropy_avg"].total
     elif not (isinstance(entropy_coef, int | float) and entropy_coef == 0):
@@ -272,14 +279,18 @@ def ppo_loss(
     return without_gradient(Mean(total, policy.loss.weight), metrics)
 
 
-def _policy_metrics(tokens: Sampled, clip, clip_high) -> dict[str, Mean]:
+def _policy_metrics(tokens: SampledTokens, clip, clip_high) -> dict[str, Mean]:
     metrics = clip_metrics(tokens, clip, clip_high)
     metrics["policy/clipfrac_avg"] = metrics.pop("clip_ratio/region_mean")
     return metrics
 
 
 def _values(values, old_values, returns, mask):
-    chex.assert_equal_shape([values, old_values, returns, mask])
-    chex.assert_type([values, old_values, returns, mask], [float] * 3 + [bool])
+    check_arrays(
+        values=(values, "float[+, T]"),
+        old_values=(old_values, "float[+, T]"),
+        returns=(returns, "float[+, T]"),
+        mask=(mask, "bool[+, T]"),
+    )
     old_values, returns = jax.lax.stop_gradient((old_values, returns))
     return masked(values, mask), masked(old_values, mask), masked(returns, mask)

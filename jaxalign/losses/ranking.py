@@ -1,12 +1,12 @@
 """Rankings of K answers: the Plackett–Luce model, and DPO on top of it."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, check_positive
-from jaxalign.losses.pairs import sum_responses
-from jaxalign.ops import Mean
+from jaxalign.losses.base import LossOutput
+from jaxalign.losses.responses import sum_responses
+from jaxalign.ops import Mean, check_arrays
+from jaxalign.ops.checks import check_positive
 
 
 def plackett_luce_nll(scores: jax.Array, mask: jax.Array) -> jax.Array:
@@ -28,8 +28,7 @@ def plackett_luce_nll(scores: jax.Array, mask: jax.Array) -> jax.Array:
     >>> print(plackett_luce_nll(jnp.zeros(3), three))  # one of 3! equal orders
     1.7917595
     """
-    chex.assert_equal_shape([scores, mask])
-    chex.assert_type([scores, mask], [float, bool])
+    check_arrays(scores=(scores, "float[..., K]"), mask=(mask, "bool[..., K]"))
     scores = jnp.where(mask, scores, 0.0)
     # Low but finite, so that a place with nothing behind it has no NaN gradient.
     low = jnp.where(mask, scores, jnp.finfo(scores.dtype).min / 2)

@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import check_range
+from jaxalign.ops.checks import check_range
 
 P = TypeVar("P")
 

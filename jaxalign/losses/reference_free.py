@@ -3,15 +3,12 @@
 import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-)
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import Pairs, pair_output, sum_pairs
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_logistic, smoothed
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import sum_pairs
 from jaxalign.ops import log1mexp
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
 def simpo_loss(
@@ -20,13 +17,15 @@ def simpo_loss(
     *,
     beta: float = 2.0,
     gamma: float = 1.0,
+    label_smoothing: float = 0.0,
 ) -> LossOutput:
     """SimPO: the mean log-probability as reward, and a margin to exceed.
 
-        −log σ(β a(y_w) − β a(y_l) − γ)
+        −log σ(m),  m = β a(y_w) − β a(y_l) − γ
 
     Eq. 6 of Meng et al., https://arxiv.org/abs/2405.14734. Start with γ/β = 0.5; the
-    published range is 0.3 to 0.5 of β in 2 to 10.
+    published range is 0.3 to 0.5 of β in 2 to 10. With label smoothing ε it is
+    −(1 − ε) log σ(m) − ε log σ(−m).
 
     In TRL: `simpo` of `CPOTrainer`, with β = 0.1, γ = 0.5 and an NLL term unless
     `cpo_alpha=0`.
@@ -36,6 +35,7 @@ def simpo_loss(
       mask: True on response tokens, each `[..., T]`, bool.
       beta: Scale of the rewards, > 0.
       gamma: The target margin, ≥ 0.
+      label_smoothing: Probability ε that a preference label is wrong, in [0, 0.5).
 
     Returns:
       The mean over pairs, and the metrics of `dpo_loss`; a reward is β a(y).
@@ -50,9 +50,11 @@ def simpo_loss(
     """
     check_positive("beta", beta)
     check_not_negative("gamma", gamma)
+    check_range("label_smoothing", label_smoothing, 0, 0.5)
     pairs = sum_pairs(policy, mask)
-    rewards = _mean_rewards(pairs, beta)
-    losses = pairwise_logistic(rewards.chosen - rewards.rejected - gamma)
+    rewards = pairs.each(lambda y: beta * y.mean_logps)
+    margins = rewards.chosen - rewards.rejected - gamma
+    losses = smoothed(pairwise_logistic, margins, label_smoothing)
     return pair_output(losses, pairs, rewards)
 
 
@@ -88,13 +90,13 @@ def orpo_loss(
     """
     check_not_negative("odds_weight", odds_weight)
     pairs = sum_pairs(policy, mask)
-    log_odds = Pair(*(x.mean_logps - log1mexp(x.mean_logps) for x in pairs))
+    log_odds = pairs.each(lambda y: y.mean_logps - log1mexp(y.mean_logps))
     ratio = log_odds.chosen - log_odds.rejected
     nll = -pairs.chosen.mean_logps
     return pair_output(
         nll + odds_weight * pairwise_logistic(ratio),
         pairs,
-        _mean_rewards(pairs, odds_weight),
+        pairs.each(lambda y: odds_weight * y.mean_logps),
         nll_loss=nll,
         log_odds_ratio=jax.nn.log_sigmoid(ratio),
         log_odds_chosen=ratio,
@@ -107,12 +109,14 @@ def cpo_loss(
     *,
     beta: float = 0.1,
     nll_weight: float = 1.0,
+    label_smoothing: float = 0.0,
 ) -> LossOutput:
     """Contrastive Preference Optimization: DPO with a uniform reference, and an NLL.
 
-        −log σ(β lp(y_w) − β lp(y_l)) − α lp(y_w)
+        −log σ(m) − α lp(y_w),  m = β lp(y_w) − β lp(y_l)
 
-    Xu et al., https://arxiv.org/abs/2401.08417, where α = 1.
+    Xu et al., https://arxiv.org/abs/2401.08417, where α = 1. With label smoothing ε
+    the first term is −(1 − ε) log σ(m) − ε log σ(−m).
 
     In TRL: `CPOTrainer`, whose NLL is a mean over the batch's tokens.
 
@@ -121,6 +125,7 @@ def cpo_loss(
       mask: True on response tokens, each `[..., T]`, bool.
       beta: Scale of the rewards, > 0.
       nll_weight: α, weight of the chosen response's negative log-likelihood, ≥ 0.
+      label_smoothing: Probability ε that a preference label is wrong, in [0, 0.5).
 
     Returns:
       The mean over pairs, the metrics of `dpo_loss` with β lp(y) for a reward, and
@@ -136,9 +141,11 @@ def cpo_loss(
     """
     check_positive("beta", beta)
     check_not_negative("nll_weight", nll_weight)
+    check_range("label_smoothing", label_smoothing, 0, 0.5)
     pairs = sum_pairs(policy, mask)
     nll = -pairs.chosen.logps
-    losses = pairwise_logistic(beta * pairs.margins) + nll_weight * nll
+    losses = smoothed(pairwise_logistic, beta * pairs.margins, label_smoothing)
+    losses += nll_weight * nll
     return pair_output(losses, pairs, pairs.rewards(beta), nll_loss=nll)
 
 
@@ -149,13 +156,15 @@ def cpo_simpo_loss(
     beta: float = 2.0,
     gamma: float = 1.0,
     nll_weight: float = 1.0,
+    label_smoothing: float = 0.0,
 ) -> LossOutput:
     """CPO-SimPO: SimPO's margin with CPO's likelihood of the chosen response.
 
-        −log σ(β a(y_w) − β a(y_l) − γ) − α a(y_w)
+        −log σ(m) − α a(y_w),  m = β a(y_w) − β a(y_l) − γ
 
     The sum of Eq. 6 of https://arxiv.org/abs/2405.14734 and the likelihood term of
-    https://arxiv.org/abs/2401.08417, here per token as the rewards are.
+    https://arxiv.org/abs/2401.08417, here per token as the rewards are. With label
+    smoothing ε the first term is −(1 − ε) log σ(m) − ε log σ(−m).
 
     In TRL: `simpo` of `CPOTrainer`, whose NLL is a mean over the batch's tokens.
 
@@ -165,6 +174,7 @@ def cpo_simpo_loss(
       beta: Scale of the rewards, > 0.
       gamma: The target margin, ≥ 0.
       nll_weight: α, weight of the chosen response's negative log-likelihood, ≥ 0.
+      label_smoothing: Probability ε that a preference label is wrong, in [0, 0.5).
 
     Returns:
       The mean over pairs, the metrics of `simpo_loss`, and `nll_loss`.
@@ -180,12 +190,10 @@ def cpo_simpo_loss(
     check_positive("beta", beta)
     check_not_negative("gamma", gamma)
     check_not_negative("nll_weight", nll_weight)
+    check_range("label_smoothing", label_smoothing, 0, 0.5)
     pairs = sum_pairs(policy, mask)
-    rewards, nll = _mean_rewards(pairs, beta), -pairs.chosen.mean_logps
+    rewards = pairs.each(lambda y: beta * y.mean_logps)
     margins = rewards.chosen - rewards.rejected - gamma
-    losses = pairwise_logistic(margins) + nll_weight * nll
+    nll = -pairs.chosen.mean_logps
+    losses = smoothed(pairwise_logistic, margins, label_smoothing) + nll_weight * nll
     return pair_output(losses, pairs, rewards, nll_loss=nll)
-
-
-def _mean_rewards(pairs: Pairs, scale) -> Pair[jax.Array]:
-    return Pair(*(scale * x.mean_logps for x in pairs))

@@ -1,14 +1,14 @@
 """Losses of reward models: scores of whole responses against what people said."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair, check_not_negative
-from jaxalign.losses.dpo import pairwise_logistic
+from jaxalign.losses.base import LossOutput, Pair, as_pair
+from jaxalign.losses.links import pairwise_logistic
 from jaxalign.losses.ranking import plackett_luce_nll
-from jaxalign.losses.surrogate import without_gradient
-from jaxalign.ops import Mean, masked
+from jaxalign.losses.sampled import without_gradient
+from jaxalign.ops import Mean, check_arrays, masked
+from jaxalign.ops.checks import check_not_negative, check_range
 
 
 def bradley_terry_loss(
@@ -45,13 +45,17 @@ def bradley_terry_loss(
     0.6931472
     """
     check_not_negative("center", center)
-    chex.assert_equal_shape([*scores, valid])
-    chex.assert_type([*scores, valid], [float, float, bool])
-    better, worse = (masked(x, valid) for x in scores)
+    chosen, rejected = as_pair("scores", scores)
+    check_arrays(
+        **{"scores.chosen": (chosen, "float[...]")},
+        **{"scores.rejected": (rejected, "float[...]")},
+        margin=(margin, "float[...]"),
+        valid=(valid, "bool[...]"),
+    )
+    better, worse = (masked(x, valid) for x in (chosen, rejected))
     gap = better - worse
     wanted = gap
     if margin is not None:
-        chex.assert_equal_shape([margin, valid])
         wanted = gap - masked(jax.lax.stop_gradient(margin), valid)
     losses = pairwise_logistic(wanted) + center * jnp.square(better + worse)
     metrics = {
@@ -85,11 +89,13 @@ def kwise_loss(
     >>> print(kwise_loss(jnp.zeros(3), jnp.ones(3, bool)).loss.value)  # log 2
     0.6931472
     """
-    chex.assert_equal_shape([scores, mask])
-    chex.assert_type([scores, mask], [float, bool])
+    check_arrays(
+        scores=(scores, "float[..., K]"),
+        ranks=(ranks, "float|int[..., K]"),
+        mask=(mask, "bool[..., K]"),
+    )
     if ranks is None:
         ranks = jnp.broadcast_to(jnp.arange(scores.shape[-1]), scores.shape)
-    chex.assert_equal_shape([scores, ranks])
     scores = masked(scores, mask)
     pairs = ranks[..., :, None] < ranks[..., None, :]
     pairs &= mask[..., :, None] & mask[..., None, :]
@@ -127,8 +133,8 @@ def plackett_luce_loss(
     >>> print(plackett_luce_loss(scores, mask, top=1).loss.value)  # one of three
     1.0986123
     """
-    chex.assert_equal_shape([scores, mask])
-    chex.assert_type([scores, mask], [float, bool])
+    check_range("top", top, 1, float("inf"))
+    check_arrays(scores=(scores, "float[..., K]"), mask=(mask, "bool[..., K]"))
     scores = masked(scores, mask)
     losses, known = plackett_luce_nll(scores, mask), mask
     if top is not None:
@@ -165,8 +171,11 @@ def regression_loss(
     >>> print(regression_loss(scores, targets, jnp.array([True, False])).loss.value)
     4.0
     """
-    chex.assert_equal_shape([scores, targets, known])
-    chex.assert_type([scores, targets, known], [float, float, bool])
+    check_arrays(
+        scores=(scores, "float[...]"),
+        targets=(targets, "float[...]"),
+        known=(known, "bool[...]"),
+    )
     scores, targets = masked(scores, known), masked(targets, known)
     losses = jnp.square(scores - jax.lax.stop_gradient(targets))
     metrics = {"mean_reward": Mean.of(scores, where=known)}

@@ -1,13 +1,14 @@
 """Losses that read given rewards beside the responses."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair, check_positive
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import constant, pair_output, sum_pairs, sum_responses
-from jaxalign.ops import Mean
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import constant, constants, sum_pairs, sum_responses
+from jaxalign.ops import Mean, check_arrays
+from jaxalign.ops.checks import check_positive
 
 
 def mappo_loss(
@@ -45,7 +46,7 @@ def mappo_loss(
     """
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
-    gap = constant(reward_gap, pairs.chosen)
+    gap = constant("reward_gap", reward_gap, pairs.chosen)
     rewards = pairs.rewards(beta)
     losses = pairwise_logistic(rewards.chosen - gap * rewards.rejected)
     return pair_output(losses, pairs, rewards)
@@ -88,8 +89,9 @@ def rebel_loss(
     """
     check_positive("eta", eta)
     pairs = sum_pairs(policy, mask, ref)
-    given = [constant(r, x) for r, x in zip(Pair(*rewards), pairs, strict=True)]
-    losses = jnp.square(pairs.margins / eta - (given[0] - given[1]))
+    given = constants("rewards", rewards, pairs)
+    gaps = given.chosen - given.rejected
+    losses = jnp.square(pairs.margins / eta - gaps)
     return pair_output(losses, pairs, pairs.rewards(1 / eta))
 
 
@@ -130,7 +132,8 @@ def a_star_po_loss(
     """
     check_positive("beta", beta)
     responses = sum_responses(policy, mask, ref)
-    rewards, values = (constant(x, responses) for x in (rewards, values))
+    rewards = constant("rewards", rewards, responses)
+    values = constant("values", values, responses)
     losses = jnp.square(beta * responses.log_ratios - (rewards - values))
     metrics = {
         "reward": Mean.of(rewards, where=responses.valid),
@@ -158,8 +161,7 @@ def soft_value(rewards: jax.Array, mask: jax.Array, *, beta: float = 0.1) -> jax
     2.0
     """
     check_positive("beta", beta)
-    chex.assert_equal_shape([rewards, mask])
-    chex.assert_type([rewards, mask], [float, bool])
+    check_arrays(rewards=(rewards, "float[..., K]"), mask=(mask, "bool[..., K]"))
     low = jnp.finfo(rewards.dtype).min / 2
     count = jnp.sum(mask, axis=-1, dtype=rewards.dtype)
     scaled = jnp.where(mask, rewards, 0.0) / beta

@@ -3,18 +3,24 @@
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, check_positive
-from jaxalign.losses.surrogate import (
-    CAP,
-    Sampled,
-    check_clip,
+from jaxalign.losses.base import LossOutput
+from jaxalign.losses.sampled import (
     clip_metrics,
-    clipped_surrogate,
     policy_output,
     ratio_metrics,
-    sampled,
+    reference_kl,
+    sampled_tokens,
+    sequence_level,
+    sequence_token_level,
+    stopped,
 )
-from jaxalign.ops import Mean, capped_exp, sequence_mean
+from jaxalign.losses.surrogate import (
+    check_clip,
+    clipped_surrogate,
+    unclipped_surrogate,
+)
+from jaxalign.ops import sequence_mean
+from jaxalign.ops.checks import check_positive
 
 
 def gspo_loss(
@@ -28,6 +34,7 @@ def gspo_loss(
     beta: float = 0.0,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """Group sequence policy optimization: one ratio and one clip for each response.
 
@@ -43,10 +50,11 @@ def gspo_loss(
       advantages: Of each token, usually the same for all of a response, `[..., T]`.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε_low, in [0, 1].
-      clip_high: ε_high > 0; None for the same.
+      clip_high: ε_high > 0, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each response's loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over responses, and the metrics of `grpo_loss`; those of ratios and clips
@@ -60,14 +68,19 @@ def gspo_loss(
     -2.0
     """
     check_clip(clip, clip_high)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
-    whole = _means(tokens)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    whole = sequence_level(tokens)
     losses = clipped_surrogate(
         whole.log_ratio, whole.advantages, clip=clip, clip_high=clip_high
     )
-    policy = Mean.of(whole.weighted(losses), where=whole.mask)
-    metrics = clip_metrics(whole, clip, clip_high)
-    return policy_output(policy, tokens, metrics, sequence_mean, beta, ref_logps)
+    return policy_output(
+        losses,
+        tokens,
+        sequence_mean,
+        kl=reference_kl(tokens, ref_logps),
+        beta=beta,
+        metrics=clip_metrics(whole, clip, clip_high, sequence_mean),
+    )
 
 
 def gspo_token_loss(
@@ -81,6 +94,7 @@ def gspo_token_loss(
     beta: float = 0.0,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """GSPO with an advantage for each token; equal to it where they are all the same.
 
@@ -95,10 +109,11 @@ def gspo_token_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε_low, in [0, 1].
-      clip_high: ε_high > 0; None for the same.
+      clip_high: ε_high > 0, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over responses, and the metrics of `grpo_loss`.
@@ -112,16 +127,19 @@ def gspo_token_loss(
     -2.0
     """
     check_clip(clip, clip_high)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
-    value = jax.lax.stop_gradient(_means(tokens).log_ratio)[..., None]
-    slope = tokens.logps - jax.lax.stop_gradient(tokens.logps)
-    tokens = tokens._replace(log_ratio=jnp.where(mask, value + slope, 0.0))
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    tokens = sequence_token_level(tokens)
     losses = clipped_surrogate(
         tokens.log_ratio, tokens.advantages, clip=clip, clip_high=clip_high
     )
-    policy = sequence_mean(tokens.weighted(losses), mask)
-    metrics = clip_metrics(tokens, clip, clip_high)
-    return policy_output(policy, tokens, metrics, sequence_mean, beta, ref_logps)
+    return policy_output(
+        losses,
+        tokens,
+        sequence_mean,
+        kl=reference_kl(tokens, ref_logps),
+        beta=beta,
+        metrics=clip_metrics(tokens, clip, clip_high),
+    )
 
 
 def gmpo_loss(
@@ -131,13 +149,15 @@ def gmpo_loss(
     mask: jax.Array,
     *,
     log_clip: float = 0.4,
+    log_clip_high: float | None = None,
     beta: float = 0.0,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """Geometric-mean policy optimization: the geometric mean of clipped ratios.
 
-        −A exp((1/|y|) Σ_t c_t),  c_t = min(log ρ_t, δ) if A > 0, else max(log ρ_t, −δ)
+        −A exp((1/|y|) Σ_t c_t),  c_t = min(log ρ_t, δ') if A > 0, else max(log ρ_t, −δ)
 
     Zhao et al., https://arxiv.org/abs/2507.20673, with bounds e^±0.4: as in PPO, each
     token is clipped on the side that the sign of A says. The advantage and the weight
@@ -148,10 +168,12 @@ def gmpo_loss(
       old_logps: Of the same tokens when they were sampled, `[..., T]`, float.
       advantages: Of each token, usually the same for all of a response, `[..., T]`.
       mask: The tokens of the response, `[..., T]`, bool.
-      log_clip: δ > 0, the bound of a log-ratio.
+      log_clip: δ > 0, the bound of a falling log-ratio, also inf.
+      log_clip_high: δ' > 0, that of a rising one, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each response's loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over responses, and the metrics of `grpo_loss`.
@@ -163,33 +185,25 @@ def gmpo_loss(
     >>> print(gmpo_loss(logps, logps, jnp.full((1, 2), 2.0), mask).loss.value)
     -2.0
     """
-    check_positive("log_clip", log_clip)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
-    up = _means(tokens).advantages > 0
-    up = jnp.broadcast_to(up[..., None], mask.shape)
+    check_positive("log_clip", log_clip, infinite=True)
+    check_positive("log_clip_high", log_clip_high, infinite=True)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    up = sequence_level(tokens).advantages > 0
+    high = log_clip if log_clip_high is None else log_clip_high
     clipped = jnp.where(
         up,
-        jnp.minimum(tokens.log_ratio, log_clip),
+        jnp.minimum(tokens.log_ratio, high),
         jnp.maximum(tokens.log_ratio, -log_clip),
     )
-    whole = _means(tokens._replace(log_ratio=clipped))
-    losses = -whole.advantages * capped_exp(whole.log_ratio, cap=CAP)
-    policy = Mean.of(whole.weighted(losses), where=whole.mask)
-    above = up & (tokens.log_ratio > log_clip)
+    whole = sequence_level(tokens._replace(log_ratio=clipped))
+    losses = unclipped_surrogate(whole.log_ratio, whole.advantages)
+    above = up & (tokens.log_ratio > high)
     below = ~up & (tokens.log_ratio < -log_clip)
-    metrics = ratio_metrics(tokens) | {
-        "clip_ratio/low_mean": Mean.of(below, where=mask),
-        "clip_ratio/high_mean": Mean.of(above, where=mask),
-        "clip_ratio/region_mean": Mean.of(below | above, where=mask),
-    }
-    return policy_output(policy, tokens, metrics, sequence_mean, beta, ref_logps)
-
-
-def _means(tokens: Sampled) -> Sampled:
-    """The means over the tokens of each response, `[...]`."""
-    lengths = jnp.maximum(jnp.sum(tokens.mask, axis=-1), 1)
-    floats = tokens._replace(mask=None)
-    means = jax.tree.map(
-        lambda x: jnp.sum(x, axis=-1) / lengths.astype(x.dtype), floats
+    return policy_output(
+        losses,
+        tokens,
+        sequence_mean,
+        kl=reference_kl(tokens, ref_logps),
+        beta=beta,
+        metrics=ratio_metrics(tokens) | stopped(below, above, tokens),
     )
-    return means._replace(mask=jnp.any(tokens.mask, axis=-1))

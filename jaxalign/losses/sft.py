@@ -1,11 +1,11 @@
 """Maximum likelihood on the tokens of a demonstration."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, check_range
-from jaxalign.ops import Mean, masked
+from jaxalign.losses.base import LossOutput
+from jaxalign.ops import Mean, check_arrays, masked
+from jaxalign.ops.checks import check_range
 
 
 def sft_loss(
@@ -46,8 +46,12 @@ def sft_loss(
     """
     check_range("label_smoothing", label_smoothing, 0, 1)
     check_range("z_loss", z_loss, 0, float("inf"))
-    chex.assert_equal_shape([logps, mask])
-    chex.assert_type([logps, mask], [float, bool])
+    check_arrays(
+        logps=(logps, "float[+, T]"),
+        mean_logps=(mean_logps, "float[+, T]"),
+        logz=(logz, "float[+, T]"),
+        mask=(mask, "bool[+, T]"),
+    )
     losses = -masked(logps, mask)
     if mean_logps is not None:
         uniform = -masked(mean_logps, mask)

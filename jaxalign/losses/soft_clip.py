@@ -1,17 +1,24 @@
 """Losses that bound the ratio without cutting tokens off from the gradient."""
 
 import jax
-import jax.numpy as jnp
+import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import LossOutput, check_positive
-from jaxalign.losses.surrogate import (
-    CAP,
-    check_clip,
+from jaxalign.losses.base import LossOutput
+from jaxalign.losses.sampled import (
     policy_output,
     ratio_metrics,
-    sampled,
+    reference_kl,
+    sampled_tokens,
+    share,
 )
-from jaxalign.ops import Mean, capped_exp, sequence_mean, token_mean
+from jaxalign.losses.surrogate import (
+    check_clip,
+    cispo_surrogate,
+    ratio_bounds,
+    sapo_surrogate,
+)
+from jaxalign.ops import sequence_mean, token_mean
+from jaxalign.ops.checks import check_positive
 
 
 def cispo_loss(
@@ -25,6 +32,7 @@ def cispo_loss(
     beta: float = 0.0,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """CISPO: the policy gradient, weighted by a clipped ratio.
 
@@ -40,10 +48,11 @@ def cispo_loss(
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
       clip: ε_low, in [0, 1].
-      clip_high: ε_high > 0; None for the same.
+      clip_high: ε_high > 0, also inf; None for the same.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over tokens, and the metrics `policy_loss`, `kl` (with `ref_logps`),
@@ -58,15 +67,25 @@ def cispo_loss(
     3.0
     """
     check_clip(clip, clip_high)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
-    ratio = jax.lax.stop_gradient(capped_exp(tokens.log_ratio, cap=CAP))
-    high = clip if clip_high is None else clip_high
-    bounded = jnp.clip(ratio, 1 - clip, 1 + high)
-    losses = tokens.weighted(-bounded * tokens.advantages * tokens.logps)
-    metrics = ratio_metrics(tokens)
-    metrics["cispo_clip_ratio"] = Mean.of(bounded != ratio, where=mask)
-    policy = token_mean(losses, mask)
-    return policy_output(policy, tokens, metrics, token_mean, beta, ref_logps)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    losses = cispo_surrogate(
+        tokens.log_ratio,
+        tokens.advantages,
+        tokens.logps,
+        clip=clip,
+        clip_high=clip_high,
+    )
+    low, high = ratio_bounds(clip, clip_high)
+    outside = (tokens.ratio < low) | (tokens.ratio > high)
+    metrics = {"cispo_clip_ratio": share(outside, tokens)}
+    return policy_output(
+        losses,
+        tokens,
+        token_mean,
+        kl=reference_kl(tokens, ref_logps),
+        beta=beta,
+        metrics=ratio_metrics(tokens) | metrics,
+    )
 
 
 def sapo_loss(
@@ -80,6 +99,7 @@ def sapo_loss(
     beta: float = 0.0,
     ref_logps: jax.Array | None = None,
     weights: jax.Array | None = None,
+    penalty: jax.Array | None = None,
 ) -> LossOutput:
     """Soft adaptive policy optimization: a sigmoid in the place of the clip.
 
@@ -98,6 +118,7 @@ def sapo_loss(
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
+      penalty: Further cost of each token, `[..., T]`, float; with its gradient.
 
     Returns:
       The mean over responses of their means over tokens, and the metrics of
@@ -112,11 +133,12 @@ def sapo_loss(
     """
     check_positive("temperature", temperature)
     check_positive("negative_temperature", negative_temperature)
-    tokens = sampled(logps, old_logps, advantages, mask, weights)
-    ratio = capped_exp(tokens.log_ratio, cap=CAP)
-    tau = jnp.where(tokens.advantages > 0, temperature, negative_temperature)
-    tau = tau.astype(ratio.dtype)
-    gate = 4 / tau * jax.nn.sigmoid(tau * (ratio - 1))
-    policy = sequence_mean(tokens.weighted(-gate * tokens.advantages), mask)
-    metrics = ratio_metrics(tokens)
-    return policy_output(policy, tokens, metrics, sequence_mean, beta, ref_logps)
+    tokens = sampled_tokens(logps, old_logps, advantages, mask, weights, penalty)
+    losses = sapo_surrogate(
+        tokens.log_ratio,
+        tokens.advantages,
+        temperature=temperature,
+        negative_temperature=negative_temperature,
+    )
+    kl = reference_kl(tokens, ref_logps)
+    return policy_output(losses, tokens, sequence_mean, kl=kl, beta=beta)

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput, Pair, check_positive
-from jaxalign.losses.pairs import constant, pair_output, sum_pairs
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import constants, sum_pairs
+from jaxalign.ops.checks import check_positive
 
 
 def sppo_hard_loss(
@@ -83,9 +85,7 @@ def sppo_soft_loss(
     """
     check_positive("eta", eta)
     pairs = sum_pairs(policy, mask, ref)
-    gaps = (
-        side.log_ratios - eta * (constant(rate, side) - 0.5)
-        for side, rate in zip(pairs, Pair(*win_rate), strict=True)
-    )
-    losses = sum(map(jnp.square, gaps), start=jnp.zeros_like(pairs.margins))
+    won, lost = constants("win_rate", win_rate, pairs)
+    losses = jnp.square(pairs.chosen.log_ratios - eta * (won - 0.5))
+    losses += jnp.square(pairs.rejected.log_ratios - eta * (lost - 0.5))
     return pair_output(losses, pairs, pairs.rewards(1 / eta))

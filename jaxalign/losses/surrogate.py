@@ -1,57 +1,32 @@
-"""What the losses of sampled responses are made of: ratios, clips and their metrics."""
+"""Surrogates: what a sampled token costs, from its ratio and its advantage.
 
-from collections.abc import Callable
-from typing import NamedTuple
+All are elementwise, with ρ = exp(log_ratio) and A the advantage; what is masked should
+be zero before. Beyond e^±20 a ratio stays as it is and has no gradient.
+"""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import (
-    LossOutput,
-    check_not_negative,
-    check_positive,
-    check_range,
-)
-from jaxalign.ops import Mean, capped_exp, kl_k3, masked, sum_dtype, token_mean
+from jaxalign.ops import capped_exp
+from jaxalign.ops.checks import check_positive, check_range
 
 CAP = 20.0
 
 
-class Sampled(NamedTuple):
-    """Tokens of sampled responses, zero where masked.
+def unclipped_surrogate(log_ratio: jax.Array, advantages: jax.Array) -> jax.Array:
+    """−ρ A: the policy gradient under importance sampling.
 
-    Attributes:
-      logps: Under the policy that is trained; the only ones with a gradient.
-      log_ratio: log ρ, of that policy over the one that sampled.
-      advantages: Of each token.
-      weights: Factor of each token's loss, or None for 1.
-      mask: The tokens that count.
+    Args:
+      log_ratio: log π − log π_old, any shape, float.
+      advantages: A, the same shape, float.
+
+    Returns:
+      The same shape.
+
+    >>> print(unclipped_surrogate(jnp.log(jnp.array([2.0])), jnp.array([3.0])))
+    [-6.]
     """
-
-    logps: jax.Array
-    log_ratio: jax.Array
-    advantages: jax.Array
-    weights: jax.Array | None
-    mask: jax.Array
-
-    def weighted(self, losses: jax.Array) -> jax.Array:
-        """The losses times their weights."""
-        return losses if self.weights is None else losses * self.weights
-
-
-def sampled(logps, old_logps, advantages, mask, weights=None) -> Sampled:
-    """Checks the arrays, stops gradients, and zeroes what is masked."""
-    chex.assert_equal_shape([logps, old_logps, advantages, mask])
-    chex.assert_type([logps, old_logps, advantages, mask], [float] * 3 + [bool])
-    old_logps, advantages = jax.lax.stop_gradient((old_logps, advantages))
-    if weights is not None:
-        chex.assert_equal_shape([mask, weights])
-        weights = jnp.asarray(weights, sum_dtype(logps))
-        weights = masked(jax.lax.stop_gradient(weights), mask)
-    logps = masked(logps, mask)
-    log_ratio = logps - masked(old_logps, mask)
-    return Sampled(logps, log_ratio, masked(advantages, mask), weights, mask)
+    return -capped_exp(log_ratio, cap=CAP) * advantages
 
 
 def clipped_surrogate(
@@ -61,16 +36,15 @@ def clipped_surrogate(
     clip: float = 0.2,
     clip_high: float | None = None,
 ) -> jax.Array:
-    """−min(ρ A, clip(ρ, 1 − ε, 1 + ε) A), elementwise, with ρ = exp(log ratio).
+    """−min(ρ A, clip(ρ, 1 − ε, 1 + ε) A): a step too far is not rewarded.
 
-    Eq. 7 of Schulman et al., https://arxiv.org/abs/1707.06347. Beyond e^±20 the ratio
-    stays as it is and has no gradient. Mask both arguments before.
+    Eq. 7 of Schulman et al., https://arxiv.org/abs/1707.06347.
 
     Args:
       log_ratio: log π − log π_old, any shape, float.
       advantages: A, the same shape, float.
-      clip: ε below 1, ≥ 0.
-      clip_high: ε above 1; None for the same.
+      clip: ε below 1, in [0, 1].
+      clip_high: ε above 1, > 0, also inf; None for the same.
 
     Returns:
       The same shape.
@@ -80,87 +54,108 @@ def clipped_surrogate(
     [-1.2  2.  -0.5  0.8]
     """
     ratio = capped_exp(log_ratio, cap=CAP)
-    clipped = jnp.clip(ratio, 1 - clip, 1 + (clip if clip_high is None else clip_high))
+    clipped = jnp.clip(ratio, *ratio_bounds(clip, clip_high))
     return -jnp.minimum(ratio * advantages, clipped * advantages)
 
 
-def check_clip(clip, clip_high):
+def dual_clipped_surrogate(
+    log_ratio: jax.Array,
+    advantages: jax.Array,
+    *,
+    clip: float = 0.2,
+    clip_high: float | None = None,
+    dual_clip: float | None = 3.0,
+) -> jax.Array:
+    """`clipped_surrogate`, and at most −c A where A < 0.
+
+    Eq. 5 of Ye et al., https://arxiv.org/abs/1912.09729.
+
+    Args:
+      log_ratio: log π − log π_old, any shape, float.
+      advantages: A, the same shape, float.
+      clip: ε below 1, in [0, 1].
+      clip_high: ε above 1, > 0, also inf; None for the same.
+      dual_clip: c > 1; None for no bound.
+
+    Returns:
+      The same shape.
+
+    >>> log_ratio = jnp.log(jnp.array([8.0, 8.0]))
+    >>> print(dual_clipped_surrogate(log_ratio, jnp.array([1.0, -1.0])))
+    [-1.2  3. ]
+    """
+    losses = clipped_surrogate(log_ratio, advantages, clip=clip, clip_high=clip_high)
+    if dual_clip is None:
+        return losses
+    bound = jnp.minimum(losses, -dual_clip * advantages)
+    return jnp.where(advantages < 0, bound, losses)
+
+
+def cispo_surrogate(
+    log_ratio: jax.Array,
+    advantages: jax.Array,
+    logps: jax.Array,
+    *,
+    clip: float = 1.0,
+    clip_high: float | None = 4.0,
+) -> jax.Array:
+    """−sg(clip(ρ, 1 − ε_low, 1 + ε_high)) A log π: the clipped ratio is a weight only.
+
+    Eq. 4 and 5 of MiniMax-M1, https://arxiv.org/abs/2506.13585.
+
+    Args:
+      log_ratio: log π − log π_old, any shape, float.
+      advantages: A, the same shape, float.
+      logps: log π of each token, the same shape, float.
+      clip: ε_low, in [0, 1]; 1 is no lower bound.
+      clip_high: ε_high > 0, also inf; None for the same.
+
+    Returns:
+      The same shape.
+
+    >>> one = jnp.ones(1)
+    >>> print(cispo_surrogate(jnp.log(9.0 * one), one, -one))
+    [5.]
+    """
+    ratio = jax.lax.stop_gradient(capped_exp(log_ratio, cap=CAP))
+    return -jnp.clip(ratio, *ratio_bounds(clip, clip_high)) * advantages * logps
+
+
+def sapo_surrogate(
+    log_ratio: jax.Array,
+    advantages: jax.Array,
+    *,
+    temperature: float = 1.0,
+    negative_temperature: float = 1.05,
+) -> jax.Array:
+    """−(4/τ) σ(τ (ρ − 1)) A,  τ = τ_pos if A > 0, else τ_neg: a sigmoid for a clip.
+
+    Eq. 5 and 6 of https://arxiv.org/abs/2511.20347.
+
+    Args:
+      log_ratio: log π − log π_old, any shape, float.
+      advantages: A, the same shape, float.
+      temperature: τ_pos > 0.
+      negative_temperature: τ_neg > 0.
+
+    Returns:
+      The same shape.
+
+    >>> print(sapo_surrogate(jnp.zeros(1), jnp.ones(1)))  # 4 σ(0)
+    [-2.]
+    """
+    ratio = capped_exp(log_ratio, cap=CAP)
+    tau = jnp.where(advantages > 0, temperature, negative_temperature)
+    tau = tau.astype(ratio.dtype)
+    return -4 / tau * jax.nn.sigmoid(tau * (ratio - 1)) * advantages
+
+
+def ratio_bounds(clip, clip_high):
+    """1 − ε and 1 + ε."""
+    return 1 - clip, 1 + (clip if clip_high is None else clip_high)
+
+
+def check_clip(clip, clip_high) -> None:
     """Refuses bounds that are negative, or a lower one above 1."""
     check_range("clip", clip, 0, 1, closed_high=True)
-    if clip_high is not None:
-        check_positive("clip_high", clip_high)
-
-
-def clipped_below(log_ratio, advantages, clip):
-    """Where the lower bound stops the gradient: A < 0 and ρ < 1 − ε."""
-    return (advantages < 0) & (capped_exp(log_ratio, cap=CAP) < 1 - clip)
-
-
-def clipped_above(log_ratio, advantages, clip, clip_high):
-    """Where the upper bound stops the gradient: A > 0 and ρ > 1 + ε."""
-    high = clip if clip_high is None else clip_high
-    return (advantages > 0) & (capped_exp(log_ratio, cap=CAP) > 1 + high)
-
-
-def ratio_metrics(tokens: Sampled) -> dict[str, Mean]:
-    """Of every loss with a ratio.
-
-    `policy/approxkl_avg` is ½ mean (log ρ)², `val/ratio` the mean of ρ, 1 while the
-    policy is the one that sampled, `val/ratio_var` the mean of (ρ − 1)², its variance
-    since the policy that sampled expects ρ = 1, and `policy/ratio_capped` the share of
-    tokens beyond e^±20: 0 in a healthy run.
-    """
-    log_ratio, mask = tokens.log_ratio, tokens.mask
-    ratio = capped_exp(log_ratio, cap=CAP)
-    return {
-        "policy/approxkl_avg": Mean.of(0.5 * jnp.square(log_ratio), where=mask),
-        "val/ratio": Mean.of(ratio, where=mask),
-        "val/ratio_var": Mean.of(jnp.square(ratio - 1), where=mask),
-        "policy/ratio_capped": Mean.of(jnp.abs(log_ratio) > CAP, where=mask),
-    }
-
-
-def clip_metrics(tokens: Sampled, clip, clip_high) -> dict[str, Mean]:
-    """`ratio_metrics`, and the shares of tokens whose gradient a bound stops."""
-    ratio = capped_exp(tokens.log_ratio, cap=CAP)
-    high = clip if clip_high is None else clip_high
-    below = (tokens.advantages < 0) & (ratio < 1 - clip)
-    above = (tokens.advantages > 0) & (ratio > 1 + high)
-    return ratio_metrics(tokens) | {
-        "clip_ratio/low_mean": Mean.of(below, where=tokens.mask),
-        "clip_ratio/high_mean": Mean.of(above, where=tokens.mask),
-        "clip_ratio/region_mean": Mean.of(below | above, where=tokens.mask),
-    }
-
-
-def without_gradient(loss: Mean, metrics: dict[str, Mean]) -> LossOutput:
-    """A loss and its metrics, from which no gradient flows."""
-    return LossOutput(loss, jax.lax.stop_gradient(metrics))
-
-
-def policy_output(
-    policy: Mean,
-    tokens: Sampled,
-    metrics: dict[str, Mean],
-    aggregate: Callable[..., Mean],
-    beta,
-    ref_logps: jax.Array | None,
-) -> LossOutput:
-    """A policy loss plus β k3, aggregated alike; metrics of both.
-
-    They are `policy_loss`, `advantage/abs_mean` and, with a reference, `kl`.
-    """
-    check_not_negative("beta", beta)
-    metrics = metrics | {
-        "policy_loss": policy,
-        "advantage/abs_mean": token_mean(jnp.abs(tokens.advantages), tokens.mask),
-    }
-    if ref_logps is None:
-        if not (isinstance(beta, int | float) and beta == 0):
-            raise ValueError(f"beta={beta} needs ref_logps; pass them, or beta=0")
-        return without_gradient(policy, metrics)
-    chex.assert_equal_shape([tokens.mask, ref_logps])
-    chex.assert_type(ref_logps, float)
-    kl = kl_k3(tokens.logps, jax.lax.stop_gradient(ref_logps), tokens.mask)
-    loss = Mean(policy.total + beta * aggregate(kl, tokens.mask).total, policy.weight)
-    return without_gradient(loss, metrics | {"kl": token_mean(kl, tokens.mask)})
+    check_positive("clip_high", clip_high, infinite=True)

@@ -1,18 +1,14 @@
 """Token-level DPO: the divergence of whole distributions, token by token."""
 
-import chex
 import jax
 import jax.numpy as jnp  # noqa: F401, the examples use it
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-)
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import pair_output, sum_pairs
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import check_pairs, sum_pairs
 from jaxalign.ops import sequence_logps
+from jaxalign.ops.checks import check_not_negative, check_positive
 
 
 def tdpo1_loss(
@@ -100,7 +96,5 @@ def tdpo2_loss(
 
 
 def _sequence_kl(kl: Pair[jax.Array], mask: Pair[jax.Array]) -> Pair[jax.Array]:
-    for k, m in zip(kl, mask, strict=True):
-        chex.assert_equal_shape([k, m])
-        chex.assert_type(k, float)
+    check_pairs(kl=kl, mask=mask)
     return Pair(*map(sequence_logps, kl, mask))

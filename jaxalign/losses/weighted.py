@@ -1,18 +1,14 @@
 """DPO with weights or a β that the batch decides."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import (
-    LossOutput,
-    Pair,
-    check_not_negative,
-    check_positive,
-)
-from jaxalign.losses.dpo import pairwise_logistic
-from jaxalign.losses.pairs import pair_output, sum_pairs
-from jaxalign.ops import masked
+from jaxalign.losses.base import LossOutput, Pair
+from jaxalign.losses.links import pairwise_logistic
+from jaxalign.losses.pairs import pair_output
+from jaxalign.losses.responses import check_pairs, scalar, sum_pairs
+from jaxalign.ops import capped_exp, check_arrays
+from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
 def wpo_loss(
@@ -22,7 +18,7 @@ def wpo_loss(
     log_sum_squares: Pair[jax.Array],
     *,
     beta: float = 0.1,
-    max_weight: float = 1.0,
+    max_weight: float | None = 1.0,
 ) -> LossOutput:
     """WPO: pairs weighted by how likely the policy is to write them.
 
@@ -41,7 +37,7 @@ def wpo_loss(
       log_sum_squares: log Σ_v π(v|s_t)² of the distribution at each token, each
         `[..., T]`, float; no gradient.
       beta: Strength of the pull towards the reference, > 0.
-      max_weight: Cap of the weight of a pair, > 0.
+      max_weight: Cap of the weight of a pair, > 0; None for none.
 
     Returns:
       The mean over pairs, the metrics of `dpo_loss`, and `pair_weight`.
@@ -55,18 +51,46 @@ def wpo_loss(
     0.6931472
     """
     check_positive("beta", beta)
-    check_positive("max_weight", max_weight)
     pairs = sum_pairs(policy, mask, ref)
-    log_weight = jnp.zeros_like(pairs.margins)
-    for side, p, q, m in zip(pairs, policy, log_sum_squares, mask, strict=True):
-        chex.assert_equal_shape([q, m])
-        chex.assert_type(q, float)
-        excess = jnp.sum(masked(p, m) - masked(q, m), axis=-1)
-        log_weight = log_weight + excess / side.lengths
-    weights = jnp.exp(jnp.minimum(log_weight, jnp.log(max_weight)))
-    weights = jax.lax.stop_gradient(weights)
+    weights = wpo_weights(policy, mask, log_sum_squares, max_weight=max_weight)
     losses = weights * pairwise_logistic(beta * pairs.margins)
     return pair_output(losses, pairs, pairs.rewards(beta), pair_weight=weights)
+
+
+def wpo_weights(
+    policy: Pair[jax.Array],
+    mask: Pair[jax.Array],
+    log_sum_squares: Pair[jax.Array],
+    *,
+    max_weight: float | jax.Array | None = 1.0,
+) -> jax.Array:
+    """How likely the policy is to write a pair: a factor for any preference loss.
+
+        w_w w_l,  w = exp((1/|y|) Σ_t [log π(y_t) − log Σ_v π(v|s_t)²])
+
+    Eq. 2 of https://arxiv.org/abs/2406.11827; 1 for a uniform policy.
+
+    Args:
+      policy: Token log-probabilities under the policy, each `[..., T]`, float.
+      mask: True on response tokens, each `[..., T]`, bool.
+      log_sum_squares: log Σ_v π(v|s_t)² of the distribution at each token, each
+        `[..., T]`, float.
+      max_weight: Cap of the weight of a pair, > 0; None for none.
+
+    Returns:
+      `[...]`, without a gradient.
+
+    >>> lp, mask = jnp.full((1, 2), -1.0), jnp.ones((1, 2), bool)
+    >>> print(wpo_weights(Pair(lp, lp), Pair(mask, mask), Pair(lp + 1, lp)))
+    [0.36787945]
+    """
+    check_positive("max_weight", max_weight, infinite=True)
+    check_pairs(policy=policy, log_sum_squares=log_sum_squares, mask=mask)
+    likely = sum_pairs(policy, mask, log_sum_squares)
+    log_weight = likely.chosen.mean_log_ratios + likely.rejected.mean_log_ratios
+    if max_weight is not None:
+        log_weight = jnp.minimum(log_weight, jnp.log(max_weight))
+    return jax.lax.stop_gradient(capped_exp(log_weight))
 
 
 def beta_dpo_loss(
@@ -117,10 +141,9 @@ def beta_dpo_loss(
     check_not_negative("alpha", alpha)
     check_positive("min_beta", min_beta)
     pairs = sum_pairs(policy, mask, ref)
-    chex.assert_shape([mean_margin, usual_margin], ())
-    chex.assert_type([mean_margin, usual_margin], float)
-    surplus = jnp.asarray(mean_margin).astype(pairs.margins.dtype) - usual_margin
-    adapted = jnp.maximum((1 + alpha * jax.lax.stop_gradient(surplus)) * beta, min_beta)
+    surplus = scalar("mean_margin", mean_margin, pairs.chosen)
+    surplus -= scalar("usual_margin", usual_margin, pairs.chosen)
+    adapted = jnp.maximum((1 + alpha * surplus) * beta, min_beta)
     losses = pairwise_logistic(adapted * pairs.margins)
     shown = jnp.broadcast_to(adapted, losses.shape)
     return pair_output(losses, pairs, pairs.rewards(beta), beta=shown)
@@ -156,9 +179,8 @@ def beta_dpo_keep(
     >>> print(beta_dpo_keep(jax.random.key(0), margins, valid, 0.0, 0.1, fraction=0.75))
     [ True False  True  True]
     """
-    chex.assert_equal_shape([margins, valid])
-    chex.assert_rank(margins, 1)
-    chex.assert_type([margins, valid], [float, bool])
+    check_range("fraction", fraction, 0, 1, open_low=True, closed_high=True)
+    check_arrays(margins=(margins, "float[N]"), valid=(valid, "bool[N]"))
     density = -jnp.square((margins - usual_margin) / usual_deviation) / 2
     noise = jax.random.gumbel(key, margins.shape, margins.dtype)
     score = jnp.where(valid, density + noise, -jnp.inf)

@@ -31,7 +31,7 @@ from jaxalign.objectives.credit import (
     whitened_to_go_credit,
 )
 from jaxalign.objectives.distill import distillation_objective
-from jaxalign.objectives.mix import MixedBatch, mix_scale, mixed_objective
+from jaxalign.objectives.mix import MixedBatch, mixed_objective
 from jaxalign.objectives.model import (
     Backbone,
     Head,
@@ -50,7 +50,8 @@ from jaxalign.objectives.reward import (
     scored,
 )
 from jaxalign.objectives.rollouts import Scores, rollout_scorer
-from jaxalign.objectives.running import RUNNING, array_names
+from jaxalign.objectives.running import RUNNING
+from jaxalign.objectives.signatures import array_names, takes_ref
 from jaxalign.objectives.unpaired import kto_objective
 
 Objective = Callable[[Any, Any, jax.Array], LossOutput] | TwoPass
@@ -88,7 +89,6 @@ __all__ = [
     "group_to_go_credit",
     "kto_objective",
     "mean_logits",
-    "mix_scale",
     "mixed_objective",
     "online_objective",
     "plain_credit",
@@ -99,6 +99,7 @@ __all__ = [
     "rollout_scorer",
     "score_extremes",
     "scored",
+    "takes_ref",
     "token_accuracy",
     "token_entropy",
     "token_statistics",

@@ -22,6 +22,7 @@ from jaxalign.losses import (
 )
 from jaxalign.objectives.by_completion import by_completion, completion_mask
 from jaxalign.objectives.model import Model, token_statistics
+from jaxalign.objectives.signatures import check_keywords
 from jaxalign.ops import Mean
 
 
@@ -74,7 +75,11 @@ def online_objective(
     Returns:
       An objective with the metrics of `loss_fn` and `ties`, the share of the prompts
       whose answers all have one score.
+
+    Raises:
+      UserError: If the loss lacks a keyword.
     """
+    check_keywords(loss_fn, hyperparameters)
     stats_fn = token_statistics(model, temperature=temperature, chunk_size=chunk_size)
 
     def objective(params, batch: Batch, key) -> LossOutput:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput, ppo_value_loss
-from jaxalign.ops import Mean, masked, token_mean
+from jaxalign.ops import Mean, masked, sum_of_means, token_mean
 
 Divergence = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """`(logps, ref_logps, mask) -> [..., T]`, as `kl_k2`."""
@@ -17,7 +18,6 @@ Divergence = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 def regularised(
     loss: Callable[..., LossOutput],
     *,
-    aggregate: Callable[[jax.Array, jax.Array], Mean] = token_mean,
     kl: Divergence | None = None,
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
@@ -26,15 +26,16 @@ def regularised(
 
     Args:
       loss: `(logps, old_logps, advantages, mask, ...) -> LossOutput`, as `grpo_loss`.
-      aggregate: That of the loss, so that all terms have one denominator.
+        If it has an argument `penalty`, that gets the terms, which are aggregated as
+        the loss is; else they are a mean over tokens of their own.
       kl: Estimator of the divergence from the reference, or None.
       kl_coef: Its weight.
       entropy_coef: Weight of the entropy, which is subtracted.
 
     Returns:
       A loss with the arguments of `loss` and, where they are needed, `ref_logps` and
-      `entropy`; its metrics are those of `loss`, `policy_loss` (what `loss` gave) and,
-      where it is given, `entropy` and `entropy_coef`.
+      `entropy`; its metrics are those of `loss`, `policy_loss` (without the terms that
+      are added) and, where it is given, `entropy` and `entropy_coef`.
 
     >>> from jaxalign.losses import grpo_loss
     >>> "entropy" in inspect.signature(regularised(grpo_loss)).parameters
@@ -42,29 +43,37 @@ def regularised(
     """
     own = inspect.signature(loss).parameters
 
-    def total(*, entropy: jax.Array | None = None, **arrays) -> LossOutput:
-        ref_logps = arrays.get("ref_logps")
-        if "entropy" in own:
-            arrays["entropy"] = entropy
-        out = loss(**{k: v for k, v in arrays.items() if k in own})
-        metrics = {**out.metrics, "policy_loss": out.loss}
-        mask, value = arrays["mask"], out.loss.total
-        if entropy is not None:
-            metrics["entropy"] = Mean.of(entropy, where=mask)
+    def terms(entropy, arrays) -> jax.Array | None:
+        """The value of all terms at each token."""
+        total = None
         if kl is not None:
-            if ref_logps is None:
-                raise ValueError("a KL term needs the batch's ref_logps")
-            ref = jax.lax.stop_gradient(ref_logps)
-            term = kl(arrays["logps"], ref, mask)
-            value = value + kl_coef * aggregate(term, mask).total
+            if arrays.get("ref_logps") is None:
+                raise UserError("a KL term needs the batch's ref_logps")
+            ref = jax.lax.stop_gradient(arrays["ref_logps"])
+            total = kl_coef * kl(arrays["logps"], ref, arrays["mask"])
         if entropy_coef:
             if entropy is None:
-                raise ValueError("an entropy term needs bind(..., entropy=True)")
+                raise UserError("an entropy term needs bind(..., entropy=True)")
+            term = -entropy_coef * masked(entropy, arrays["mask"])
+            total = term if total is None else total + term
+        return total
+
+    def total(*, entropy: jax.Array | None = None, **arrays) -> LossOutput:
+        added, given = terms(entropy, arrays), {}
+        if "entropy" in own:
+            given["entropy"] = entropy
+        if added is not None and "penalty" in own:
+            given["penalty"] = added
+        out = loss(**{k: v for k, v in arrays.items() if k in own}, **given)
+        value, metrics = out.loss, {"policy_loss": out.loss, **out.metrics}
+        if added is not None and "penalty" not in own:
+            value = sum_of_means((1.0, value), (1.0, token_mean(added, arrays["mask"])))
+        if entropy is not None:
+            metrics["entropy"] = Mean.of(entropy, where=arrays["mask"])
+        if entropy_coef:
             once = jnp.ones(())
             metrics["entropy_coef"] = Mean(entropy_coef * once, once)
-            term = masked(entropy, mask)
-            value = value - entropy_coef * aggregate(term, mask).total
-        return LossOutput(Mean(value, out.loss.weight), metrics)
+        return LossOutput(value, metrics)
 
     return _with_arguments(total, own, ref_logps=kl is not None, entropy=True)
 

@@ -1,13 +1,14 @@
 """What a loss reads of the batches before: BCO's shift and β-DPO's usual margin."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxalign.errors import explained
 from jaxalign.losses import LossOutput, Pair, TwoPass
+from jaxalign.objectives.signatures import array_names
 from jaxalign.ops import Mean, moving_baseline
 
 MARGIN_DECAY = 0.9
@@ -60,18 +61,6 @@ RUNNING = {"delta": SHIFT, "mean_margin": MARGIN, "usual_margin": MARGIN}
 """The rules by the arguments of losses that they give."""
 
 
-def array_names(loss_fn: Callable[..., LossOutput]) -> list[str]:
-    """The arguments of a loss that are arrays.
-
-    >>> from jaxalign.losses import dpo_loss
-    >>> array_names(dpo_loss)
-    ['policy', 'ref', 'mask']
-    """
-    parameters = inspect.signature(loss_fn).parameters.values()
-    arrays = (p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in arrays if p.default is p.empty]
-
-
 def running_of(loss_fn: Callable[..., LossOutput]) -> Rule | None:
     """The rule of a loss that reads the batches before; None for others.
 
@@ -99,6 +88,7 @@ def as_objective(loss_fn: Callable[..., LossOutput], given: Given) -> Any:
     if rule is not None:
         return _with_memory(given, rule)
 
+    @explained()
     def objective(params, batch, key) -> LossOutput:
         del key
         return given(params, batch, {})

@@ -4,6 +4,7 @@ from jaxalign.batch import Batch
 from jaxalign.losses import LossOutput, TwoPass, kto_loss, kto_reference_point
 from jaxalign.objectives.by_completion import by_completion, completion_mask
 from jaxalign.objectives.model import Model, token_statistics
+from jaxalign.objectives.signatures import check_keywords
 from jaxalign.ops import Mean
 
 
@@ -23,7 +24,11 @@ def kto_objective(model: Model, *, chunk_size: int = 512, **hyperparameters) -> 
     Returns:
       An objective in two passes, with the metrics of `kto_loss`, `logits/chosen` and
       `logits/rejected`.
+
+    Raises:
+      UserError: If `kto_loss` lacks a keyword.
     """
+    check_keywords(kto_loss, hyperparameters)
     stats_fn = token_statistics(model, chunk_size=chunk_size)
 
     def side(batch: Batch, k: int, per_token):

@@ -14,6 +14,13 @@ from jaxalign.ops.aggregate import (
     sequence_sum,
     token_mean,
 )
+from jaxalign.ops.baselines import (
+    batch_scaled_advantages,
+    decoupled_group_advantages,
+    length_weighted_advantages,
+    optimal_token_advantages,
+    token_energies,
+)
 from jaxalign.ops.best_of_n import best_of_n, best_of_n_kl_bound, expected_best_of_n
 from jaxalign.ops.bootstrap import bootstrap_interval, bootstrap_statistic
 from jaxalign.ops.calibration import (
@@ -27,6 +34,7 @@ from jaxalign.ops.calibration import (
     reliability,
     risk_coverage,
 )
+from jaxalign.ops.checks import check_arrays
 from jaxalign.ops.chunked import chunked_stats
 from jaxalign.ops.chunked_kl import Divergences, chunked_jsd, chunked_kl
 from jaxalign.ops.control import (
@@ -48,7 +56,7 @@ from jaxalign.ops.layout import (
     weight_times,
 )
 from jaxalign.ops.logps import TokenStats, sequence_logps, token_logps, token_stats
-from jaxalign.ops.reduce import Mean, masked, sum_dtype
+from jaxalign.ops.reduce import Mean, SumOfMeans, masked, sum_dtype, sum_of_means
 from jaxalign.ops.returns import decoupled_gae, gae, reward_to_go
 from jaxalign.ops.whitening import (
     Moments,
@@ -64,11 +72,13 @@ __all__ = [
     "Moments",
     "Reliability",
     "RiskCoverage",
+    "SumOfMeans",
     "TokenStats",
     "adaptive_entropy_update",
     "adaptive_kl_update",
     "auroc",
     "batch_baseline_advantages",
+    "batch_scaled_advantages",
     "best_of_n",
     "best_of_n_kl_bound",
     "bootstrap_interval",
@@ -76,6 +86,7 @@ __all__ = [
     "brier_score",
     "capped_exp",
     "centered_group_advantages",
+    "check_arrays",
     "chunked_jsd",
     "chunked_kl",
     "chunked_stats",
@@ -86,6 +97,7 @@ __all__ = [
     "decoupled_gae",
     "equal_mass_bins",
     "equal_width_bins",
+    "decoupled_group_advantages",
     "expected_best_of_n",
     "expected_calibration_error",
     "fixed_kl_update",
@@ -100,11 +112,13 @@ __all__ = [
     "kl_k3",
     "kl_k3_k2",
     "laid_out",
+    "length_weighted_advantages",
     "log1mexp",
     "masked",
     "masked_rescale",
     "masked_whiten",
     "moving_baseline",
+    "optimal_token_advantages",
     "reinforce_pp_advantages",
     "reliability",
     "reward_to_go",
@@ -115,6 +129,8 @@ __all__ = [
     "sequence_mean",
     "sequence_sum",
     "sum_dtype",
+    "sum_of_means",
+    "token_energies",
     "token_logps",
     "token_mean",
     "token_stats",

@@ -4,10 +4,11 @@ Groups are the K responses to one prompt, `[..., K]`, with a mask for those that
 there. A group of one has nothing to compare with and gets 0. Rewards get no gradient.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxalign.errors import UserError
+from jaxalign.ops.checks import check_arrays, check_not_negative, check_range
 from jaxalign.ops.reduce import Mean, masked
 
 
@@ -23,19 +24,22 @@ def group_advantages(
     Args:
       rewards: `[..., K]`, float; K ≥ 2.
       mask: The responses that are there, `[..., K]`, bool.
-      eps: ε, > 0.
+      eps: ε ≥ 0.
 
     Returns:
       `[..., K]`, 0 where masked.
 
     Raises:
-      ValueError: If K is 1.
+      UserError: If K is 1.
 
     >>> print(group_advantages(jnp.array([1.0, 3.0]), jnp.ones(2, bool)))
     [-0.70705...  0.70705...]
     """
+    check_not_negative("eps", eps)
     centered, count = _centered(rewards, mask)
-    return centered / (sample_std(centered, count) + eps)
+    std = sample_std(centered, count)
+    # Equal rewards are 0 without an ε too: then all is 0 that is divided.
+    return centered / (jnp.where(std > 0, std, 1.0) + eps)
 
 
 def centered_group_advantages(rewards: jax.Array, mask: jax.Array) -> jax.Array:
@@ -51,7 +55,7 @@ def centered_group_advantages(rewards: jax.Array, mask: jax.Array) -> jax.Array:
       `[..., K]`, 0 where masked.
 
     Raises:
-      ValueError: If K is 1.
+      UserError: If K is 1.
 
     >>> print(centered_group_advantages(jnp.array([1.0, 3.0]), jnp.ones(2, bool)))
     [-1.  1.]
@@ -75,7 +79,7 @@ def rloo_advantages(rewards: jax.Array, mask: jax.Array) -> jax.Array:
       `[..., K]`, 0 where masked.
 
     Raises:
-      ValueError: If K is 1.
+      UserError: If K is 1.
 
     >>> print(rloo_advantages(jnp.array([1.0, 3.0]), jnp.ones(2, bool)))
     [-2.  2.]
@@ -103,7 +107,11 @@ def greedy_baseline_advantages(
     >>> print(greedy_baseline_advantages(rewards, jnp.array([2.5]), mask))
     [[-1.5  0.5]]
     """
-    chex.assert_shape(greedy_rewards, rewards.shape[:-1])
+    check_arrays(
+        rewards=(rewards, "float[..., K]"),
+        greedy_rewards=(greedy_rewards, "float[...]"),
+        mask=(mask, "bool[..., K]"),
+    )
     rewards, greedy_rewards = jax.lax.stop_gradient((rewards, greedy_rewards))
     baseline = jnp.broadcast_to(greedy_rewards[..., None], rewards.shape)
     return masked(rewards, mask) - masked(baseline, mask)
@@ -128,6 +136,7 @@ def batch_baseline_advantages(
     >>> print(batch_baseline_advantages(jnp.array([1.0, 3.0]), jnp.ones(2, bool)))
     [-1.  1.]
     """
+    check_arrays(rewards=(rewards, "float[...]"), mask=(mask, "bool[...]"))
     rewards = jax.lax.stop_gradient(masked(rewards, mask))
     mean = Mean.of(rewards, where=mask) if mean is None else mean
     return jnp.where(mask, rewards - jax.lax.stop_gradient(mean.value), 0.0)
@@ -148,6 +157,7 @@ def moving_baseline(baseline: jax.Array, rewards: Mean, *, decay: float) -> jax.
     >>> print(moving_baseline(jnp.float32(0.0), rewards, decay=0.75))
     0.5
     """
+    check_range("decay", decay, 0, 1)
     new = decay * baseline + (1 - decay) * rewards.value
     return jax.lax.stop_gradient(jnp.where(rewards.weight > 0, new, baseline))
 
@@ -176,8 +186,9 @@ def sample_std(centered: jax.Array, count: jax.Array) -> jax.Array:
 
 def _centered(rewards, mask):
     """Rewards less their group's mean `[..., K]`, and the group's size `[..., 1]`."""
+    check_arrays(rewards=(rewards, "float[..., K]"), mask=(mask, "bool[..., K]"))
     if rewards.shape[-1] < 2:
-        raise ValueError(
+        raise UserError(
             "a group needs two responses or more to compare: `rewards` has shape "
             f"{rewards.shape}, with the K responses to a prompt on its last axis"
         )

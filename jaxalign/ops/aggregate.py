@@ -4,10 +4,10 @@ The denominators are sums as well, so each is right over any split of a batch; w
 a method divides by is part of the method.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxalign.ops.checks import check_arrays, check_positive
 from jaxalign.ops.reduce import Mean, masked
 
 
@@ -25,7 +25,7 @@ def token_mean(x: jax.Array, mask: jax.Array) -> Mean:
     >>> print(token_mean(jnp.array([[1.0, 1.0, 1.0], [5.0, 9.0, 9.0]]), mask).value)
     2.0
     """
-    chex.assert_type([x, mask], [float, bool])
+    _check(x, mask)
     return Mean.of(x, where=mask)
 
 
@@ -43,6 +43,7 @@ def sequence_mean(x: jax.Array, mask: jax.Array) -> Mean:
     >>> print(sequence_mean(jnp.array([[1.0, 1.0, 1.0], [5.0, 9.0, 9.0]]), mask).value)
     3.0
     """
+    _check(x, mask)
     lengths = jnp.maximum(jnp.sum(mask, axis=-1), 1)
     return _over_sequences(x, mask, lengths)
 
@@ -61,6 +62,7 @@ def sequence_sum(x: jax.Array, mask: jax.Array) -> Mean:
     >>> print(sequence_sum(jnp.array([[1.0, 1.0, 1.0], [5.0, 9.0, 9.0]]), mask).value)
     4.0
     """
+    _check(x, mask)
     return _over_sequences(x, mask, 1)
 
 
@@ -80,7 +82,13 @@ def fixed_length(x: jax.Array, mask: jax.Array, *, max_length: float) -> Mean:
     >>> print(fixed_length(x, mask, max_length=8).value)
     0.5
     """
+    _check(x, mask)
+    check_positive("max_length", max_length)
     return _over_sequences(x, mask, max_length)
+
+
+def _check(x, mask) -> None:
+    check_arrays(x=(x, "float[+, T]"), mask=(mask, "bool[+, T]"))
 
 
 def _over_sequences(x, mask, divisor) -> Mean:

@@ -1,9 +1,9 @@
 """The best of n samples: which it is, what it is worth, and how far it goes."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxalign.ops.checks import check_arrays, check_range
 from jaxalign.ops.reduce import masked
 
 
@@ -20,7 +20,7 @@ def best_of_n(scores: jax.Array, mask: jax.Array) -> jax.Array:
     >>> print(best_of_n(jnp.array([1.0, 7.0, 9.0]), jnp.array([True, True, False])))
     1
     """
-    chex.assert_equal_shape([scores, mask])
+    check_arrays(scores=(scores, "float[..., N]"), mask=(mask, "bool[..., N]"))
     return jnp.argmax(jnp.where(mask, scores, -jnp.inf), axis=-1)
 
 
@@ -43,6 +43,8 @@ def expected_best_of_n(scores: jax.Array, mask: jax.Array, *, n: int) -> jax.Arr
     >>> print(expected_best_of_n(jnp.array([1.0, 2.0, 6.0]), jnp.ones(3, bool), n=2))
     4.66666...
     """
+    check_range("n", n, 1, float("inf"))
+    check_arrays(scores=(scores, "float[..., N]"), mask=(mask, "bool[..., N]"))
     scores = masked(scores, mask)
     size = scores.shape[-1]
     count = jnp.sum(mask, axis=-1, keepdims=True, dtype=scores.dtype)
@@ -73,5 +75,5 @@ def best_of_n_kl_bound(n: jax.Array) -> jax.Array:
     >>> print(best_of_n_kl_bound(jnp.array([1.0, 4.0])))
     [0.         0.63629...]
     """
-    chex.assert_type(n, float)
+    check_arrays(n=(n, "float[...]"))
     return jnp.log(n) - (n - 1) / n

@@ -6,6 +6,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxalign.ops.checks import check_arrays, check_range
+
 
 def bootstrap_interval(
     totals: jax.Array,
@@ -37,9 +39,8 @@ def bootstrap_interval(
     >>> [float(x) for x in ends]
     [1.0, 1.0]
     """
-    chex.assert_rank([totals, weights], 1)
-    chex.assert_equal_shape([totals, weights])
-    chex.assert_type([totals, weights], [float, float])
+    check_arrays(totals=(totals, "float[n]"), weights=(weights, "float[n]"))
+    check_range("level", level, 0, 1, open_low=True)
     n = len(totals)
 
     def redrawn(key):

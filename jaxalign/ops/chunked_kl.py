@@ -8,11 +8,11 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from jaxalign.ops.checks import check_arrays, check_positive, check_range
 from jaxalign.ops.head import Head, chunk_logits, join_chunks, split_chunks
 from jaxalign.ops.per_device import everywhere, on_each, split_of, whole
 from jaxalign.ops.reduce import sum_dtype
@@ -116,6 +116,7 @@ def chunked_jsd(
     """
     models = hidden, kernel, ref_hidden, ref_kernel
     caps = softcap, ref_softcap
+    check_range("mixture", mixture, 0, 1, open_low=True)
     beta = jnp.asarray(mixture, sum_dtype(hidden))
     divergence = functools.partial(_jsd, beta=beta)
     return _each_token(divergence, models, caps, temperature, vocab_size, chunk_size)
@@ -139,6 +140,7 @@ def _each_token(
 ):
     hidden, kernel, ref_hidden, ref_kernel = models
     _check(hidden, kernel, ref_hidden, ref_kernel, vocab_size)
+    check_positive("temperature", temperature)
     size = vocab_size or kernel.shape[0]
     split, other = split_of(hidden, kernel), split_of(ref_hidden, ref_kernel)
     heads = [Head(cap, size, False, chunk_size) for cap in caps]
@@ -198,10 +200,10 @@ def _logits(head: Head, hidden, kernel, tau):
 
 
 def _check(hidden, kernel, ref_hidden, ref_kernel, vocab_size):
-    chex.assert_rank([hidden, kernel, ref_hidden, ref_kernel], [3, 2, 3, 2])
-    chex.assert_type([hidden, kernel, ref_hidden, ref_kernel], float)
-    chex.assert_equal_shape_prefix([hidden, ref_hidden], 2)
-    chex.assert_equal(hidden.shape[-1], kernel.shape[-1])
-    chex.assert_equal(ref_hidden.shape[-1], ref_kernel.shape[-1])
-    if vocab_size is None:
-        chex.assert_equal(kernel.shape[0], ref_kernel.shape[0])
+    rows = "V" if vocab_size is None else "V'"
+    check_arrays(
+        hidden=(hidden, "float[R, M, D]"),
+        kernel=(kernel, "float[V, D]"),
+        ref_hidden=(ref_hidden, "float[R, M, D']"),
+        ref_kernel=(ref_kernel, f"float[{rows}, D']"),
+    )

@@ -1,8 +1,9 @@
 """Exponentials and logarithms of log-probabilities that stay finite."""
 
-import chex
 import jax
 import jax.numpy as jnp
+
+from jaxalign.ops.checks import check_arrays
 
 
 def capped_exp(log_ratio: jax.Array, *, cap: float = 20.0) -> jax.Array:
@@ -18,7 +19,7 @@ def capped_exp(log_ratio: jax.Array, *, cap: float = 20.0) -> jax.Array:
     >>> print(capped_exp(jnp.array([0.0, 1e3]), cap=1.0))
     [1.        2.7182817]
     """
-    chex.assert_type(log_ratio, float)
+    check_arrays(log_ratio=(log_ratio, "float[...]"))
     return jnp.exp(jnp.clip(log_ratio, -cap, cap))
 
 
@@ -37,7 +38,7 @@ def log1mexp(a: jax.Array) -> jax.Array:
     >>> print(log1mexp(jnp.log(jnp.array([0.25, 0.5]))))
     [-0.287682... -0.693147...]
     """
-    chex.assert_type(a, float)
+    check_arrays(a=(a, "float[...]"))
     a = jnp.minimum(a, -1e-12 if a.dtype == jnp.float64 else -1e-6)
     near = a > -jnp.log(2.0).astype(a.dtype)
     # Each branch sees inputs at which it is safe: else its NaN reaches the gradient.

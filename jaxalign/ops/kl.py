@@ -8,10 +8,10 @@ Summed over tokens, none of them is the gradient of the divergence of responses,
 effect of a token on what follows is lost. See http://joschu.net/blog/kl-approx.html.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxalign.ops.checks import check_arrays
 from jaxalign.ops.reduce import masked, sum_dtype
 
 CAP = 20.0
@@ -21,31 +21,35 @@ def kl_k1(logps: jax.Array, ref_logps: jax.Array, mask: jax.Array) -> jax.Array:
     """lr: unbiased, of any sign; for rewards, since as a loss it regularises nothing.
 
     Args:
-      logps: Of sampled tokens under π, `[..., T]`, float.
-      ref_logps: Of the same tokens under π_ref, `[..., T]`, float.
-      mask: The tokens that count, `[..., T]`, bool.
+      logps: Of sampled tokens under π, or summed over responses, any shape, float.
+      ref_logps: Of the same under π_ref, the same shape, float; no gradient.
+      mask: Which of them count, the same shape, bool.
 
     Returns:
-      `[..., T]`, 0 where masked.
+      The same shape, 0 where masked.
 
     >>> one = jnp.ones(1, bool)
     >>> print(kl_k1(jnp.array([-1.0]), jnp.array([-3.0]), one))
     [2.]
     """
-    chex.assert_equal_shape([logps, ref_logps, mask])
-    return masked(logps, mask) - masked(ref_logps, mask)
+    check_arrays(
+        logps=(logps, "float[...]"),
+        ref_logps=(ref_logps, "float[...]"),
+        mask=(mask, "bool[...]"),
+    )
+    return masked(logps, mask) - masked(jax.lax.stop_gradient(ref_logps), mask)
 
 
 def kl_k2(logps: jax.Array, ref_logps: jax.Array, mask: jax.Array) -> jax.Array:
     """lr²/2: biased in value, but its gradient over whole responses is KL's.
 
     Args:
-      logps: Of sampled tokens under π, `[..., T]`, float.
-      ref_logps: Of the same tokens under π_ref, `[..., T]`, float.
-      mask: The tokens that count, `[..., T]`, bool.
+      logps: Of sampled tokens under π, or summed over responses, any shape, float.
+      ref_logps: Of the same under π_ref, the same shape, float; no gradient.
+      mask: Which of them count, the same shape, bool.
 
     Returns:
-      `[..., T]`, 0 where masked.
+      The same shape, 0 where masked.
 
     >>> one = jnp.ones(1, bool)
     >>> print(kl_k2(jnp.array([-1.0]), jnp.array([-3.0]), one))
@@ -61,12 +65,12 @@ def kl_k3(logps: jax.Array, ref_logps: jax.Array, mask: jax.Array) -> jax.Array:
     e²⁰ and the gradient is 0.
 
     Args:
-      logps: Of sampled tokens under π, `[..., T]`, float.
-      ref_logps: Of the same tokens under π_ref, `[..., T]`, float.
-      mask: The tokens that count, `[..., T]`, bool.
+      logps: Of sampled tokens under π, or summed over responses, any shape, float.
+      ref_logps: Of the same under π_ref, the same shape, float; no gradient.
+      mask: Which of them count, the same shape, bool.
 
     Returns:
-      `[..., T]`, 0 where masked.
+      The same shape, 0 where masked.
 
     >>> one = jnp.ones(1, bool)
     >>> print(kl_k3(jnp.array([-1.0]), jnp.array([-1.0 + jnp.log(2.0)]), one))
@@ -82,12 +86,12 @@ def kl_k3_k2(logps: jax.Array, ref_logps: jax.Array, mask: jax.Array) -> jax.Arr
     """The value of `kl_k3` with the gradient of `kl_k2`.
 
     Args:
-      logps: Of sampled tokens under π, `[..., T]`, float.
-      ref_logps: Of the same tokens under π_ref, `[..., T]`, float.
-      mask: The tokens that count, `[..., T]`, bool.
+      logps: Of sampled tokens under π, or summed over responses, any shape, float.
+      ref_logps: Of the same under π_ref, the same shape, float; no gradient.
+      mask: Which of them count, the same shape, bool.
 
     Returns:
-      `[..., T]`, 0 where masked.
+      The same shape, 0 where masked.
 
     >>> one, zero = jnp.ones(1, bool), jnp.zeros(1)
     >>> print(jax.grad(lambda x: kl_k3_k2(x, zero, one).sum())(jnp.array([3.0])))
@@ -113,8 +117,9 @@ def kl_exact(logits: jax.Array, ref_logits: jax.Array) -> jax.Array:
     >>> print(kl_exact(jnp.array([0.0, 0.0]), jnp.log(jnp.array([0.2, 0.8]))))
     0.22314...
     """
-    chex.assert_equal_shape([logits, ref_logits])
-    chex.assert_type([logits, ref_logits], float)
+    check_arrays(
+        logits=(logits, "float[..., V]"), ref_logits=(ref_logits, "float[..., V]")
+    )
     logp, logq = (
         jax.nn.log_softmax(x.astype(sum_dtype(x))) for x in (logits, ref_logits)
     )

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxalign.ops.checks import check_arrays, check_positive
 from jaxalign.ops.reduce import sum_dtype
 
 
@@ -54,8 +54,8 @@ def token_stats(
     >>> print(jnp.exp(stats.logps), jnp.exp(stats.entropy))
     [0.25] [4.]
     """
-    chex.assert_equal_shape_prefix([logits, targets], targets.ndim)
-    chex.assert_type([logits, targets], [float, int])
+    check_arrays(logits=(logits, "float[..., V]"), targets=(targets, "int[...]"))
+    check_positive("temperature", temperature)
     z = logits.astype(sum_dtype(logits)) / temperature
     top = jax.lax.stop_gradient(jnp.max(z, axis=-1))
     picked = jnp.take_along_axis(z, targets[..., None], axis=-1)[..., 0]
@@ -105,6 +105,5 @@ def sequence_logps(logps: jax.Array, mask: jax.Array) -> jax.Array:
     >>> print(sequence_logps(logps, mask))
     [-3.]
     """
-    chex.assert_equal_shape([logps, mask])
-    chex.assert_type([logps, mask], [float, bool])
+    check_arrays(logps=(logps, "float[+, T]"), mask=(mask, "bool[+, T]"))
     return jnp.sum(logps, axis=-1, dtype=sum_dtype(logps), where=mask)

@@ -1,11 +1,13 @@
 """Masked means that stay exact when summed over microbatches and devices."""
 
 import dataclasses
+import functools
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
+
+from jaxalign.ops.checks import check_arrays
 
 
 def sum_dtype(x: jax.Array | jax.ShapeDtypeStruct) -> Any:
@@ -33,8 +35,7 @@ def masked(x: jax.Array, mask: jax.Array) -> jax.Array:
     >>> print(masked(jnp.array([1.0, jnp.inf]), jnp.array([True, False])))
     [1. 0.]
     """
-    chex.assert_equal_shape([x, mask])
-    chex.assert_type([x, mask], [float, bool])
+    check_arrays(x=(x, "float[...]"), mask=(mask, "bool[...]"))
     return jnp.where(mask, x.astype(sum_dtype(x)), 0.0)
 
 
@@ -71,8 +72,7 @@ class Mean:
         Returns:
           The sum and the count, float32 (float64 for float64 `x`).
         """
-        chex.assert_equal_shape([x, where])
-        chex.assert_type(where, bool)
+        check_arrays(x=(x, "float|int|bool[...]"), where=(where, "bool[...]"))
         dtype = sum_dtype(x)
         total = jnp.sum(x, dtype=dtype, where=where)
         return cls(total, jnp.sum(where, dtype=dtype))
@@ -85,3 +85,48 @@ class Mean:
     def value(self) -> jax.Array:
         """The mean itself; 0, not NaN, if everything was masked."""
         return self.total / jnp.maximum(self.weight, 1.0)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SumOfMeans(Mean):
+    """A sum of means, each with a denominator of its own, as `sum_of_means` makes it.
+
+    It travels as a `Mean` does: parts add up term by term, and each term is divided by
+    its own weight once, at the end. One total would not do, for what a term is divided
+    by is not known before all parts are there.
+
+    Attributes:
+      total: `[k]`, the sums of k terms, with their factors.
+      weight: `[k]`, what each is divided by.
+    """
+
+    @property
+    def value(self) -> jax.Array:
+        """The sum of the k means; a term of which everything was masked adds 0."""
+        return jnp.sum(self.total / jnp.maximum(self.weight, 1.0), axis=-1)
+
+
+def sum_of_means(*terms: tuple[float | jax.Array, Mean]) -> SumOfMeans:
+    """Σₖ cₖ meanₖ, exact over microbatches and devices whatever the denominators.
+
+    Args:
+      *terms: Pairs of a factor, Python or traced, and a mean.
+
+    Returns:
+      The sum; its terms are those of all means, in their order.
+
+    >>> pairs = Mean(jnp.array(6.0), jnp.array(3.0))
+    >>> tokens = Mean(jnp.array(5.0), jnp.array(10.0))
+    >>> half = sum_of_means((1.0, pairs), (0.1, tokens))
+    >>> print(half.value, (half + half).value)
+    2.05 2.05
+    """
+    totals = [jnp.atleast_1d(factor * mean.total) for factor, mean in terms]
+    weights = [jnp.atleast_1d(mean.weight) for _, mean in terms]
+    dtype = functools.reduce(jnp.promote_types, (x.dtype for x in totals))
+
+    def joined(parts) -> jax.Array:
+        return jnp.concatenate([x.astype(dtype) for x in parts])
+
+    return SumOfMeans(joined(totals), joined(weights))

@@ -5,10 +5,10 @@ before it is followed by the next unmasked one. So nothing at a masked position,
 or reward, reaches any other.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxalign.ops.checks import check_arrays, check_positive, check_range
 from jaxalign.ops.reduce import masked
 
 
@@ -29,6 +29,8 @@ def reward_to_go(
     >>> print(reward_to_go(rewards, mask, discount=0.5))
     [3. 0. 4.]
     """
+    check_range("discount", discount, 0, 1, closed_high=True)
+    check_arrays(rewards=(rewards, "float[..., T]"), mask=(mask, "bool[..., T]"))
     rewards = masked(rewards, mask)
 
     def step(following, now):
@@ -71,7 +73,13 @@ def gae(
     >>> print(advantages, returns)
     [0.5  0.25] [1. 1.]
     """
-    chex.assert_equal_shape([rewards, values, mask])
+    check_range("discount", discount, 0, 1, closed_high=True)
+    check_range("lam", lam, 0, 1, closed_high=True)
+    check_arrays(
+        rewards=(rewards, "float[..., T]"),
+        values=(values, "float[..., T]"),
+        mask=(mask, "bool[..., T]"),
+    )
     rewards, values = masked(rewards, mask), masked(values, mask)
     lam = jnp.broadcast_to(jnp.asarray(lam, rewards.dtype), rewards.shape[:-1])
 
@@ -122,6 +130,9 @@ def decoupled_gae(
     >>> print(decoupled_gae(rewards, values, mask, alpha=0.5)[0])  # λ = 0
     [0.25 0.25]
     """
+    check_range("critic_lam", critic_lam, 0, 1, closed_high=True)
+    check_positive("alpha", alpha)
+    check_arrays(rewards=(rewards, "float[..., T]"), mask=(mask, "bool[..., T]"))
     lengths = jnp.maximum(jnp.sum(mask, axis=-1), 1).astype(jnp.float32)
     policy_lam = jnp.maximum(1 - 1 / (alpha * lengths), 0.0)
     arrays = rewards, values, mask

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from jaxalign.ops.checks import check_arrays
 from jaxalign.ops.reduce import Mean, masked
 
 EPS = 1e-8
@@ -139,4 +140,5 @@ def reinforce_pp_advantages(
     [[-1. -1.]
      [ 1.  1.]]
     """
+    check_arrays(returns=(returns, "float[+, T]"), mask=(mask, "bool[+, T]"))
     return jax.lax.stop_gradient(masked_whiten(returns, mask, moments=moments))

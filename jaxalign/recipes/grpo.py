@@ -4,8 +4,6 @@ import dataclasses
 import inspect
 from typing import Any, Literal
 
-import jax.numpy as jnp
-
 from jaxalign.errors import UserError
 from jaxalign.objectives import bind, group_credit, regularised
 from jaxalign.ops import fixed_kl_update, kl_k2, kl_k3, kl_k3_k2
@@ -113,7 +111,6 @@ def method_of(config: Config) -> Method:
     def objective(models: Models):
         loss = regularised(
             algorithm.loss,
-            aggregate=algorithm.aggregate(config.max_new_tokens),
             kl=None if in_reward or not uses_kl else ESTIMATORS[config.kl_estimator],
             kl_coef=config.kl_coef,
             entropy_coef=config.entropy_coef,
@@ -128,15 +125,10 @@ def method_of(config: Config) -> Method:
             **_hyperparameters(config, algorithm),
         )
 
-    def weight(mask):
-        aggregate = algorithm.aggregate(config.max_new_tokens)
-        return aggregate(jnp.zeros(mask.shape), mask).weight
-
     return Method(
         name=algorithm.title,
         rules=rules,
         objective=objective,
-        weight=weight,
         passes=config.num_iterations,
         kl=uses_kl,
         greedy=algorithm.greedy,

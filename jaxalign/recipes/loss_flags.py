@@ -97,10 +97,10 @@ def config_for(name: str, base: type) -> type:
     import tyro
 
     loss = find_loss(name)
-    about = arguments(loss)
+    about, kinds = arguments(loss), typing.get_type_hints(loss)
     fields: list[Any] = [("loss", str, dataclasses.field(default=name))]
     for keyword, default in hyperparameters(loss).items():
-        kind = Annotated[float, tyro.conf.arg(help=about[keyword])]
+        kind = Annotated[kinds[keyword], tyro.conf.arg(help=about[keyword])]
         fields.append((keyword, kind, dataclasses.field(default=default)))
     doc = {"__doc__": base.__doc__, "__module__": base.__module__}
     return dataclasses.make_dataclass(

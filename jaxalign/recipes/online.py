@@ -5,8 +5,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-import jax.numpy as jnp
-
 from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput
 from jaxalign.objectives import online, online_objective, plain_credit
@@ -176,7 +174,6 @@ def method_of(config: Config) -> Method:
             around="group",
         ),
         objective=objective,
-        weight=lambda mask: jnp.sum(jnp.any(mask, axis=-1), dtype=jnp.float32),
         passes=config.num_iterations,
         kl=algorithm.reference,
         rival=None if rival is None else lambda models: rival(config, models),

@@ -4,12 +4,10 @@ import dataclasses
 import functools
 from typing import Literal
 
-import jax.numpy as jnp
-
 from jaxalign.errors import UserError
 from jaxalign.losses import ppo_loss
 from jaxalign.objectives import bind, gae_credit, value_loss
-from jaxalign.ops import adaptive_kl_update, fixed_kl_update, token_mean
+from jaxalign.ops import adaptive_kl_update, fixed_kl_update
 from jaxalign.recipes.paths import Found
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.method import Method
@@ -136,7 +134,6 @@ def method_of(config: Config) -> Method:
         name="proximal policy optimization (PPO)",
         rules=rules,
         objective=objective,
-        weight=lambda mask: token_mean(jnp.zeros(mask.shape), mask).weight,
         passes=config.num_ppo_epochs,
         kl=True,
         critic=config.critic or config.model,

@@ -1,10 +1,9 @@
 """From scores of responses to rewards of tokens, as arrays."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxalign.ops import masked, sum_dtype
+from jaxalign.ops import check_arrays, masked, sum_dtype
 
 
 def token_rewards(
@@ -39,9 +38,12 @@ def token_rewards(
     >>> print(token_rewards(jnp.array([1.0]), logps, ref, mask, kl_coef=0.25))
     [[0. 0.5 0. ]]
     """
-    chex.assert_equal_shape([logps, ref_logps, mask])
-    chex.assert_type([scores, logps, ref_logps, mask], [float, float, float, bool])
-    chex.assert_shape(scores, mask.shape[:-1])
+    check_arrays(
+        scores=(scores, "float[...]"),
+        logps=(logps, "float[+, T]"),
+        ref_logps=(ref_logps, "float[+, T]"),
+        mask=(mask, "bool[+, T]"),
+    )
     tokens_left = jnp.cumsum(mask[..., ::-1], axis=-1)[..., ::-1]
     last = mask & (tokens_left == 1)
     score = jnp.where(last, scores.astype(sum_dtype(scores))[..., None], 0.0)
@@ -110,13 +112,11 @@ def informative_groups(rewards: jax.Array, mask: jax.Array) -> jax.Array:
     >>> print(informative_groups(rewards, mask))
     [ True False]
     """
-    chex.assert_equal_shape([rewards, mask])
-    chex.assert_type([rewards, mask], [float, bool])
+    check_arrays(rewards=(rewards, "float[..., K]"), mask=(mask, "bool[..., K]"))
     highest = jnp.max(jnp.where(mask, rewards, -jnp.inf), axis=-1)
     lowest = jnp.min(jnp.where(mask, rewards, jnp.inf), axis=-1)
     return highest > lowest
 
 
 def _check_stopped(scores: jax.Array, stopped: jax.Array) -> None:
-    chex.assert_equal_shape([scores, stopped])
-    chex.assert_type([scores, stopped], [float, bool])
+    check_arrays(scores=(scores, "float[...]"), stopped=(stopped, "bool[...]"))

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxalign.errors import UserError
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,37 @@ class TrainState:
           key: A typed random key.
           memory: That of the objective, if it is a `TwoPass` that has one; copied,
             because a step may consume the state.
+
+        Raises:
+          UserError: If some of `params` are no floats.
         """
+        check_params(params)
         memory = jax.tree.map(jnp.array, memory)
         start = jnp.zeros((), jnp.int32)
         return cls(start, params, optimizer.init(params), key, memory)
+
+
+def check_params(params) -> None:
+    """Refuses parameters that cannot be differentiated, such as a model's random keys.
+
+    Args:
+      params: Any pytree of arrays.
+
+    Raises:
+      UserError: Some are no floats; with the path of the first.
+
+    >>> check_params({"kernel": jnp.zeros(2), "count": jnp.zeros((), jnp.uint32)})
+    Traceback (most recent call last):
+    ...
+    jaxalign.errors.UserError: params['count'] is uint32, and only floats can be
+    trained. ...
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.inexact):
+            raise UserError(
+                f"params{jax.tree_util.keystr(path)} is {dtype or type(leaf)}, and "
+                "only floats can be trained. Split a model into weights and the rest, "
+                'such as rngs, counters and buffers: README, "Any model, any mesh", '
+                "shows how."
+            )

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxalign.errors import explained
 from jaxalign.losses.base import LossOutput, TwoPass
 from jaxalign.ops import Mean, sum_dtype
-from jaxalign.training.state import TrainState
+from jaxalign.training.state import TrainState, check_params
 
 Objective = Callable[[Any, Any, jax.Array], LossOutput]
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, Mean]]]
@@ -28,7 +29,10 @@ def make_train_step(
 
     The gradient is that of the mean over the *global* batch, whatever the masks, the
     number of microbatches and the number of devices: sums are differentiated and
-    added up in float32, and divided once, at the end.
+    added up in float32, and divided once, at the end. Of a `SumOfMeans`, a loss of
+    terms with denominators of their own, the weights of the global batch are added up
+    before. Compiled, that costs only what the weights follow from, which are masks for
+    all losses here; the objective is traced twice more.
 
     A step whose loss, gradient or memory is not finite changes neither parameters nor
     optimizer state nor memory, bit for bit; it only counts as a step, and as
@@ -50,10 +54,13 @@ def make_train_step(
     Returns:
       `step(state, batch) -> (state, metrics)`, where metrics are `{name: Mean}`: the
       objective's own, `loss`, `grad_norm` (before clipping) and `skipped_steps`. Read
-      `value`; or add those of several steps first, and it is their weighted mean.
+      `value`; or add those of several steps first, and it is their weighted mean. A
+      `SumOfMeans` counts by the weight of its first term.
     """
 
+    @explained()
     def step(state: TrainState, batch):
+        check_params(state.params)
         key = jax.random.fold_in(state.key, state.step)
         params = state.params
         if axis_name is not None:
@@ -64,10 +71,19 @@ def make_train_step(
         measured = _measured(objective, params, batch, key, parts, axis_name)
         memory = _remembered(objective, state.memory, measured)
         loss = _bound(objective, measured, memory)
-        grads, out = _add_up(_grads_of_sum(loss), parts, axis_name)(params, batch, key)
-        if axis_name is not None:
-            grads, out = jax.lax.psum((grads, out), axis_name)
+
+        def over_all(fn):
+            sums = _add_up(fn, parts, axis_name)(params, batch, key)
+            return sums if axis_name is None else jax.lax.psum(sums, axis_name)
+
+        grads, out = over_all(_grads_of_sum(loss))
         weight = jnp.maximum(out.loss.weight, 1.0)
+        if weight.ndim:
+            # Several denominators, which this first trace was to tell; none of it is
+            # computed. A term whose share of the sum is known can be differentiated.
+            weight = jnp.maximum(over_all(_weight_of(loss)), 1.0)
+            grads, out = over_all(_grads_of_sum(loss, weight[0] / weight))
+            weight = weight[0]
         grads = jax.tree.map(lambda g: _wide(g) / weight.astype(_wide(g).dtype), grads)
         norm = optax.tree.norm(grads)
         grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
@@ -90,7 +106,7 @@ def make_train_step(
         once = jnp.ones_like(norm)
         skipped = Mean(1.0 - finite.astype(norm.dtype), once)
         own = {"grad_norm": Mean(norm, once), "skipped_steps": skipped}
-        return state, _means(out) | own
+        return state, {k: _one_mean(v) for k, v in _means(out).items()} | own
 
     return step
 
@@ -110,6 +126,7 @@ def make_eval_step(
       all batches with `+`, then read `value`.
     """
 
+    @explained()
     def step(params, batch, key, memory=()):
         _check_memory(objective, memory)
         measured = _measured(objective, params, batch, key, 1, axis_name)
@@ -167,16 +184,30 @@ def _all_finite(tree) -> jax.Array:
     return jnp.all(jnp.stack(leaves))
 
 
-def _grads_of_sum(objective: Objective):
+def _grads_of_sum(objective: Objective, shares: jax.Array | float = 1.0):
+    """Gradient of the sum, of which several terms count by their shares, and output."""
+
     def grads(params, batch, key):
         def total(params):
             out = objective(params, batch, key)
-            return out.loss.total, out
+            return jnp.sum(shares * out.loss.total), out
 
         (_, out), grads = jax.value_and_grad(total, has_aux=True)(params)
         return grads, out
 
     return grads
+
+
+def _weight_of(objective: Objective):
+    return lambda params, batch, key: objective(params, batch, key).loss.weight
+
+
+def _one_mean(mean: Mean) -> Mean:
+    """The sum of several means as one, once all parts of the batch are in it."""
+    if not mean.weight.ndim:
+        return mean
+    weight = jnp.maximum(mean.weight[0], 1.0)
+    return Mean(mean.value * weight, weight)
 
 
 def _means(out: LossOutput) -> dict[str, Mean]:

@@ -51,7 +51,8 @@ def kto_population(world, logits, z0, beta):
     policy = token_logps(logits, world.responses)
 
     def of_response(policy, ref, mask, desirable):
-        return kto_loss(policy, ref, mask, desirable, z0, beta=beta).loss.value
+        one = (x[None] for x in (policy, ref, mask, desirable))
+        return kto_loss(*one, z0, beta=beta).loss.value
 
     of_prompt = jax.vmap(of_response, (0, 0, 0, None))
     total = 0.0

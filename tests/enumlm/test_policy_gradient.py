@@ -21,10 +21,10 @@ from experiments.enumlm import (
 from experiments.enumlm.exact import optimal_value
 from jaxalign.losses import (
     cispo_loss,
+    combine,
     dr_grpo_loss,
     dual_clip_policy_loss,
     gspo_loss,
-    join_terms,
     policy_gradient_loss,
     ppo_policy_loss,
     ptx_term,
@@ -50,14 +50,14 @@ def shaped_rewards(world, logits):
 
 
 def expected_gradient(world, logits, loss_of, credit):
-    """Over single samples: `loss_of(logps [L], mask [L], credit [...]) -> scalar`.
+    """Over single samples: `loss_of(logps [1, L], mask [1, L], credit [1, ...])`.
 
     `credit` has something for each response, `[X, S, ...]`, which gets no gradient.
     """
     mask = jnp.asarray(world.responses.mask)
 
     def of_prompt(tokens, credit):
-        return jax.vmap(loss_of)(tokens, mask, credit)
+        return jax.vmap(loss_of)(tokens[:, None], mask[:, None], credit[:, None])
 
     def loss(x):
         losses = jax.vmap(of_prompt)(token_logps(x, world.responses), credit)
@@ -305,7 +305,8 @@ def test_sft_goes_down_one_divergence_and_rl_the_other(small, logits, exact):
     def sft(x):
         tokens = token_logps(x, small.responses)
         mask = jnp.asarray(small.responses.mask)
-        of_each = jax.vmap(jax.vmap(lambda t, m: sft_loss(t, m).loss.total), (0, None))
+        of_one = jax.vmap(lambda t, m: sft_loss(t[None], m[None]).loss.total)
+        of_each = jax.vmap(of_one, (0, None))
         return expected_loss(data, of_each(tokens, mask))
 
     def forward(x):
@@ -331,7 +332,8 @@ def test_pretraining_term_goes_from_ppo_to_the_language_model(small, logits):
             logps = token_logps(x, responses)[0]
             old, advantages = token_logps(logits, responses)[0], spread(1.5, mask)
             ppo = ppo_policy_loss(logps, old, advantages, mask)
-            return join_terms(ppo, ptx_term(logps[:5], text, coef=coef)).loss.value
+            terms = {"ppo": ppo, "ptx": ptx_term(logps[:5], text, coef=coef)}
+            return combine(terms, {"ppo": 1.0, "ptx": 1.0}).loss.value
 
         return jax.grad(loss)(logits)
 

@@ -2,8 +2,6 @@
 
 import functools
 
-import jax.numpy as jnp
-
 from jaxalign import losses
 from tests.losses.case import Case, by_keyword, logps, mask_with_gaps, normal
 
@@ -55,16 +53,13 @@ def marked(rng, b, t):
     return logps(rng, b, t), rng.random(b) < 0.7, mask_with_gaps(rng, b, t)
 
 
-def joined(logps, mask, text):
-    """Two terms with different weights would be batch-coupled: here they are equal."""
-    first = losses.entropy_bonus(-text, mask, coef=0.3)
-    equal = jnp.ones(()), jnp.ones(())
-    return losses.join_terms(first, losses.ptx_term(logps, mask), weights=equal)
-
-
-def joined_inputs(rng, b, t):
-    mask = mask_with_gaps(rng, b, t)
-    return logps(rng, b, t), mask, logps(rng, b, t)
+def combined(logps, rewards, mask):
+    """A mean over responses, and one over tokens."""
+    terms = {
+        "reinforce": losses.reinforce_loss(logps, rewards, mask),
+        "ptx": losses.ptx_term(logps, mask),
+    }
+    return losses.combine(terms, {"reinforce": 0.5, "ptx": 0.1})
 
 
 CLIPS = {"clip": (0.05, 0.3), "clip_high": (0.05, 0.3)}
@@ -94,7 +89,7 @@ CASES = {
     ),
     "ptx": Case(losses.ptx_term, masked_logps, (), {"coef": (1.0, 2.0)}),
     "positive_nll": Case(losses.positive_nll_loss, marked, (), {"coef": (1.0, 2.0)}),
-    "joined": Case(joined, joined_inputs),
+    "combined": Case(combined, scored, (1,)),
     "ppo_policy": Case(
         by_keyword(losses.ppo_policy_loss, "weights"),
         weighted_rollout,

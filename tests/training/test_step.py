@@ -16,7 +16,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxalign.losses import LossOutput, TwoPass, sft_loss
+from jaxalign.losses import LossOutput, TwoPass, combine, sft_loss
 from jaxalign.ops import Mean, token_stats
 from jaxalign.training import TrainState, make_eval_step, make_train_step
 from tests.ways import MESH
@@ -120,6 +120,81 @@ def test_same_update(way, parts):
     np.testing.assert_allclose(metrics["grad_norm"].value, norm, rtol=1e-5)
     assert metrics["skipped_steps"].value == 0
     assert int(new.step) == 1
+
+
+def likelihood_of_texts(params, batch, key):
+    """Per token, plus 0.3 times half the square of a text's log-probability."""
+    logps = jax.nn.log_softmax(params["table"])[batch.inputs, batch.targets]
+    tokens = sft_loss(logps, batch.mask)
+    sums = jnp.sum(jnp.where(batch.mask, logps, 0), axis=-1)
+    texts = Mean.of(jnp.square(sums) / 2, where=batch.mask.any(-1))
+    terms = {"tokens": tokens, "texts": LossOutput(texts, {})}
+    return combine(terms, {"tokens": 1.0, "texts": 0.3})
+
+
+def two_means_by_hand(table, batch):
+    """Loss and gradient in float64, token by token."""
+    table = np.asarray(table, np.float64)
+    p = np.exp(table) / np.exp(table).sum(1, keepdims=True)
+    inputs, targets, mask = map(np.asarray, batch)
+    tokens, texts = mask.sum(), mask.any(-1).sum()
+    loss, grad = 0.0, np.zeros_like(table)
+    for row in range(len(mask)):
+        pairs = [*zip(inputs[row][mask[row]], targets[row][mask[row]], strict=True)]
+        whole = sum(np.log(p[a, b]) for a, b in pairs)
+        loss += -whole / tokens + 0.3 * whole**2 / 2 / texts
+        for a, b in pairs:
+            grad[a] += (-1 / tokens + 0.3 * whole / texts) * (np.eye(11)[b] - p[a])
+    return loss, grad
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("parts", PARTS, ids=str)
+def test_terms_with_denominators_of_their_own_are_exact(way, parts):
+    """Some parts and devices have no token; their texts and tokens are very unequal."""
+    state, batch = setup()
+    expected_loss, expected = two_means_by_hand(state.params["table"], batch)
+
+    def make_step(axis_name):
+        return make_train_step(
+            likelihood_of_texts, OPTIMIZER, axis_name=axis_name, **parts
+        )
+
+    new, metrics = way(make_step, state, batch)
+    grads = state.params["table"] - new.params["table"]
+    np.testing.assert_allclose(grads, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["loss"].value, expected_loss, rtol=1e-5)
+    norm = np.linalg.norm(expected)
+    np.testing.assert_allclose(metrics["grad_norm"].value, norm, rtol=1e-5)
+    counts = [int(metrics[x].weight) for x in ("loss", "loss/tokens", "loss/texts")]
+    assert counts == [batch.mask.sum(), batch.mask.sum(), 14]
+
+
+def test_an_evaluation_of_several_means_adds_up_over_batches():
+    state, batch = setup()
+    evaluate = jax.jit(make_eval_step(likelihood_of_texts))
+    parts = [
+        evaluate(state.params, jax.tree.map(lambda x, s=s: x[s], batch), state.key)
+        for s in (slice(0, 5), slice(5, 16))
+    ]
+    expected, _ = two_means_by_hand(state.params["table"], batch)
+    whole = parts[0]["loss"] + parts[1]["loss"]
+    np.testing.assert_allclose(whole.value, expected, rtol=1e-5)
+
+
+def test_a_first_term_without_any_weight_leaves_the_other():
+    def objective(params, batch, key):
+        nothing = LossOutput(Mean.of(params["table"], jnp.zeros((11, 11), bool)), {})
+        out = {"nothing": nothing, "sft": OBJECTIVE(params, batch, key)}
+        return combine(out, {"nothing": 1.0, "sft": 1.0})
+
+    state, batch = setup()
+    expected_loss, expected = oracle(state.params, batch)
+    step = make_train_step(objective, OPTIMIZER, num_microbatches=2)
+    new, metrics = jax.jit(step)(state, batch)
+    grads = state.params["table"] - new.params["table"]
+    np.testing.assert_allclose(grads, expected["table"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["loss"].value, expected_loss, rtol=1e-5)
 
 
 def surprise(params, batch, key, usual, memory):

@@ -1,11 +1,9 @@
 """The critic-free methods: each is a pair of functions, credit and loss."""
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from jaxalign import losses, objectives
-from jaxalign.ops import Mean, fixed_length, sequence_mean, sequence_sum, token_mean
 from jaxalign.recipes.rl.centring import Around
 
 _CLIP = {"epsilon": "clip", "epsilon_high": "clip_high"}
@@ -18,7 +16,6 @@ class Algorithm(NamedTuple):
       title: As the model card says it.
       assign: Rewards to advantages.
       loss: Advantages to a loss.
-      aggregation: That of the loss.
       kl: Where its paper puts the KL term.
       clip: Our names of the clips it has, and its arguments'.
       needs_group: Whether it compares answers to one prompt.
@@ -29,7 +26,6 @@ class Algorithm(NamedTuple):
     title: str
     assign: objectives.Assign
     loss: Callable[..., losses.LossOutput]
-    aggregation: Callable[..., Mean]
     kl: Literal["loss", "reward"]
     clip: Mapping[str, str] = {}
     needs_group: bool = True
@@ -45,19 +41,12 @@ class Algorithm(NamedTuple):
             return "greedy"
         return "batch" if self.assign is objectives.whitened_to_go_credit else None
 
-    def aggregate(self, longest: int) -> Callable[..., Mean]:
-        """Token values to a mean with the loss's denominator."""
-        if self.fixed_length:
-            return functools.partial(self.aggregation, max_length=longest)
-        return self.aggregation
-
 
 ALGORITHMS: Mapping[str, Algorithm] = {
     "grpo": Algorithm(
         "group relative policy optimization (GRPO)",
         objectives.group_credit,
         losses.grpo_loss,
-        sequence_mean,
         "loss",
         _CLIP,
     ),
@@ -65,7 +54,6 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "GRPO without length and difficulty bias (Dr. GRPO)",
         objectives.centered_credit,
         losses.dr_grpo_loss,
-        fixed_length,
         "loss",
         _CLIP,
         fixed_length=True,
@@ -74,7 +62,6 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "decoupled clip policy optimization (DAPO)",
         objectives.group_credit,
         losses.dapo_loss,
-        token_mean,
         "loss",
         _CLIP,
     ),
@@ -82,7 +69,6 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "group sequence policy optimization (GSPO)",
         objectives.group_credit,
         losses.gspo_loss,
-        sequence_mean,
         "loss",
         _CLIP,
     ),
@@ -90,7 +76,6 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "clipped importance-sampling policy optimization (CISPO)",
         objectives.group_credit,
         losses.cispo_loss,
-        token_mean,
         "loss",
         _CLIP,
     ),
@@ -98,28 +83,24 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "soft adaptive policy optimization (SAPO)",
         objectives.group_credit,
         losses.sapo_loss,
-        sequence_mean,
         "loss",
     ),
     "gmpo": Algorithm(
         "geometric-mean policy optimization (GMPO)",
         objectives.group_credit,
         losses.gmpo_loss,
-        sequence_mean,
         "loss",
     ),
     "rloo": Algorithm(
         "REINFORCE with a leave-one-out baseline (RLOO)",
         objectives.rloo_credit,
         losses.policy_gradient_loss,
-        sequence_sum,
         "reward",
     ),
     "reinforce": Algorithm(
         "REINFORCE",
         objectives.plain_credit,
         losses.policy_gradient_loss,
-        sequence_sum,
         "reward",
         needs_group=False,
     ),
@@ -127,7 +108,6 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "REINFORCE with a moving baseline",
         objectives.baseline_credit,
         losses.policy_gradient_loss,
-        sequence_sum,
         "reward",
         needs_group=False,
     ),
@@ -135,7 +115,6 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "REINFORCE++",
         objectives.whitened_to_go_credit,
         losses.ppo_policy_loss,
-        token_mean,
         "reward",
         _CLIP,
         needs_group=False,
@@ -144,7 +123,6 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "REINFORCE++ with a group baseline",
         objectives.group_to_go_credit,
         losses.ppo_policy_loss,
-        token_mean,
         "loss",
         _CLIP,
     ),
@@ -152,7 +130,6 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "REINFORCE with a greedy baseline (ReMax)",
         objectives.remax_credit,
         losses.policy_gradient_loss,
-        sequence_sum,
         "reward",
         needs_group=False,
         greedy=True,

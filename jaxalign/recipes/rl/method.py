@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-
 from jaxalign.losses import LossOutput
 from jaxalign.recipes.rl.models import Models
 from jaxalign.recipes.rl.sampling import Rival
@@ -18,7 +16,6 @@ class Method(NamedTuple):
       name: As the model card says it.
       rules: What is done with scores.
       objective: From the models to what is minimised.
-      weight: From the mask of answers `[..., T]` to the weight of the loss.
       passes: Over the answers of an iteration.
       kl: Whether the reference is needed.
       critic: Folder of what the critic starts from, or None.
@@ -34,7 +31,6 @@ class Method(NamedTuple):
     name: str
     rules: Rules
     objective: Callable[[Models], Callable[..., LossOutput]]
-    weight: Callable[[jax.Array], jax.Array]
     passes: int
     kl: bool
     critic: str | None = None

@@ -21,7 +21,7 @@ from jaxalign.recipes.rl.method import Method
 from jaxalign.recipes.rl.models import Models, open_models
 from jaxalign.recipes.rl.prompts import Prompts, read_prompts
 from jaxalign.recipes.rl.scoring import Scoring, make_scoring
-from jaxalign.recipes.rl.updates import Mix, Updates
+from jaxalign.recipes.rl.updates import Updates
 from jaxalign.recipes.rows import make_encoder, read_rows
 from jaxalign.recipes.template_time import start_template_time
 
@@ -75,7 +75,7 @@ class Setup(NamedTuple):
             objective = mixed_objective(
                 objective, sft, coef=c.mix_coef, select=models.policy_of
             )
-            mix = Mix(self.mix.__getitem__, method.weight)
+            mix = self.mix.__getitem__
         scorer = rollout_scorer(
             models.policy.backbone,
             models.values,

@@ -16,7 +16,7 @@ from jaxalign.data.packing.completions import (
     with_columns,
 )
 from jaxalign.data.packing.layout import Layout
-from jaxalign.objectives import MixedBatch, Scores, completion_mask, mix_scale
+from jaxalign.objectives import MixedBatch, Scores
 from jaxalign.objectives.rollout_metrics import with_update
 from jaxalign.ops import Mean
 from jaxalign.recipes.program import Program
@@ -24,19 +24,6 @@ from jaxalign.recipes.rl.sampling import Answers
 from jaxalign.training import TrainState, chaos
 
 _ORDER = 0x0DE2
-
-
-@dataclasses.dataclass(frozen=True)
-class Mix:
-    """The other stream of a run.
-
-    Attributes:
-      batch: From the number of the update to its rows.
-      weight: From the mask of all answers of an update to the weight of its loss.
-    """
-
-    batch: Callable[[int], Batch]
-    weight: Callable[[jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +39,7 @@ class Updates:
       warm_up_iterations: How many those are.
       passes: Passes over the answers.
       minibatches: Updates in a pass.
-      mix: The other stream, or None.
+      mix: From the number of an update to its rows of the other stream, or None.
     """
 
     rows: AnswerRows
@@ -65,7 +52,7 @@ class Updates:
         None
     )
     warm_up_iterations: int = 0
-    mix: Mix | None = None
+    mix: Callable[[int], Batch] | None = None
 
     def layouts(self, answers: Answers) -> list[Layout]:
         """The examples of all answers that are learnt from."""
@@ -149,9 +136,7 @@ class Updates:
     def _with_mix(self, batch: Batch, number: int):
         if self.mix is None:
             return batch
-        other = self.mix.batch(number)
-        weight = self.mix.weight(completion_mask(batch))
-        return MixedBatch(batch, other, mix_scale(weight, other.tokens.target_mask))
+        return MixedBatch(batch, self.mix(number))
 
 
 _with_update = jax.jit(with_update)

@@ -25,7 +25,7 @@ from jaxalign.recipes.rl.sampling import Answers
 from jaxalign.recipes.rl.settle import Rules, make_settle
 from jaxalign.recipes.rl.setup import Setup
 from jaxalign.recipes.rl.state import RLState
-from jaxalign.recipes.rl.updates import Mix, Updates
+from jaxalign.recipes.rl.updates import Updates
 from jaxalign.rewards import Completion, Reward, score
 from jaxalign.rollout import Completions
 from jaxalign.training import Clock
@@ -102,7 +102,7 @@ def test_the_other_stream_moves_on_by_a_batch_with_every_update_but_warm_ups():
         passes=2,
         minibatches=2,
         warm_up_iterations=2,
-        mix=Mix(other_rows, lambda mask: jnp.sum(mask, dtype=jnp.float32)),
+        mix=other_rows,
     )
     for iteration in range(4):
         learn(updates, make_answers(), iteration)
@@ -110,25 +110,6 @@ def test_the_other_stream_moves_on_by_a_batch_with_every_update_but_warm_ups():
     assert not any(isinstance(x, MixedBatch) for _, x in seen[:8])
     numbers = [int(x.mix.tokens.inputs[0, 0]) for _, x in seen[8:]]
     assert numbers == list(range(8, 16))
-
-
-def test_the_scale_of_the_other_stream_is_that_of_the_update_it_is_in():
-    """For a mean over answers: their number in the minibatch, over the other tokens."""
-    seen: list[Any] = []
-    updates = make_updates(
-        seen,
-        passes=1,
-        minibatches=2,
-        mix=Mix(other_rows, lambda m: jnp.sum(jnp.any(m, -1), dtype=jnp.float32)),
-    )
-    used = np.ones(G * K, bool)
-    used[[1, 2, 9]] = False
-    learn(updates, make_answers(), 1, used)
-    counts = [int((x.main.length > 0).sum()) for _, x in seen]
-    assert sum(counts) == G * K - 3
-    for (_, batch), count in zip(seen, counts, strict=True):
-        tokens = int(batch.mix.tokens.target_mask.sum())
-        np.testing.assert_allclose(batch.scale, count / tokens)
 
 
 @pytest.mark.parametrize("row_length", [None, 9])
