@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign import losses
+from jaxalign import losses, ops
 from jaxalign.losses import Pair, is_batch_coupled
 from jaxalign.objectives import RUNNING
 from jaxalign.recipes.loss_flags import find_loss, losses_on, pairwise_losses
@@ -41,6 +41,116 @@ its gradient raises the margin; h(y_w) = D/2 = −h(y_l), one token a response. 
 a loss reads is neutral there: divergences, shift and usual margin 0, a weight of 1 for
 each pair, and a chosen response that is better by 1 and always wins.
 """
+
+PIECES_HEAD = """## Pieces
+
+A loss that is not in these tables is a product of the same pieces: its formula in three
+lines, as README shows. Arrays are checked, reference and old log-probabilities lose
+their gradient, and the mean travels as two sums, whatever the product.
+
+- **Preference**: `sum_pairs`, a *reward* for each response, a *link* from the
+  difference of rewards to a cost, perhaps *label noise* and a *weight*, `pair_output`.
+  Rewards are β times a log-ratio (`Pairs.rewards`), a divergence of it, or any function
+  of `Responses` (`Pairs.each`): per token (`mean_log_ratios`), without a reference
+  (`logps`, `mean_logps`), with `token_weights`.
+- **Policy gradient**: `sampled_tokens`, the *level* of the ratios, a *surrogate*, an
+  *aggregation* and a *KL term*, `policy_output`. Times `tokens.ratio` a KL term fits
+  tokens of an older policy too.
+- **Sums**: `combine` adds losses of any denominators, each the mean over its own.
+"""
+PIECES: dict[str, list[str]] = {
+    "rewards": [
+        *("reverse_kl", "forward_kl", "jensen_shannon", "alpha_divergence"),
+        "shared_length_weights",
+    ],
+    "links": [
+        *("pairwise_logistic", "pairwise_hinge", "pairwise_square"),
+        *("pairwise_sigmoid", "pairwise_exo", "pairwise_discopop"),
+    ],
+    "label noise": ["smoothed", "debiased"],
+    "weights of pairs": ["wpo_weights"],
+    "levels of ratios": ["sequence_level", "sequence_token_level"],
+    "surrogates": [
+        *("unclipped_surrogate", "clipped_surrogate", "dual_clipped_surrogate"),
+        *("cispo_surrogate", "sapo_surrogate", "clipped_value_error"),
+    ],
+    "aggregations": ["token_mean", "sequence_mean", "sequence_sum", "fixed_length"],
+    "KL terms": ["kl_k1", "kl_k2", "kl_k3", "kl_k3_k2"],
+    "weights of tokens": [
+        *("truncated_importance_weights", "masked_importance_weights"),
+        *("sequence_importance_weights", "masked_sequence_importance_weights"),
+        *("off_policy_mask", "entropy_threshold", "high_entropy_mask"),
+    ],
+    "advantages": [
+        *("group_advantages", "centered_group_advantages", "batch_scaled_advantages"),
+        *("rloo_advantages", "length_weighted_advantages"),
+        *("decoupled_group_advantages", "greedy_baseline_advantages"),
+        *("batch_baseline_advantages", "moving_baseline", "reinforce_pp_advantages"),
+        *("optimal_token_advantages", "token_energies"),
+        *("reward_to_go", "gae", "decoupled_gae", "masked_whiten", "masked_rescale"),
+    ],
+    "sums, checks and means": [
+        *("sum_pairs", "sum_responses", "pair_output", "labelled_output"),
+        *("sampled_tokens", "policy_output", "ratio_metrics", "clip_metrics"),
+        *("combine", "sum_of_means", "check_arrays"),
+    ],
+    "terms, and what goes with a loss": [
+        *("entropy_bonus", "ptx_term", "kto_reference_point", "plackett_luce_nll"),
+        *("soft_value", "beta_dpo_keep", "ema_reference", "is_batch_coupled"),
+    ],
+}
+TRL_HEAD = """## TRL's other names
+
+What TRL 1.16 calls by a name that is in no cell above, and the product that it is here.
+
+| in TRL | here |
+| --- | --- |
+"""
+TRL = {
+    '`loss_type="bnpo"` of GRPO': "`dapo_loss` with `clip_high=None`",
+    '`loss_type="luspo"` of GRPO': "`sequence_level`, `clipped_surrogate`, "
+    "`sequence_sum`",
+    '`loss_type="vespo"` of GRPO': "not here",
+    "`use_bias_correction_kl` of GRPO": "`policy_output` with "
+    "`kl=tokens.ratio * kl_k3(...)`",
+    '`scale_rewards="batch"` of GRPO': "`batch_scaled_advantages`",
+    '`multi_objective_aggregation="normalize_then_sum"` of GRPO': (
+        "`decoupled_group_advantages`"
+    ),
+    '`vllm_importance_sampling_mode="token_truncate"` of GRPO': (
+        "`truncated_importance_weights`"
+    ),
+    '`vllm_importance_sampling_mode="token_mask"` of GRPO': (
+        "`masked_importance_weights`"
+    ),
+    '`vllm_importance_sampling_mode="sequence_truncate"` of GRPO': (
+        "`sequence_importance_weights`"
+    ),
+    '`vllm_importance_sampling_mode="sequence_mask"` of GRPO': (
+        "`masked_sequence_importance_weights`"
+    ),
+    "`off_policy_mask_threshold` of GRPO": "`off_policy_mask`",
+    "`top_entropy_quantile` of GRPO": "`entropy_threshold`, `high_entropy_mask`",
+    "`f_divergence_type` with any `loss_type` of DPO": (
+        "`Pairs.each` with a divergence, and any link"
+    ),
+    '`loss_type="alphapo"` of CPO': (
+        "`simpo_loss` with the reward β `alpha_divergence(y.mean_logps, α)`"
+    ),
+    '`loss_type="hinge"`, `"ipo"` of CPO and TPO': (
+        "`pairwise_hinge` of β `y.logps`, `pairwise_square` of `y.mean_logps`"
+    ),
+    '`loss_type="sigmoid"`, `"tpo-l"` of TPO': (
+        "`combine` of `cpo_loss` or `simpo_loss` with `nll_weight=0` and `sft_loss` on "
+        "the third response"
+    ),
+    '`loss_type="apo_zero_unpaired"` of KTO': (
+        "`pairwise_sigmoid` of ± β h(y), `labelled_output`"
+    ),
+    '`loss_type="dft"` of SFT': (
+        "`token_mean` of −sg(π) log π; `policy_gradient_loss` with advantages π"
+    ),
+}
 
 
 class About(NamedTuple):
@@ -69,7 +179,9 @@ def about(loss: Callable) -> About:
         sources=[*dict.fromkeys(re.findall(r"https://[^\s,;:)]+[^\s,;:.)]", text))],
         trl=trl[0] if trl else "",
         arrays=[p.name for p in parameters if p.default is p.empty],
-        defaults={p.name: p.default for p in optional if p.default is not None},
+        defaults={
+            p.name: p.default for p in optional if isinstance(p.default, int | float)
+        },
     )
 
 
@@ -92,8 +204,27 @@ def page() -> str:
             "## On other inputs\n",
             *table(rest),
             "",
+            PIECES_HEAD,
+            *pieces(),
+            "",
+            TRL_HEAD + "\n".join(f"| {name} | {here} |" for name, here in TRL.items()),
+            "",
         ]
     )
+
+
+def pieces() -> list[str]:
+    """A row for each public piece."""
+    rows = ["| piece | what it is | source |", "| --- | --- | --- |"]
+    for kind, names in PIECES.items():
+        rows.append(f"| *{kind}* | | |")
+        for name in names:
+            x = about(getattr(losses, name, None) or getattr(ops, name))
+            formula = f"; `{x.formula}`" if x.formula else ""
+            sources = ", ".join(f"[{_short(url)}]({url})" for url in x.sources)
+            cells = [f"`{name}`", f"{x.summary}{formula}", sources]
+            rows.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return rows
 
 
 def table(names: list[str]) -> list[str]:

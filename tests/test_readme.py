@@ -1,7 +1,10 @@
 """The README's code runs as it stands, and its commands exist."""
 
+import math
 import pathlib
 import re
+
+import pytest
 
 from jaxalign import errors
 from jaxalign.__main__ import COMMANDS
@@ -18,11 +21,19 @@ def test_python_blocks_run_one_after_the_other(capsys):
     names = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
-    first, log_2, last = capsys.readouterr().out.splitlines()
+    first, log_2, trained, simpo, gspo = capsys.readouterr().out.splitlines()
     assert first.split()[1] == "0.1"  # beta * ((0.5 + 0) - (-0.5 + 0))
     assert log_2.startswith("0.693147")
-    assert float(last.split()[0]) < 0.69
-    assert names["metrics"]["loss/ipo"].weight == names["metrics"]["loss"].weight == 8
+    assert float(trained.split()[0]) < 0.69
+    # a(y_w) = −1.5, a(y_l) = −2: −log σ(2 · 0.5 − 1), and each pair weighs 1.
+    assert simpo.startswith("0.693147")
+    # One response, ρ = e^¼: clipped at 1.2 with A = 1; lr of ½ and 0, k3 of ½ and 0.
+    ratio, k3 = math.exp(0.25), (math.exp(-0.5) - 1 + 0.5) / 2
+    assert float(gspo) == pytest.approx(-1.2 + 0.04 * ratio * k3, rel=1e-5)
+    assert names["metrics"]["loss/dpo"].weight == 8
+    assert names["metrics"]["loss/sft"].weight == 64
+    parts = [float(names["metrics"][x].value) for x in ("loss/dpo", "loss/sft", "loss")]
+    assert parts[2] == pytest.approx(parts[0] + 0.05 * parts[1], rel=1e-5)
     assert float(names["nnx_metrics"]["loss"].value) > 0
     assert names["sharded"].step == 4
 

@@ -81,6 +81,8 @@ def bco_unpaired_loss(
     weights ω are density ratios between the prompts of good and of bad responses, for
     data in which these differ.
 
+    In TRL: `BCOTrainer` of earlier releases, whose δ moves at each accumulation step.
+
     Args:
       policy: Token log-probabilities under the policy, `[..., T]`, float.
       ref: The same tokens under the frozen reference, `[..., T]`, float.

@@ -40,8 +40,8 @@ def grpo_loss(
     tokens, k3 does not have the gradient of a divergence of responses; KL in the
     rewards does.
 
-    In TRL: `grpo`, where β is 0 by default, k3 is multiplied by ρ, and `dapo` is the
-    default loss.
+    In TRL: `loss_type="grpo"` of `GRPOTrainer`, where β is 0 by default and k3 is
+    multiplied by ρ.
 
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.
@@ -107,6 +107,8 @@ def dr_grpo_loss(
 
     Liu et al., https://arxiv.org/abs/2503.20783, with `ops.centered_group_advantages`.
 
+    In TRL: `loss_type="dr_grpo"` of `GRPOTrainer` with `scale_rewards="none"`.
+
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.
       old_logps: Of the same tokens when they were sampled, `[..., T]`, float.
@@ -166,6 +168,9 @@ def dapo_loss(
 
     Eq. 8 of Yu et al., https://arxiv.org/abs/2503.14476, with `ops.group_advantages`.
     The method goes with `rewards.informative_groups` and `rewards.overlong_penalty`.
+
+    In TRL: `loss_type="dapo"`, the default of `GRPOTrainer`, with 0.2 above as well
+    unless `epsilon_high` is given; `bnpo` divides by the tokens of a part of the batch.
 
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.

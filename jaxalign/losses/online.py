@@ -28,6 +28,8 @@ def nash_md_loss(
     exact for one update on fresh samples, its value means nothing. The second term is
     the gradient of the sequence's KL; a sum of such terms by token would not be.
 
+    In TRL: `NashMDTrainer` of earlier releases, whose KL term is one of tokens.
+
     Args:
       policy: Token log-probabilities under the policy, `[..., T]`, float.
       ref: The same tokens under the frozen reference, `[..., T]`, float.
@@ -72,6 +74,8 @@ def xpo_loss(
 
     Xie et al., https://arxiv.org/abs/2405.21046, Algorithm 1. One response of the pair
     was sampled from the policy, the other, ỹ, from the reference; a judge chose.
+
+    In TRL: `XPOTrainer` of earlier releases.
 
     Args:
       policy: Token log-probabilities under the policy, each `[..., T]`, float.

@@ -71,6 +71,8 @@ def policy_gradient_loss(
     https://arxiv.org/abs/2402.14740. There is no ratio and no clip, so the policy must
     be the one that sampled: one update a batch. Its value means nothing.
 
+    In TRL: `RLOOTrainer`, which clips the ratio of whole responses besides.
+
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.
       old_logps: Of the same tokens when they were sampled, `[..., T]`, float; only for

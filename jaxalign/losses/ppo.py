@@ -39,6 +39,8 @@ def ppo_policy_loss(
     gradient flows into `old_logps`, `advantages` and `weights`. A ratio beyond e^±20
     stays there and has no gradient.
 
+    In TRL: part of `PPOTrainer` of earlier releases.
+
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.
       old_logps: Of the same tokens when they were sampled, `[..., T]`, float.
@@ -90,6 +92,8 @@ def dual_clip_policy_loss(
 
     Eq. 5 of Ye et al., https://arxiv.org/abs/1912.09729. Of tokens with A < 0, PPO
     itself does not bound the ratio from above.
+
+    In TRL: `delta` of `GRPOTrainer`, which is c.
 
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.
@@ -170,6 +174,8 @@ def ppo_value_loss(
     The clipped value loss of the code to https://arxiv.org/abs/1707.06347, the mean
     over tokens. No gradient flows into `old_values` and `returns`.
 
+    In TRL: part of `PPOTrainer` of earlier releases.
+
     Args:
       values: Of the state before each token, `[..., T]`, float.
       old_values: The same at the time of the rollout, `[..., T]`, float.
@@ -222,6 +228,8 @@ def ppo_loss(
     Eq. 9 of Schulman et al., https://arxiv.org/abs/1707.06347, the mean over tokens:
     one denominator for all terms. The KL penalty is part of the rewards, see
     `rewards.token_rewards`.
+
+    In TRL: `PPOTrainer` of earlier releases, which means policy and value apart.
 
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.

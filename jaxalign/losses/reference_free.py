@@ -68,8 +68,8 @@ def orpo_loss(
     Eq. 6 and 7 of Hong et al., https://arxiv.org/abs/2403.07691; the published range of
     λ is 0.1 to 0.25. The likelihood is that of the answer, never of the prompt.
 
-    In TRL: `ORPOTrainer`, with λ under the name of β, whose likelihood covers prompt
-    and answer.
+    In TRL: `experimental.orpo.ORPOTrainer`, with λ under the name of β, whose
+    likelihood covers prompt and answer.
 
     Args:
       policy: Token log-probabilities under the policy, each `[..., T]`, float.
@@ -118,7 +118,7 @@ def cpo_loss(
     Xu et al., https://arxiv.org/abs/2401.08417, where α = 1. With label smoothing ε
     the first term is −(1 − ε) log σ(m) − ε log σ(−m).
 
-    In TRL: `CPOTrainer`, whose NLL is a mean over the batch's tokens.
+    In TRL: `experimental.cpo.CPOTrainer`, whose NLL is a mean over the batch's tokens.
 
     Args:
       policy: Token log-probabilities under the policy, each `[..., T]`, float.

@@ -27,6 +27,9 @@ def bradley_terry_loss(
     The centring term holds the mean score near 0, https://arxiv.org/abs/2312.09244,
     where c = 0.01.
 
+    In TRL: `RewardTrainer`, with m as the column `margin` and c as
+    `center_rewards_coefficient`.
+
     Args:
       scores: Of the two responses, each `[...]`, float.
       valid: The pairs that count, `[...]`, bool.

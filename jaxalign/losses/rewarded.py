@@ -111,6 +111,8 @@ def a_star_po_loss(
     Brantley et al., https://arxiv.org/abs/2505.20686. V* is the optimal value of
     the prompt, estimated once from the reference by `soft_value`.
 
+    In TRL: `experimental.a2po.A2POTrainer`, with β under the name of `beta2`.
+
     Args:
       policy: Token log-probabilities under the policy, `[..., T]`, float.
       ref: The same tokens under the frozen reference, `[..., T]`, float.

@@ -44,6 +44,8 @@ def gspo_loss(
     weight of a response are the means over its tokens. With one update a batch s = 1
     and nothing is clipped.
 
+    In TRL: `importance_sampling_level="sequence"` of `GRPOTrainer`.
+
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.
       old_logps: Of the same tokens when they were sampled, `[..., T]`, float.
@@ -102,6 +104,8 @@ def gspo_token_loss(
 
     Eq. 13 and 14 of Zheng et al., https://arxiv.org/abs/2507.18071: the ratio has the
     value of the response's and the gradient of its own token.
+
+    In TRL: `experimental.gspo_token` of earlier releases.
 
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.
@@ -162,6 +166,8 @@ def gmpo_loss(
     Zhao et al., https://arxiv.org/abs/2507.20673, with bounds e^±0.4: as in PPO, each
     token is clipped on the side that the sign of A says. The advantage and the weight
     of a response are the means over its tokens.
+
+    In TRL: `experimental.gmpo.GMPOTrainer`, with δ as `epsilon`, δ' as `epsilon_high`.
 
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.

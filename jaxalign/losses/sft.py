@@ -24,6 +24,8 @@ def sft_loss(
     partition function near 0 as in Sec. 5 of PaLM, https://arxiv.org/abs/2204.02311,
     where ζ = 1e-4. The mean is over all unmasked tokens of the global batch.
 
+    In TRL: `SFTTrainer`, whose `label_smoothing_factor` is ε; it has no ζ.
+
     Args:
       logps: Log-probability of each token, `[..., T]`, float.
       mask: True on the tokens to learn, `[..., T]`, bool. Other entries may hold

@@ -42,6 +42,9 @@ def cispo_loss(
     without a gradient, so that every token is learned from. The paper sets no lower
     bound, which is ε_low = 1, and leaves the upper one open; 5 is the usual choice.
 
+    In TRL: `loss_type="cispo"` of `GRPOTrainer`, whose `epsilon_high` is the bound
+    itself, 1 + ε_high, and which has no lower bound.
+
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.
       old_logps: Of the same tokens when they were sampled, `[..., T]`, float.
@@ -107,6 +110,8 @@ def sapo_loss(
 
     Eq. 5 and 6 of https://arxiv.org/abs/2511.20347, with τ = 1.0 and 1.05. The gate has
     slope 1 at ρ = 1 and falls off smoothly on both sides, faster for tokens with A < 0.
+
+    In TRL: `loss_type="sapo"` of `GRPOTrainer`.
 
     Args:
       logps: Of the sampled tokens under the policy, `[..., T]`, float.

@@ -28,7 +28,7 @@ def wpo_loss(
     on-policy. w is 1 for a uniform policy; the product is capped. The mean is over the
     plain number of pairs.
 
-    In TRL: `use_weighting`, without a cap.
+    In TRL: `use_weighting`, which is `max_weight=None`.
 
     Args:
       policy: Token log-probabilities under the policy, each `[..., T]`, float.

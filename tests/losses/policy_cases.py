@@ -130,7 +130,7 @@ CASES = {
         clipped(losses.gmpo_loss),
         rollout_with_reference,
         FROZEN,
-        KL | {"log_clip": (0.05, 0.3)},
+        KL | {"log_clip": (0.05, 0.3), "log_clip_high": (0.05, 0.3)},
     ),
     "cispo": Case(
         clipped(losses.cispo_loss), rollout_with_reference, FROZEN, CLIPS | KL

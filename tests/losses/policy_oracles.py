@@ -101,14 +101,12 @@ def gspo(low, high):
     return loss
 
 
-def gmpo(delta):
+def gmpo(low, high):
     def loss(ratios, advantage):
         product = 1.0
         for ratio in ratios:
             kept = (
-                min(ratio, np.exp(delta))
-                if advantage > 0
-                else max(ratio, np.exp(-delta))
+                min(ratio, np.exp(high)) if advantage > 0 else max(ratio, np.exp(-low))
             )
             product *= kept
         return -advantage * product ** (1 / len(ratios))

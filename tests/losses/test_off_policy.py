@@ -35,6 +35,28 @@ def test_weights_of_responses():
         np.testing.assert_allclose(row, expected * mask, rtol=1e-5)
 
 
+def test_weights_have_a_least_value_too():
+    got = losses.truncated_importance_weights(LOGPS, SAMPLER, MASK, low=0.9, cap=1.1)
+    np.testing.assert_allclose(got, np.clip(RATIOS, 0.9, 1.1) * MASK, rtol=1e-5)
+    got = losses.sequence_importance_weights(LOGPS, SAMPLER, MASK, low=0.9, cap=1.1)
+    for row, ratios, mask in zip(got, RATIOS, MASK, strict=True):
+        expected = np.clip(np.prod(ratios[mask]), 0.9, 1.1)
+        np.testing.assert_allclose(row, expected * mask, rtol=1e-5)
+
+
+def test_responses_out_of_a_band_are_left_out_as_a_whole():
+    got = losses.masked_sequence_importance_weights(
+        LOGPS, SAMPLER, MASK, low=0.7, high=1.3
+    )
+    kept = 0
+    for row, ratios, mask in zip(got, RATIOS, MASK, strict=True):
+        whole = np.prod(ratios[mask])
+        inside = 0.7 <= whole <= 1.3
+        kept += inside
+        np.testing.assert_allclose(row, whole * inside * mask, rtol=1e-5)
+    assert 0 < kept < len(MASK)
+
+
 def test_bad_responses_that_the_policy_has_left_are_dropped():
     got = losses.off_policy_mask(LOGPS, SAMPLER, ADVANTAGES, MASK, threshold=0.05)
     for row, ratios, a, mask in zip(got, RATIOS, ADVANTAGES, MASK, strict=True):

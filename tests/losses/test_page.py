@@ -1,5 +1,7 @@
 """The page of losses is the one that docstrings and signatures give."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,38 @@ def test_every_loss_has_its_row():
     text = page()
     for name in losses.__all__:
         assert (f"\n| `{name}`: " in text) == name.endswith("_loss")
+
+
+def test_every_public_name_is_on_it():
+    text = page()
+    types = {"LossOutput", "Pair", "Pairs", "Responses", "SampledTokens", "TwoPass"}
+    for name in {*losses.__all__} - types:
+        assert f"`{name}`" in text, name
+    for name in ("token_mean", "kl_k3", "gae", "rloo_advantages", "sum_of_means"):
+        assert f"\n| `{name}` |" in text
+
+
+# Of TRL 1.16: what `loss_type` and its neighbours may be.
+TRL_NAMES = [
+    *("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair"),
+    *("sppo_hard", "aot", "aot_unpaired", "apo_zero", "apo_down", "discopop", "sft"),
+    *("sigmoid_norm", "simpo", "alphapo", "tpo-l", "apo_zero_unpaired", "dft"),
+    *("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
+    *("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"),
+    *("use_weighting", "ld_alpha", "delta", "importance_sampling_level"),
+    *("center_rewards_coefficient", "token_truncate", "sequence_mask", "scale_rewards"),
+    *("KTOTrainer", "ORPOTrainer", "CPOTrainer", "RewardTrainer", "SFTTrainer"),
+    *("RLOOTrainer", "GMPOTrainer", "A2POTrainer", "PPOTrainer", "XPOTrainer"),
+    *("NashMDTrainer", "BCOTrainer"),
+]
+
+
+@pytest.mark.parametrize("name", TRL_NAMES)
+def test_what_trl_has_is_in_a_cell(name):
+    rows = [x for x in page().splitlines() if x.startswith("|")]
+    cells = [x.strip().split(" | ") for x in rows]
+    found = [c for c in cells if re.search(rf"\b{name}\b", f"{c[0]} {c[-1]}")]
+    assert found, "it is in the last column, or in the table of other names"
 
 
 @pytest.mark.parametrize("name", pairwise_losses())

@@ -71,7 +71,11 @@ def test_losses_of_tokens_match_numpy(name):
 
 BY_RESPONSE = {
     "gspo": (oracle.gspo(0.05, 0.1), {"clip": 0.05, "clip_high": 0.1}),
-    "gmpo": (oracle.gmpo(0.1), {"log_clip": 0.1}),
+    "gmpo": (oracle.gmpo(0.1, 0.1), {"log_clip": 0.1}),
+    "gmpo, more above": (
+        oracle.gmpo(0.1, 0.2),
+        {"log_clip": 0.1, "log_clip_high": 0.2},
+    ),
 }
 
 
@@ -79,7 +83,7 @@ BY_RESPONSE = {
 def test_losses_of_responses_match_numpy(name):
     loss, options = BY_RESPONSE[name]
     inputs = rollout()
-    got, _ = value(name, inputs, **options, **BETA)
+    got, _ = value(name.split(",")[0], inputs, **options, **BETA)
     np.testing.assert_allclose(got, oracle.by_response(loss, inputs, 0.3), rtol=2e-5)
 
 
@@ -137,6 +141,34 @@ def test_ppo_adds_its_terms_token_by_token(dual_clip):
     np.testing.assert_allclose(
         metrics["policy/entropy_avg"], entropy[mask].mean(), rtol=1e-5
     )
+
+
+PENALISED = [x for x in BY_TOKEN if x != "ppo"] + ["gspo", "gspo_token", "gmpo"]
+
+
+@pytest.mark.parametrize("name", PENALISED)
+def test_a_penalty_is_aggregated_as_the_loss_is_and_keeps_its_gradient(name):
+    """So a KL estimate and an entropy bonus have the denominator of the loss."""
+    *arrays, ref = rollout()
+    kl_in_it = "policy" not in name and name != "dual_clip"
+    inputs = (*arrays, ref) if kl_in_it else tuple(arrays)
+    mask = arrays[3]
+    costs = np.random.default_rng(5).normal(size=mask.shape).astype(np.float32)
+    rows = [list(row[m].astype(float)) for row, m in zip(costs, mask, strict=True)]
+    aggregate = BY_TOKEN[name][1] if name in BY_TOKEN else oracle.over_sequences
+    options = {"max_length": 9} if name == "dr_grpo" else {}
+    plain, _ = value(name, inputs, **options)
+
+    def penalised(scale):
+        penalty = jnp.where(mask, scale * costs, jnp.nan)
+        out = CASES[name].loss(*inputs, **options, penalty=penalty)
+        return out.loss.value, out.metrics["policy_loss"].value
+
+    (got, policy), slope = jax.jit(jax.value_and_grad(penalised, has_aux=True))(2.0)
+    np.testing.assert_allclose(got - plain, 2 * aggregate(rows), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(slope, aggregate(rows), rtol=1e-5)
+    if not kl_in_it:
+        np.testing.assert_allclose(policy, plain, rtol=1e-5)
 
 
 def test_metrics_count_the_tokens_that_a_bound_stops():
