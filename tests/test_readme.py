@@ -31,7 +31,7 @@ def test_python_blocks_run_one_after_the_other(capsys):
     ratio, k3 = math.exp(0.25), (math.exp(-0.5) - 1 + 0.5) / 2
     assert float(gspo) == pytest.approx(-1.2 + 0.04 * ratio * k3, rel=1e-5)
     assert names["metrics"]["loss/dpo"].weight == 8
-    assert names["metrics"]["loss/sft"].weight == 64
+    assert names["metrics"]["loss/sft"].weight == 48
     parts = [float(names["metrics"][x].value) for x in ("loss/dpo", "loss/sft", "loss")]
     assert parts[2] == pytest.approx(parts[0] + 0.05 * parts[1], rel=1e-5)
     assert float(names["nnx_metrics"]["loss"].value) > 0

@@ -128,12 +128,13 @@ def _check_kind(name: str, x: Any, wanted: _Wanted) -> None:
     if isinstance(x, int | float) and not (wanted.leading or wanted.names):
         return
     kinds = " or ".join(wanted.kinds)
-    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
+    dtype, shape = getattr(x, "dtype", None), getattr(x, "shape", None)
+    if dtype is None or shape is None:
         raise UserError(
             f"`{name}` is a {type(x).__name__}; expected an array {wanted} of {kinds}."
         )
-    if not any(jnp.issubdtype(x.dtype, KINDS[kind]) for kind in wanted.kinds):
-        found = f"`{name}` is {x.dtype} of shape {_text(x.shape)}"
+    if not any(jnp.issubdtype(dtype, KINDS[kind]) for kind in wanted.kinds):
+        found = f"`{name}` is {dtype} of shape {_text(shape)}"
         raise UserError(
             f"{found}; expected {kinds} {wanted}.{_mend_kind(name, x, wanted)}"
         )

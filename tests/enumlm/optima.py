@@ -51,8 +51,8 @@ def kto_population(world, logits, z0, beta):
     policy = token_logps(logits, world.responses)
 
     def of_response(policy, ref, mask, desirable):
-        one = (x[None] for x in (policy, ref, mask, desirable))
-        return kto_loss(*one, z0, beta=beta).loss.value
+        arrays = policy[None], ref[None], mask[None], desirable[None]
+        return kto_loss(*arrays, z0, beta=beta).loss.value
 
     of_prompt = jax.vmap(of_response, (0, 0, 0, None))
     total = 0.0

@@ -156,7 +156,7 @@ def test_a_critic_without_a_clip_has_the_squared_error():
         np.random.default_rng(0), 6, 5
     )
     got = value_and_slope(losses.ppo_value_loss, values, old, returns, mask, clip=None)
-    errors = np.float64(values - returns)[mask]
+    errors = np.asarray(values - returns, np.float64)[mask]
     np.testing.assert_allclose(got[0], np.mean(errors**2) / 2, rtol=1e-5)
     far = value_and_slope(losses.ppo_value_loss, values, old, returns, mask, clip=INF)
     same(got, far)

@@ -84,10 +84,10 @@ def test_each_reward_in_units_of_its_own_deviation():
                 summed[i, row] += weights[n] * (r - r.mean()) / (r.std(ddof=1) + 1e-4)
     inside = summed[mask]
     expected = np.where(mask, (summed - inside.mean()) / inside.std(), 0)
-    got = decoupled_group_advantages(rewards, mask, weights=weights)
+    got = decoupled_group_advantages(rewards, mask, weights=jnp.asarray(weights))
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
     plain = decoupled_group_advantages(rewards, mask)
-    ones = decoupled_group_advantages(rewards, mask, weights=np.ones(3, np.float32))
+    ones = decoupled_group_advantages(rewards, mask, weights=jnp.ones(3))
     np.testing.assert_allclose(plain, ones, rtol=1e-5, atol=1e-6)
 
 
