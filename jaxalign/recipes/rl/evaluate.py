@@ -61,8 +61,14 @@ def make_reward_evaluation(
             values = column(lambda x, name=name: x.scores.values[name])
             columns[f"rewards/{name}/mean"] = values
         failed = {
-            f"rewards/{name}/failed": float(sum(x.scores.failed[name] for x in parts))
-            for name in parts[0].scores.failed
+            f"rewards/{name}/failed": float(
+                sum(
+                    i < n  # the rest fills up the batch
+                    for part, n in zip(parts, counts, strict=True)
+                    for i in part.scores.faults[name]
+                )
+            )
+            for name in parts[0].scores.faults
         }
         there = {name: x[~np.isnan(x)] for name, x in columns.items()}
         return {name: float(x.mean()) for name, x in there.items() if len(x)} | failed
