@@ -199,7 +199,7 @@ def rollout_shapes(setup: Setup, count: int) -> Batch:
 def with_layout(fn: Any, decoder: Decoder, *arguments: Any) -> Any:
     """What a compiled function of sampling returns, as shapes with their shardings."""
     compiled = fn.lower(decoder, *arguments).compile()
-    shapes = jax.eval_shape(lambda *rest: fn(decoder, *rest), *arguments)
+    shapes = fn.eval_shape(decoder, *arguments)
     return jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
         shapes,
