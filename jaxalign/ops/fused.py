@@ -124,10 +124,6 @@ def _loss_forward(loss_fn, head, hidden, kernel, tau, per_token):
             dk, (dh, outs) = jax.lax.scan(body, start, chunks)
         out = jax.tree.map(lambda x: jnp.sum(x, axis=0), outs)
         dk = scattered(head.split, dk).astype(kernel.dtype)
-        if head.split is not None:
-            # One after the other: summed together with a few numbers, the gradient
-            # would not be scattered but be whole on every device.
-            out, dk = jax.lax.optimization_barrier((out, dk))
         out = over_rows(head.split, out)
         return out, (join_chunks(dh, hidden.shape[1]), dk)
 

@@ -153,11 +153,20 @@ def scattered(split: Split | None, d_kernel: jax.Array) -> jax.Array:
     if split is None:
         return d_kernel
     if split.stored:
-        d_kernel = jax.lax.psum_scatter(
-            d_kernel, split.stored, scatter_dimension=1, tiled=True
-        )
+        d_kernel = _summed_columns(split, d_kernel)
     others = tuple(axis for axis in split.rows if axis not in split.stored)
     return jax.lax.psum(d_kernel, others) if others else d_kernel
+
+
+def _summed_columns(split: Split, x: jax.Array) -> jax.Array:
+    """`[V, D]` of each device to their sum `[V, D / n]`, a part of the columns each."""
+    parts = math.prod(split.mesh.shape[axis] for axis in split.stored)
+    if x.shape[0] % parts:
+        return jax.lax.psum_scatter(x, split.stored, scatter_dimension=1, tiled=True)
+    # By way of rows: TPUs have no sum that is scattered along the last axis, and would
+    # give every device all of it first.
+    x = jax.lax.psum_scatter(x, split.stored, scatter_dimension=0, tiled=True)
+    return jax.lax.all_to_all(x, split.stored, 1, 0, tiled=True)
 
 
 def over_rows(split: Split | None, tree: Any) -> Any:

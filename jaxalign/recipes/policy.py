@@ -122,7 +122,8 @@ def open_policy(
       mesh_sizes: `{axis: devices}` for `mesh`.
       head: What is wanted on top of the transformer.
       new_head: A language model may get a scalar head.
-      devices: Those of the mesh; by default all there are.
+      devices: Those of the mesh, for planning: no weights need be there. By default
+        all that this process has.
 
     Raises:
       UserError: The folder holds a model with another head, one that is not supported,
@@ -130,7 +131,8 @@ def open_policy(
     """
     folder = resolve_model(name)
     config = read_config(folder)
-    check_weights(folder, config)
+    if devices is None:
+        check_weights(folder, config)
     if head == "score" and config.head != head and not new_head:
         raise UserError(
             f"{name} is a language model: it gives no scores. Train a reward model "

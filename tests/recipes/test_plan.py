@@ -142,6 +142,15 @@ def test_a_machine_that_is_none_is_refused(name):
         environment(name)
 
 
+def test_flags_of_other_compilers_do_not_reach_the_one_for_tpus(monkeypatch):
+    """It ends its process at a flag that it does not know."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_autotune_level=0")
+    assert "XLA_FLAGS" not in environment("v5e:1x1")
+    flags = environment("cpu:8")["XLA_FLAGS"].split()
+    assert flags[0] == "--xla_gpu_autotune_level=0"
+    assert flags[1].endswith("device_count=8")
+
+
 def test_a_suggestion_begins_with_what_costs_least():
     tried = list(candidates([], 4))
     assert tried[0] == ["--mesh.fsdp", "4", "--mesh.tensor", "1", "--remat", "dots"]

@@ -123,13 +123,19 @@ def _suspicious(planned: Planned, program: Program) -> list[str]:
     square = planned.tokens**2
     for x in program.arrays:
         size = x.nbytes // Array(x.dtype, ()).nbytes
-        if planned.targets > 1 and size >= logits and planned.vocab in x.shape:
+        if size >= logits > 0 and planned.vocab in x.shape and not _kernel(planned, x):
             found.append(f"{x} holds the logits of all positions")
         if planned.tokens > 1024 and x.shape[-2:] == (planned.tokens, planned.tokens):
             found.append(
                 f"{x} grows with the square of the length ({square:,} entries)"
             )
     return sorted(set(found))
+
+
+def _kernel(planned: Planned, x: Array) -> bool:
+    """Whether it is an unembedding, or a part of its columns."""
+    others = [n for n in x.shape if n != planned.vocab]
+    return len(others) == 1 and not planned.width % others[0]
 
 
 def _estimate(

@@ -15,7 +15,8 @@ class Planned(NamedTuple):
       rows: Rows that a device computes at a time.
       tokens: Of each row.
       targets: Of each row.
-      vocab: Entries of the vocabulary on a device.
+      vocab: Entries of the vocabulary on a device; 0 where logits may be there.
+      width: Of the hidden states.
       args: In words, what it was planned for.
       grows: Which flag makes it smaller.
     """
@@ -28,5 +29,6 @@ class Planned(NamedTuple):
     tokens: int
     targets: int
     vocab: int
+    width: int
     args: str
     grows: tuple[str, ...]

@@ -45,9 +45,9 @@ def _program(p: dict[str, Any]) -> list[str]:
     peak = f"peak {_size(sizes.get('peak', 0))}"
     peak += f", {share:.0%} of a device's memory" if share is not None else ""
     if "arguments" in sizes:
-        given = "given back" if p["donated"] else "NOT given back"
+        given = ", their memory given to the results" if p["donated"] else ""
         peak += (
-            f" (arguments {_size(sizes['arguments'])}, {given}; temporaries "
+            f" (arguments {_size(sizes['arguments'])}{given}; temporaries "
             f"{_size(sizes['temporaries'])})"
         )
     lines.append(f"  memory      {peak}")

@@ -98,7 +98,8 @@ def _sampling(
     weights = _bytes(prepared, mesh)
     cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim
     cache *= slots * each * jnp.dtype(policy.model.dtype).itemsize
-    table: dict[str, Any] = {"vocab": model.vocab_size, "grows": _SAMPLED}
+    # A step of decoding has the logits of one token of each row.
+    table: dict[str, Any] = {"vocab": 0, "width": model.hidden_size, "grows": _SAMPLED}
     return [
         Planned(
             name="prefill",
@@ -153,6 +154,7 @@ def _learning(
         "tokens": tokens,
         "targets": targets,
         "vocab": policy.config.vocab_size // mesh.shape["tensor"],
+        "width": policy.config.hidden_size,
     }
     words = f"{count} rows of {tokens} tokens with {targets} targets"
     return [
@@ -197,7 +199,7 @@ def rollout_shapes(setup: Setup, count: int) -> Batch:
 def with_layout(fn: Any, decoder: Decoder, *arguments: Any) -> Any:
     """What a compiled function of sampling returns, as shapes with their shardings."""
     compiled = fn.lower(decoder, *arguments).compile()
-    shapes = jax.eval_shape(lambda *rest: fn(decoder, *rest), *arguments)
+    shapes = fn.eval_shape(decoder, *arguments)
     return jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
         shapes,

@@ -29,6 +29,8 @@ def environment(topology: str) -> dict[str, str]:
         flags = env.get("XLA_FLAGS", "")
         count = f"--xla_force_host_platform_device_count={kind[1]}"
         return env | {"XLA_FLAGS": f"{flags} {count}".strip()}
+    # Flags for other compilers end the process of this one; its own have another name.
+    env.pop("XLA_FLAGS", None)
     quiet = {"TPU_MIN_LOG_LEVEL": "3", "TPU_STDERR_LOG_LEVEL": "3"}
     # Several processes may use the compiler at once, and nobody asks a metadata server.
     return env | quiet | {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_SKIP_MDS_QUERY": "1"}

@@ -142,6 +142,7 @@ def shape_of(host: Batch, policy: Policy, rows: int) -> dict:
         "tokens": tokens,
         "targets": targets,
         "vocab": policy.config.vocab_size // tensor,
+        "width": policy.config.hidden_size,
         "args": f"{count} rows of {tokens} tokens with {targets} targets, "
         f"{rows} a device at a time",
     }
