@@ -111,7 +111,8 @@ def _judge(asked: Asked) -> Callable[..., Any]:
           template: A text file with {prompt} and {completion} that asks for a grade in
             double brackets; other columns of the row can stand in it too.
           pattern: Regular expression whose group 1 is the grade, for a template that
-            asks for another form than double brackets. What the reply quotes from the answer does not count.
+            asks for another form than double brackets. What the reply quotes from the
+            answer does not count.
           lowest: The grade that becomes 0.
           highest: The grade that becomes 1.
           batch_size: Replies computed at a time.
