@@ -96,7 +96,7 @@ def _judge(asked: Asked) -> Callable[..., Any]:
         *,
         model: str,
         template: str | None = None,
-        pattern: str = GRADE,
+        pattern: str | None = None,
         lowest: float = 1.0,
         highest: float = 10.0,
         batch_size: int = 16,
@@ -111,7 +111,8 @@ def _judge(asked: Asked) -> Callable[..., Any]:
           template: A text file with {prompt} and {completion} that asks for a grade in
             double brackets; other columns of the row can stand in it too.
           pattern: Regular expression whose group 1 is the grade, for a template that
-            asks for another form. What the reply quotes from the answer does not count.
+            asks for another form than double brackets. What the reply quotes from the
+            answer does not count.
           lowest: The grade that becomes 0.
           highest: The grade that becomes 1.
           batch_size: Replies computed at a time.
@@ -119,7 +120,7 @@ def _judge(asked: Asked) -> Callable[..., Any]:
         grade = rating_judge(
             asked(model, batch_size),
             template=read_template(template, RATE),
-            pattern=pattern,
+            pattern=GRADE if pattern is None else pattern,
             lowest=lowest,
             highest=highest,
         )

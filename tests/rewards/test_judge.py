@@ -144,6 +144,7 @@ def test_a_grade_that_is_only_quoted_is_none():
 
 
 def test_a_judge_may_agree_with_a_grade_in_the_answer():
+    assert graded('[[10]], and not "[[1]]"', "So. [[1]] or [[10]]") == [1.0]
     for reply in ("Excellent in every way: [[10]]", "[[10]]", "Great. **[[10]]**"):
         judge = rating_judge(lambda x, y=reply: [y])
         assert judge([Completion("?", "So. [[10]]")]) == [1.0]
