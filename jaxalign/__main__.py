@@ -1,9 +1,15 @@
 """The command line: `jaxalign COMMAND [flags]`."""
 
+import contextlib
 import importlib
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 
 from jaxalign.errors import UserError
+from jaxalign.os_errors import STOPPED, exit_code_of, paragraph
 
 COMMANDS = {
     "sft": "fine-tune a model on demonstrations",
@@ -37,15 +43,57 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(0)
     name, *rest = argv
     try:
-        sys.exit(run(name, rest))
+        with _leaving_on_request():
+            code = run(name, rest)
+            sys.stdout.flush()  # here, where a full disk is still an error
+    except BrokenPipeError:  # whoever read what was printed has enough
+        _print_nowhere()
+        code = 128 + signal.SIGPIPE
     except Exception as error:
-        code = 2 if isinstance(error, UserError) else getattr(error, "exit_code", None)
+        code = exit_code_of(error)
         if code is None or "--debug" in rest:
             raise
+        if not _stdout_works():
+            _print_nowhere()
         from jaxalign.data.text.preview import printable
 
-        print(printable(str(error)), file=sys.stderr)
-        sys.exit(code)
+        print(printable(paragraph(error)), file=sys.stderr)
+    if code == STOPPED and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only an echo can come now
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def _leaving_on_request() -> Iterator[None]:
+    """Until a command hears requests to stop by itself, it has nothing to save."""
+
+    def leave(number, frame):
+        sys.exit(STOPPED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _stdout_works() -> bool:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
+
+
+def _print_nowhere() -> None:
+    """What cannot be printed must not fail again when Python ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(name: str, argv: list[str]) -> int | None:
@@ -64,7 +112,14 @@ def run(name: str, argv: list[str]) -> int | None:
     # Which settings there are may depend on a setting: `dpo --loss`.
     choose = getattr(recipe, "config_class", lambda argv: recipe.Config)
     config = parse(choose(argv), argv, prog=f"jaxalign {name}")
-    return recipe.main(config)
+    from jaxalign.training import AskedToStop, StopRequest
+
+    try:
+        # Training commands take over from here, and save.
+        with StopRequest() as stop, stop.at_once():
+            return recipe.main(config)
+    except AskedToStop:
+        return STOPPED
 
 
 def usage() -> str:
@@ -79,7 +134,8 @@ def usage() -> str:
             "",
             "`jaxalign COMMAND --help` lists the flags of a command. Every flag can",
             "stand in a YAML file too: `--config FILE`; flags override the file, and",
-            "`--print-config` shows each value and where it came from.",
+            "`--print-config` shows each value and where it came from. Relative paths,",
+            "in the file too, are seen from the current folder.",
         ]
     )
 

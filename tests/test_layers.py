@@ -9,6 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1] / "jaxalign"
 
+EVERYWHERE = {"errors", "batch", "json_file", "os_errors", "plain_files"}
 # What each layer may import, besides itself and the files of no layer.
 MAY_IMPORT = {
     "ops": set(),
@@ -43,7 +44,7 @@ def imports_in(source: str):
 def is_allowed(module: str, layer: str) -> bool:
     if module in ("jaxalign", "jaxalign.__version__"):
         return True
-    allowed = MAY_IMPORT[layer] | {layer, "errors", "batch", "json_file"}
+    allowed = MAY_IMPORT[layer] | {layer, *EVERYWHERE}
     return any(f"{module}.".startswith(f"jaxalign.{name}.") for name in allowed)
 
 

@@ -42,7 +42,7 @@ from jaxalign.recipes.method import Plan, Run, plan_batches
 from jaxalign.recipes.policy import Policy, backbone_of
 from jaxalign.recipes.program import mesh_program
 from jaxalign.recipes.rows import Rows
-from jaxalign.training import OptimizerConfig, make_optimizer
+from jaxalign.training import OptimizerConfig, StopRequest, make_optimizer
 from jaxalign.training.host_memory import keep_freed_memory
 
 
@@ -161,7 +161,7 @@ def measure(args):
     program = mesh_program(policy.mesh)
     rows = Rows(examples_of(updates, config.seed), [], {})
     no_tokenizer: Any = None
-    run = Run(config, Console(), policy, no_tokenizer, rows, program, {})
+    run = Run(config, Console(), policy, no_tokenizer, rows, program, {}, StopRequest())
     plan = plan_batches(run)
     optimizer, _ = make_optimizer(config.optimizer, len(updates))
     key = jax.random.key(config.seed)

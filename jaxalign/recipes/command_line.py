@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_origin
 
 from jaxalign.errors import UserError
+from jaxalign.plain_files import UnreadableError, read_plain
+from jaxalign.recipes.paths import with_absolute_paths
 
 C = TypeVar("C")
 
@@ -50,7 +52,8 @@ def parse(config_class: type[C], argv: list[str], *, prog: str) -> C:
       prog: The command's name, for the help text.
 
     Returns:
-      The config.
+      The config. Relative paths, in flags and in the file, are seen from the current
+      folder; they are absolute here.
 
     Raises:
       UserError: Names the file, the line and the nearest name of an unknown key.
@@ -72,6 +75,7 @@ def parse(config_class: type[C], argv: list[str], *, prog: str) -> C:
         if name not in given:
             inherited += _as_flags(name, entry.values, names[name])
     config = tyro.cli(config_class, args=inherited + argv, prog=prog)
+    config = with_absolute_paths(config)
     if show:
         print_config(config, given, entries, file)
         sys.exit(0)
@@ -92,8 +96,8 @@ def peek(argv: list[str], name: str) -> str | None:
     if value is not None or file is None:
         return value
     try:
-        root = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        root = yaml.safe_load(read_plain(file).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None  # `parse` says what is wrong with it
     found = root.get(name) if isinstance(root, dict) else None
     return None if found is None else str(found)
@@ -125,11 +129,16 @@ def read_yaml(path: Path, names: dict[str, Any]) -> dict[str, Entry]:
     import yaml
 
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise UserError(f"--config {path}: {error.strerror}. Give a file.") from error
-    except yaml.YAMLError as error:
+        text = read_plain(path).decode("utf-8-sig")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except FileNotFoundError as error:
+        raise UserError(f"--config {path}: there is no such file.") from error
+    except UnreadableError as error:
+        raise UserError(f"--config {path}: {error}. Give a YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: not YAML: it is nested too deeply.") from error
     entries: dict[str, Entry] = {}
     if root is not None:
         _flatten(path, root, "", names, entries)
@@ -160,6 +169,11 @@ def _flatten(path, node, prefix, names, entries):
             )
         several = isinstance(value, yaml.SequenceNode)
         items = value.value if several else [value]
+        if not all(isinstance(item, yaml.ScalarNode) for item in items):
+            raise UserError(
+                f"{path}:{line}: `{name}` holds a list of lists or of keys. Give a "
+                "value, or a list of values."
+            )
         entries[name] = Entry([str(item.value) for item in items], line)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from jaxalign.errors import UserError
+from jaxalign.recipes.paths import Found, Place, RowsAt, TemplateAt
 from jaxalign.training.optimizer import OptimizerConfig
 
 
@@ -23,11 +24,11 @@ class MeshConfig:
 class DataConfig:
     """Which rows, how they are rendered, cut and laid out."""
 
-    model: str
+    model: Found
     """Folder of a Hugging Face model, or its name on the hub."""
-    data: str
+    data: RowsAt
     """A file, folder or glob, `a.jsonl:0.7,b.csv:0.3`, `tfds:NAME:SPLIT`, `hf:NAME`."""
-    eval_data: str | None = None
+    eval_data: RowsAt | None = None
     """Held-out rows of the same kind."""
     eval_fraction: float = 0.0
     """In place of `eval_data`: share of the prompts to hold out, chosen by a hash."""
@@ -41,7 +42,7 @@ class DataConfig:
     """Stop at a row that cannot be used, or drop and count it."""
     max_dropped: float = 0.01
     """Largest share of bad or over-long rows that may be dropped."""
-    chat_template: str | None = None
+    chat_template: TemplateAt | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
     chat_template_kwargs: str | None = None
     """Arguments of the template: `enable_thinking=false,date=2026-01-01`."""
@@ -94,7 +95,7 @@ class DataConfig:
 class TrainingConfig(DataConfig):
     """Settings that every training recipe has."""
 
-    output_dir: str
+    output_dir: Place
     """The run's folder: settings, metrics, checkpoints, plots, the exported model."""
     seed: int = 0
     """Of the order of rows and of everything random."""

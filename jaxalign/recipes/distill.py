@@ -11,6 +11,7 @@ from jaxalign.objectives import distillation_objective
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.method import Method, Plan, Run
 from jaxalign.recipes.own_answers import OwnAnswers
+from jaxalign.recipes.paths import Found
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.training_run import run_training
 
@@ -19,7 +20,7 @@ from jaxalign.recipes.training_run import run_training
 class Config(TrainingConfig):
     """Generalised knowledge distillation (GKD) on data and on the student's answers."""
 
-    teacher: str
+    teacher: Found
     """Folder of the model to learn from, or its name on the hub."""
     beta: float = 0.5
     """0: KL(teacher, student); 1: KL(student, teacher); between: Jensen-Shannon."""

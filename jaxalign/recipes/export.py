@@ -6,21 +6,22 @@ from typing import Literal
 
 from jaxalign.errors import UserError
 from jaxalign.json_file import read_object
+from jaxalign.recipes.paths import Found, Place
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Write the model of a run as a folder that transformers and vLLM load."""
 
-    run: str
+    run: Place
     """The run's folder."""
-    output: str
+    output: Place
     """The folder to make; it must be new or empty."""
     step: int | None = None
     """Which checkpoint; the newest that verifies by default."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Type of the weights; by default that of the model the run began with."""
-    model: str | None = None
+    model: Found | None = None
     """Where that model is now, if it was moved."""
     head: Literal["unembed", "score"] = "unembed"
     """`score` for a run of `jaxalign reward`; scores are written as they were trained,
@@ -66,7 +67,7 @@ def main(config: Config) -> int:
         restored.state,
         source=policy.folder,
         dtype=config.dtype,
-        card=card.read_text(encoding="utf-8") if card.exists() else None,
+        card=card.read_text(encoding="utf-8") if card.is_file() else None,
         chat=chat_texts(tokenizer, policy.config.vocab_size, given),
     )
     print(f"step {restored.step} of {folder} is in {config.output}")

@@ -15,6 +15,7 @@ from jaxalign.recipes.generation_settings import (
     not_obeyed,
     read_settings,
 )
+from jaxalign.recipes.paths import Found, Place, RowsAt, TemplateAt
 from jaxalign.recipes.stop_flag import check_stop_texts
 
 _OBEYED = (
@@ -28,17 +29,17 @@ _MAX_NEW_TOKENS = 128
 class Config:
     """Complete one prompt, or each row of a file, with a model folder."""
 
-    model: str
+    model: Found
     """Folder of a Hugging Face model, or its name on the hub."""
     prompt: str | None = None
     """What to answer."""
-    data: str | None = None
+    data: RowsAt | None = None
     """In place of `prompt`: rows with a `prompt`, in any format that has one."""
-    output: str | None = None
+    output: Place | None = None
     """A JSONL file for prompts and completions; they are printed in any case."""
     plain: bool = False
     """Go on from the text as it is, in place of rendering it as a chat."""
-    chat_template: str | None = None
+    chat_template: TemplateAt | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
     template_time: str | None = None
     """The time that templates read, as 2026-01-31T12:00:00; by default now."""

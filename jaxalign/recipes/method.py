@@ -38,6 +38,7 @@ class Run(NamedTuple):
       rows: What it is trained and evaluated on.
       program: How functions run on the devices.
       fingerprints: Digests of model, tokenizer and data.
+      stop: The request to stop; what samples or scores stands in `stop.at_once()`.
     """
 
     config: TrainingConfig
@@ -47,6 +48,7 @@ class Run(NamedTuple):
     rows: Rows
     program: Program
     fingerprints: dict[str, str]
+    stop: StopRequest
 
 
 class Plan(NamedTuple):
@@ -161,7 +163,7 @@ class Method(NamedTuple):
     )
 
 
-def open_run(config: TrainingConfig, method: Method) -> Run:
+def open_run(config: TrainingConfig, method: Method, stop: StopRequest) -> Run:
     """Reads the model's description and all rows; no weight is loaded yet."""
     console = open_console()
     time = start_template_time(config)
@@ -178,7 +180,7 @@ def open_run(config: TrainingConfig, method: Method) -> Run:
         **rows.fingerprints,
         **time,
     }
-    return Run(config, console, policy, tokenizer, rows, program, fingerprints)
+    return Run(config, console, policy, tokenizer, rows, program, fingerprints, stop)
 
 
 def rows_at_a_time(config: TrainingConfig, tokens: int) -> int:

@@ -81,7 +81,7 @@ class OwnAnswers:
         assert self._rows is not None
         program, config = self._run.program, self._run.config
         prompts = [self._prompts[i] for i in self._plan.batches.examples_of(number)]
-        with self._clock.phase("generate"):
+        with self._clock.phase("generate"), self._run.stop.at_once():
             done = generate(
                 self._decoder,
                 program.whole(state.params),

@@ -10,6 +10,7 @@ from jaxalign.errors import UserError
 from jaxalign.losses import ppo_loss
 from jaxalign.objectives import bind, gae_credit, value_loss
 from jaxalign.ops import adaptive_kl_update, fixed_kl_update, token_mean
+from jaxalign.recipes.paths import Found
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.method import Method
 from jaxalign.recipes.rl.models import Models
@@ -22,7 +23,7 @@ from jaxalign.training.optimizer import OptimizerConfig
 class Config(RLConfig):
     """PPO: a critic, clipped ratios, and a KL penalty in the reward of every token."""
 
-    critic: str | None = None
+    critic: Found | None = None
     """Folder that the critic starts from, a reward model; by default the policy, with
     a fresh scalar head."""
     critic_warmup: int = 0

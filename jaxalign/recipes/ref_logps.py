@@ -1,16 +1,21 @@
 """What the reference, the policy as it was first, says of every target."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from rich.progress import track
+import numpy as np
+import rich.progress
+from rich.console import Console
 
 from jaxalign.data.packing.batches import Batches
 from jaxalign.objectives import token_statistics
 from jaxalign.recipes import reference
 from jaxalign.recipes.method import Plan, Run
+from jaxalign.recipes.reference_shards import Shards
+from jaxalign.training import chaos
 
 
 def score_reference(
@@ -52,26 +57,64 @@ def _cached(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
     def scored(batches: Batches | None, name: str) -> Batches | None:
         if batches is None:
             return None
+        c, once = run.config, batches.one_epoch()
         key = reference.fingerprint(
             model=run.fingerprints["model"],
             rows=batches.fingerprint,
-            dtype=run.config.dtype,
+            computed=(c.dtype, c.attention, c.chunk_size, c.parallel),
+            shapes=batches.plan,
         )
-        file = folder / "cache" / f"ref_logps_{name}_{key}.npz"
-        logps = reference.load(file, [x.index for x in batches.used()])
-        if logps is None:
-            once = batches.one_epoch()
-            steps = track(range(len(once)), f"reference log-probs, {name} rows")
-            logps = reference.score(
-                lambda params, rows: run.program.rows(scorer(params, rows)),
-                ref,
-                (once[i] for i in steps),
-                lambda batch: run.program.place(batch.tokens),
+        shards = Shards(folder / "cache" / f"ref_logps_{name}_{key}", key)
+        wanted = [
+            [batches.layouts[i].index for i in once.examples_of(step)]
+            for step in range(len(once))
+        ]
+        found = shards.read(wanted)
+        missing = [step for step in range(len(once)) if step not in found]
+        if found and missing:
+            run.console.print(
+                f"reference log-probs, {name} rows: {len(found)} of {len(once)} "
+                "batches are there from before",
+                highlight=False,
             )
-            reference.save(file, logps)
+        steps = track(missing, f"reference log-probs, {name} rows", run.console)
+        fresh = reference.score_each(
+            lambda params, rows: run.program.rows(scorer(params, rows)),
+            ref,
+            (once[step] for step in steps),
+            lambda batch: run.program.place(batch.tokens),
+        )
+        found |= _kept(run, shards, missing, fresh)
+        logps: dict[int, np.ndarray] = {}
+        for step in sorted(found):
+            logps |= found[step]
         return batches.with_columns(ref_logps=logps)
 
     batches = scored(plan.batches, "train")
     assert batches is not None
     held_out = scored(plan.held_out, "held-out")
     return plan._replace(batches=batches, held_out=held_out)
+
+
+def _kept(run: Run, shards: Shards, missing: list[int], fresh) -> dict[int, Any]:
+    """Takes batch after batch as it is computed; what there is is never lost."""
+
+    def save() -> bool:
+        shards.flush()
+        return True
+
+    found = {}
+    try:
+        with run.stop.rescued(save):
+            for step, batch in zip(missing, fresh, strict=True):
+                chaos.at("reference")
+                found[step] = batch
+                shards.add(step, batch)
+    finally:
+        shards.flush()
+    return found
+
+
+def track(steps: list[int], title: str, console: Console) -> Iterable[int]:
+    """The steps, with a bar that shows how far they are."""
+    return rich.progress.track(steps, title, console=console, disable=not steps)

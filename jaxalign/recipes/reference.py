@@ -1,9 +1,8 @@
-"""Log-probabilities under the frozen reference: computed once, kept on disk."""
+"""Log-probabilities under the frozen reference, and what they depend on."""
 
 import hashlib
 import json
-import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import numpy as np
 
 from jaxalign.batch import Batch
 from jaxalign.data.packing.pack import unpack_targets
+from jaxalign.errors import UserError
+from jaxalign.plain_files import UnreadableError, open_plain
 
 Scorer = Callable[[Any, Any], jax.Array | np.ndarray]
 """`(params, Tokens) -> [R, M]` log-probabilities of the target slots."""
@@ -32,10 +33,18 @@ def weights_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
         digest.update(file.name.encode())
-        with file.open("rb") as stream:
+        with _opened(file) as stream:
             while piece := stream.read(1 << 24):
                 digest.update(piece)
     return digest.hexdigest()
+
+
+def _opened(file: Path):
+    try:
+        return open_plain(file)
+    except (FileNotFoundError, UnreadableError) as error:
+        reason = "it is not there" if isinstance(error, OSError) else error
+        raise UserError(f"{file}: {reason}. Fetch the model's folder again.") from error
 
 
 def score(
@@ -56,38 +65,23 @@ def score(
       `{example id: [m] float32}`, in the order of the example's targets.
     """
     found: dict[int, np.ndarray] = {}
+    for batch in score_each(scorer, params, batches, place):
+        found |= batch
+    return found
+
+
+def score_each(
+    scorer: Scorer,
+    params: Any,
+    batches: Iterable[Batch],
+    place: Callable[[Any], Any],
+) -> Iterator[dict[int, np.ndarray]]:
+    """As `score`, batch by batch; each is read while the next one is computed."""
     waiting = None
     for batch in batches:
         logps = scorer(params, place(batch))
         if waiting is not None:
-            found |= unpack_targets(waiting[0], np.asarray(waiting[1]))
+            yield unpack_targets(waiting[0], np.asarray(waiting[1]))
         waiting = batch, logps
     if waiting is not None:
-        found |= unpack_targets(waiting[0], np.asarray(waiting[1]))
-    return found
-
-
-def load(file: Path, ids: Iterable[int]) -> dict[int, np.ndarray] | None:
-    """What `save` wrote; None if it is not there, damaged, or short of `ids`."""
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            keys, ends, values = arrays["ids"], arrays["ends"], arrays["values"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None
-    pieces = np.split(values, ends[:-1]) if len(ends) else []
-    found = {int(k): piece for k, piece in zip(keys, pieces, strict=True)}
-    return found if all(i in found for i in ids) else None
-
-
-def save(file: Path, logps: Mapping[int, np.ndarray]) -> None:
-    """Writes the cache; it appears under its name only when it is whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part.npz")
-    values = [np.asarray(x, np.float32) for x in logps.values()]
-    np.savez(
-        part,
-        ids=np.fromiter(logps, np.int64, len(logps)),
-        ends=np.cumsum([len(x) for x in values]),
-        values=np.concatenate(values) if values else np.zeros(0, np.float32),
-    )
-    part.replace(file)
+        yield unpack_targets(waiting[0], np.asarray(waiting[1]))

@@ -17,6 +17,7 @@ from jaxalign.objectives.score_losses import (
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.labels import check_ranks
 from jaxalign.recipes.method import Method, Outcome, Run
+from jaxalign.recipes.paths import RowsAt
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.reward_report import ScoreTable, held_out_scores, scorer_of
 from jaxalign.recipes.rows import make_encoder, read_rows
@@ -47,7 +48,7 @@ class Config(TrainingConfig):
     normalize: Literal["none", "mean", "variance"] = "mean"
     """At the end, let the scores of reference answers have mean 0 (and variance 1,
     after which differences of scores are no log-odds any more)."""
-    normalize_data: str | None = None
+    normalize_data: RowsAt | None = None
     """Rows whose answers those are, as `jaxalign sft` reads them: demonstrations, or
     answers of the policy; by default the answers that it was trained on."""
     normalize_rows: int = 1000

@@ -1,10 +1,15 @@
 """What a training run keeps in its folder: settings, checkpoints, metrics, results."""
 
 import dataclasses
+import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.console import Console
+
+from jaxalign.os_errors import disk_is_full, in_a_sentence
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.model_card import model_card
 from jaxalign.training import (
@@ -15,7 +20,10 @@ from jaxalign.training import (
     make_mirrors,
     read_metrics,
 )
+from jaxalign.training.own_files import make_folder, set_aside, write_text
 from jaxalign.training.versions import versions
+
+_LOG = logging.getLogger("jaxalign")
 
 FREE = ("output_dir", "resume", "allow_change", "save_steps", "keep_last", "report_to")
 """Settings that an interrupted run may change without a word."""
@@ -58,14 +66,47 @@ def open_files(
     checkpoints = Checkpoints(
         folder / "checkpoints",
         keep_last=config.keep_last,
-        about={"versions": versions(), "fingerprints": dict(fingerprints)},
+        about={
+            "versions": versions(),
+            "fingerprints": dict(fingerprints),
+            "config": dataclasses.asdict(config),
+            "place": os.getcwd(),
+        },
     )
+    return Files(metrics, checkpoints, lambda step: _draw(folder))
 
-    def draw(step: int) -> None:
-        del step
-        draw_plots(metrics.path, folder / "plots")
 
-    return Files(metrics, checkpoints, draw)
+def _draw(folder: Path) -> None:
+    """Draws `plots/`; that it fails is no reason for a run to end."""
+    try:
+        draw_plots(folder / "metrics.jsonl", make_folder(folder / "plots"))
+    except Exception as error:
+        if disk_is_full(error):
+            raise
+        _LOG.warning("no plots are drawn: %s", in_a_sentence(error))
+
+
+def export_place(
+    folder: RunFolder, config: TrainingConfig, step: int, console: Console
+) -> Path | None:
+    """Where the trained model is to be exported; None if it is there or not wanted.
+
+    Args:
+      folder: Of the run.
+      config: The settings.
+      step: The last one. A model that was exported after an earlier one is set aside.
+      console: Where people read.
+    """
+    export = folder.path / "export"
+    if not config.export:
+        return None
+    of_step = folder.start_step if folder.exported is None else folder.exported
+    if of_step == step and (export / "config.json").is_file():
+        console.print(f"the model is in {export}", highlight=False)
+        return None
+    if os.path.lexists(export):
+        set_aside(export, f"the model of step {step} takes its place")
+    return export
 
 
 def write_card(
@@ -82,10 +123,10 @@ def write_card(
     Returns:
       The card, which is `README.md`.
     """
-    draw_plots(folder / "metrics.jsonl", folder / "plots")
+    _draw(folder)
     lines = [x for x in read_metrics(folder / "metrics.jsonl") if x["split"] == "eval"]
     results = {k: v for k, v in lines[-1].items() if k != "split"} if lines else {}
     settings = dataclasses.asdict(config)
     card = model_card(name, settings, results, versions(), scores=scores)
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    write_text(folder / "README.md", card)
     return card

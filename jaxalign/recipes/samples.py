@@ -1,6 +1,5 @@
 """Answers of the model before and after training, to look at."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from jaxalign.models.transformer import Transformer
 from jaxalign.ops import Layout
 from jaxalign.parallel import ACTIVATIONS
 from jaxalign.rollout import Decoder, StopTexts, generate
+from jaxalign.training.own_files import write_json_lines
 
 
 def decoder_of(
@@ -104,17 +104,15 @@ class Samples:
             stop_ids=self._tokenizer.stop_ids,
             temperature=0.0,
         )
-        self._folder.mkdir(parents=True, exist_ok=True)
         lines = []
         for prompt, ids, stopped in zip(
             self._prompts, answers.ids(), answers.stopped.tolist(), strict=True
         ):
             answer = self._tokenizer.decode(ids, skip_special=True)
             row = {"prompt": self._tokenizer.decode(prompt), "completion": answer}
-            lines.append(json.dumps(row | {"stopped": stopped}, ensure_ascii=False))
+            lines.append(row | {"stopped": stopped})
             self._console.print(f"[step {step}]", style="bold", markup=False)
             prompt, answer = printable(row["prompt"]), printable(answer)
             self._console.print(prompt, style="dim", markup=False, end="")
             self._console.print(answer, style="green", markup=False)
-        file = self._folder / f"step_{step:06}.jsonl"
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_json_lines(self._folder / f"step_{step:06}.jsonl", lines)

@@ -1,23 +1,29 @@
 """What every training recipe does, from settings to the exported model."""
 
-from pathlib import Path
-
 import jax
 
 from jaxalign.data.packing.batches import BatchIterator
 from jaxalign.data.packing.pack import pad_fraction
 from jaxalign.losses import TwoPass
 from jaxalign.models import ChatTexts, export_model
+from jaxalign.os_errors import naming
 from jaxalign.recipes.chat_texts import chat_texts, keep_template
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.method import Method, Plan, Run, Shown, open_run, plan_batches
-from jaxalign.recipes.run_files import open_files, open_folder, write_card
+from jaxalign.recipes.run_files import (
+    export_place,
+    open_files,
+    open_folder,
+    write_card,
+)
+from jaxalign.recipes.stopping import ended_on_request, tell_start
 from jaxalign.training import (
     Clock,
     Finished,
     Progress,
     RunFolder,
     StopRequest,
+    chaos,
     make_optimizer,
     restore_or_start,
     train,
@@ -30,17 +36,21 @@ def run_training(config: TrainingConfig, method: Method) -> int:
     """Trains a model as `config` says; returns the exit code."""
     clock = Clock()
     keep_freed_memory()
-    with StopRequest() as stop:
-        run = open_run(config, method)
-        method.check(run)
-        plan = plan_batches(run, read_ends=method.read_ends)
-        _tell(run, plan)
+    with StopRequest() as stop, ended_on_request(stop) as ending:
+        with stop.at_once():
+            chaos.at("load")
+            run = open_run(config, method, stop)
+            method.check(run)
+            plan = plan_batches(run, read_ends=method.read_ends)
+            _tell(run, plan)
         if config.dry_run:
             return FINISHED
         with open_folder(config, run.fingerprints) as folder:
+            stop.on_leaving(folder.leave)
             done = _train(run, plan, method, folder, stop, clock)
             folder.finished(done.step, done.exit_code)
-    return done.exit_code
+            ending.tell(done, len(plan.batches))
+    return ending.exit_code
 
 
 def _tell(run: Run, plan: Plan) -> None:
@@ -61,20 +71,22 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
     key = jax.random.key(c.seed)
     objective = method.objective(policy)
     memory = objective.memory if isinstance(objective, TwoPass) else ()
-    with clock.phase("init"):
-        params = policy.load(key)
-        plan = method.prepare(run, params, folder.path, plan)
-    metrics, checkpoints, draw = open_files(folder.path, c, run.fingerprints)
-    with clock.phase("restore"):
-        target = policy.shapes(optimizer, key, memory)
-        state, host = restore_or_start(folder, checkpoints, metrics, target)
-    if host is None:
-        state = policy.start(params, optimizer, key, memory)
-    del params
-    keep_template(folder.path, _chat(run))
-    samples = method.samples(run, folder.path)
-    if host is None:
-        samples.show(state.params, 0)
+    with stop.at_once():
+        with clock.phase("init"):
+            params = policy.load(key)
+            plan = method.prepare(run, params, folder.path, plan)
+        metrics, checkpoints, draw = open_files(folder.path, c, run.fingerprints)
+        with clock.phase("restore"):
+            target = policy.shapes(optimizer, key, memory)
+            state, host = restore_or_start(folder, checkpoints, metrics, target)
+        if host is None:
+            state = policy.start(params, optimizer, key, memory)
+        del params
+        tell_start(run.console, folder, host, int(state.step), num_steps)
+        keep_template(folder.path, _chat(run))
+        samples = method.samples(run, folder.path)
+        if host is None:
+            samples.show(state.params, 0)
 
     def place(batch):
         return plan.complete(program.place(batch))
@@ -105,9 +117,9 @@ def _train(run: Run, plan: Plan, method: Method, folder: RunFolder, stop, clock)
         )
     metrics.close()
     if done.exit_code == FINISHED:
-        _finish(
-            run, method, folder.path, program.whole(done.state).params, samples, done
-        )
+        with stop.at_once():
+            params = program.whole(done.state).params
+            _finish(run, method, folder, params, samples, done)
     return done
 
 
@@ -117,21 +129,23 @@ def _chat(run: Run) -> ChatTexts:
 
 
 def _finish(
-    run: Run, method: Method, folder: Path, params, samples: Shown, done: Finished
+    run: Run, method: Method, folder: RunFolder, params, samples: Shown, done: Finished
 ):
     samples.show(params, done.step)
     scores = method.head == "score"
-    card = write_card(folder, method.name, run.config, scores=scores)
-    export = folder / "export"
-    if run.config.export and not export.exists():
+    card = write_card(folder.path, method.name, run.config, scores=scores)
+    export = export_place(folder, run.config, done.step, run.console)
+    if export is not None:
         out, source = method.finish(run, params), run.policy.folder
-        export_model(
-            export,
-            out.config,
-            out.params,
-            source=source,
-            card=card,
-            pad=out.pad,
-            chat=_chat(run),
-        )
-        run.console.print(f"the model is in {export}")
+        with naming(export):
+            export_model(
+                export,
+                out.config,
+                out.params,
+                source=source,
+                card=card,
+                pad=out.pad,
+                chat=_chat(run),
+            )
+        folder.export_written(done.step)
+        run.console.print(f"the model is in {export}", highlight=False)

@@ -8,7 +8,7 @@ from jaxalign.training.metrics import MetricsLog, read_metrics
 from jaxalign.training.mirrors import make_mirrors
 from jaxalign.training.optimizer import OptimizerConfig, make_optimizer
 from jaxalign.training.plots import draw_plots
-from jaxalign.training.preemption import StopRequest
+from jaxalign.training.preemption import AskedToStop, StopRequest
 from jaxalign.training.progress import Progress
 from jaxalign.training.resume import restore_or_start
 from jaxalign.training.run_folder import RunFolder
@@ -16,6 +16,7 @@ from jaxalign.training.state import TrainState
 from jaxalign.training.step import make_eval_step, make_train_step
 
 __all__ = [
+    "AskedToStop",
     "Checkpoints",
     "Clock",
     "Finished",

@@ -25,7 +25,7 @@ ACTIONS = ("kill", "sigterm", "sleep", "delay", "raise", "enospc", *_SPOILS)
 PHASES = (
     *("init", "compile", "step", "minibatch", "eval", "data", "batch", "grad"),
     *("save", "manifest", "delete", "restore"),
-    *("generate", "rollout", "reward", "score", "update"),
+    *("generate", "rollout", "reward", "score", "update", "load", "reference"),
 )
 _FAULT = re.compile(r"(\w+)@(\w+)(?::(\d+))?(?:\*([-+.\w]+))?")
 _visits: collections.Counter[str] = collections.Counter()

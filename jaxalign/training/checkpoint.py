@@ -7,6 +7,7 @@ then renamed to `<step>`; a step counts if its name and its manifest are in orde
 import concurrent.futures
 import json
 import logging
+import os
 import pathlib
 import re
 import shutil
@@ -15,8 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from jaxalign.errors import UserError
-from jaxalign.training import chaos, manifest, orbax_store
-from jaxalign.training.exits import CheckpointSaveError
+from jaxalign.training import chaos, manifest, orbax_store, own_files, step_folder
 from jaxalign.training.manifest import BadCheckpointError
 from jaxalign.training.retention import Retention
 
@@ -55,7 +55,7 @@ class Checkpoints:
           best: `min:NAME` or `max:NAME`: keep the best by that metric as well.
           about: JSON that every manifest carries: versions, fingerprints, layout.
         """
-        self.folder = pathlib.Path(folder)
+        self.folder = pathlib.Path(folder).absolute()  # Orbax takes no other
         self._retention = Retention(keep_last, keep_period, best)
         self._about = dict(about or {})
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
@@ -84,7 +84,7 @@ class Checkpoints:
         needed = orbax_store.size_in_bytes(state)
         self.require_space(needed)
         arrays = orbax_store.snapshot(state)
-        leaves = {"/".join(k): manifest.describe(v) for k, v in _items(state)}
+        leaves = step_folder.described(state)
         texts = {
             "data.json": json.dumps(dict(data or {})),
             "host.json": json.dumps(dict(host or {})),
@@ -104,15 +104,31 @@ class Checkpoints:
             concurrent.futures.wait([self._pending])
         self.check()
 
+    def settle(self) -> None:
+        """Waits for the background save where another error ends the run."""
+        try:
+            self.wait()
+        except Exception as error:
+            _LOG.warning("%s", error)
+
     def require_space(self, needed: int) -> None:
         """Raises `CheckpointSaveError` unless `needed` bytes are free on the disk."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.folder).free
+        self._require_folder()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.folder).free
+        except OSError as error:
+            raise step_folder.save_error(self.folder, needed, error) from error
         if free < needed:
-            raise _save_error(self.folder, needed, free, "not enough room")
+            raise step_folder.save_error(self.folder, needed, None)
 
     def steps(self) -> list[int]:
-        """Steps that have a folder, in order; none of them is verified by this."""
+        """Steps that have a folder, in order; none of them is verified by this.
+
+        Raises:
+          UserError: In place of the folder of checkpoints there is something else.
+        """
+        self._require_folder()
         if not self.folder.is_dir():
             return []
         found = (p for p in self.folder.iterdir() if _STEP.fullmatch(p.name))
@@ -202,14 +218,20 @@ class Checkpoints:
         if not self.folder.is_dir():
             return
         for path in self.folder.glob("*.tmp"):
-            if _STEP.fullmatch(path.stem) and not path.is_symlink():
-                shutil.rmtree(path)
+            if _STEP.fullmatch(path.stem):
+                own_files.remove(path)
         for later in self.steps():
             if step is None or later > step:
-                aside = self.folder / f"{later}.set-aside"
-                shutil.rmtree(aside, ignore_errors=True)
-                (self.folder / str(later)).rename(aside)
-                _LOG.warning("checkpoint %d is now called %s", later, aside.name)
+                own_files.set_aside(
+                    self.folder / str(later), "the run goes on from an earlier step"
+                )
+
+    def _require_folder(self) -> None:
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            raise UserError(
+                f"{self.folder} is no folder, and the checkpoints of the run belong "
+                "there: put the folder back, or choose another --output-dir"
+            )
 
     def _verified(self, step: int, verify: Verify) -> dict[str, Any]:
         folder = self.folder / str(step)
@@ -223,75 +245,36 @@ class Checkpoints:
     def _restore(
         self, step: int, target: Any, verify: Verify, inside: tuple[str, ...]
     ) -> Restored:
-        folder = self.folder / str(step)
         body = self._verified(step, verify)
-        for name in reversed(inside):
-            target = {name: target}
-        start = "".join(f"{name}/" for name in inside)
-        saved = {k: v for k, v in body["leaves"].items() if k.startswith(start)}
-        wanted = {"/".join(k): manifest.describe(v) for k, v in _items(target)}
-        found = manifest.differences(saved, wanted)
-        if found:
-            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-            raise UserError(
-                f"checkpoint {folder} does not fit this run: {'; '.join(found[:3])}"
-                f"{more}. Use the model and optimizer settings that it was saved with"
-            )
-        try:
-            arrays = folder / "arrays"
-            state = orbax_store.read_arrays(arrays, target, partly=bool(inside))
-            data = json.loads((folder / "data.json").read_bytes())
-            host = json.loads((folder / "host.json").read_bytes())
-        except Exception as error:
-            raise BadCheckpointError(f"it does not load ({error})") from error
-        if verify == "leaves":
-            for name, array in orbax_store.snapshot(state).items():
-                path = "/".join(name)
-                if manifest.leaf_digest(array) != body["leaves"][path]["sha256"]:
-                    raise BadCheckpointError(f"{path} loads with other values")
-        for name in inside:
-            state = state[name]
-        return Restored(step, state, data, host)
+        folder = self.folder / str(step)
+        loaded = step_folder.load(folder, body, target, inside, verify == "leaves")
+        return Restored(step, *loaded)
 
     def _save(self, body, arrays, texts, needed) -> float:
         start = time.monotonic()
         step = body["step"]
         temporary = self.folder / f"{step}.tmp"
         try:
-            self._write(temporary, body, arrays, texts)
+            step_folder.write(temporary, body | {"about": self._about}, arrays, texts)
             self._publish(temporary, step)
         except Exception as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            free = shutil.disk_usage(self.folder).free
-            raise _save_error(temporary, needed, free, str(error)) from error
+            raise step_folder.save_error(temporary, needed, error) from error
         return time.monotonic() - start
-
-    def _write(self, folder: pathlib.Path, body, arrays, texts) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for name, array in arrays.items():
-            body["leaves"]["/".join(name)]["sha256"] = manifest.leaf_digest(array)
-        orbax_store.write_arrays(folder / "arrays", arrays)
-        chaos.at("save")
-        for name, text in texts.items():
-            (folder / name).write_text(text)
-        files = manifest.file_table(folder)
-        chaos.at("manifest")
-        manifest.write(folder, {**body, "files": files, "about": self._about})
 
     def _publish(self, temporary: pathlib.Path, step: int) -> None:
         target = self.folder / str(step)
-        if target.exists():
-            replaced = self.folder / f"{step}.set-aside"
-            shutil.rmtree(replaced, ignore_errors=True)
-            target.rename(replaced)
+        if os.path.lexists(target):
+            own_files.set_aside(target, "it is written again")
         temporary.rename(target)
         manifest.sync(self.folder)
         self._verified(step, "files")
         chaos.at("delete")
         for old in self._superseded(step):
             # Renamed first, so that a crash leaves no half of a step behind.
-            doomed = (self.folder / str(old)).rename(self.folder / f"{old}.tmp")
+            doomed = self.folder / f"{old}.tmp"
+            own_files.remove(doomed)
+            (self.folder / str(old)).rename(doomed)
             shutil.rmtree(doomed)
 
     def _superseded(self, newest: int) -> Iterable[int]:
@@ -307,15 +290,3 @@ class Checkpoints:
     def _warn_about(self, step: int, error: BadCheckpointError) -> None:
         path = self.folder / str(step)
         _LOG.warning("checkpoint %s is passed over: %s", path, error)
-
-
-def _items(tree: Any):
-    return manifest.named_leaves(tree).items()
-
-
-def _save_error(path, needed: int, free: int, reason: str) -> CheckpointSaveError:
-    return CheckpointSaveError(
-        f"the checkpoint {path} was not written: {reason}. It needs about "
-        f"{needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free; make room, or lower "
-        "--keep-last"
-    )

@@ -5,20 +5,35 @@ as a `UserError` ends it with 2; any other exception is a bug, with a trace and 
 """
 
 from jaxalign.errors import UserError
+from jaxalign.os_errors import STOPPED, UNAVAILABLE
 
 FINISHED = 0
 BUG = 1
 USER_ERROR = 2
-STOPPED = 75
-"""Stopped on request with everything saved: start the same command again."""
-UNAVAILABLE = 76
-"""A disk, peer or data source gave out: restart, but count starts without progress."""
+
+__all__ = [
+    "BUG",
+    "FINISHED",
+    "STOPPED",
+    "UNAVAILABLE",
+    "USER_ERROR",
+    "CheckpointSaveError",
+    "DataTimeoutError",
+    "NonFiniteError",
+]
 
 
 class CheckpointSaveError(OSError):
-    """A checkpoint could not be written: path, bytes needed and free, and why."""
+    """A checkpoint could not be written: which, and why.
 
-    exit_code = UNAVAILABLE
+    Attributes:
+      exit_code: `UNAVAILABLE`, or `USER_ERROR` where a path has to be mended first.
+    """
+
+    def __init__(self, text: str, exit_code: int = UNAVAILABLE):
+        """Takes the paragraph and the code."""
+        super().__init__(text)
+        self.exit_code = exit_code
 
 
 class DataTimeoutError(TimeoutError):

@@ -1,17 +1,22 @@
 """A lock file that says who holds it, and that a killed process does not keep."""
 
+import errno
 import fcntl
+import io
 import json
 import logging
 import os
 import pathlib
 import socket
+import stat
 import time
 from typing import Any
 
+from jaxalign import plain_files
 from jaxalign.errors import UserError
 
 _LOG = logging.getLogger("jaxalign")
+_MOST = 1 << 16  # bytes of a lock file
 
 
 class Lock:
@@ -34,15 +39,13 @@ class Lock:
             "process_start": _process_start(os.getpid()),
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        with self._path.open("a+", encoding="utf-8") as file:
-            # Only for the moment of decision, so that one of two late comers wins.
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with _opened(self._path) as file:
+            _lock_for_a_moment(file)
+            if raw := file.read(_MOST).strip(b"\0 \n"):  # NULs after a power cut
+                self._refuse_if_alive(raw, mine["host"])
             file.seek(0)
-            text = file.read()
-            if text.strip():
-                self._refuse_if_alive(text, mine["host"])
-            file.truncate(0)
-            file.write(json.dumps(mine))
+            file.truncate()
+            file.write(json.dumps(mine).encode())
         self._mine = mine
 
     def release(self) -> None:
@@ -51,36 +54,71 @@ class Lock:
             return
         mine, self._mine = self._mine, None
         try:
-            held = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return
-        if held == mine:
-            self._path.write_text("", encoding="utf-8")
+            if plain_files.read_object(self._path, _MOST) == mine:
+                self._path.write_bytes(b"")
+        except (OSError, plain_files.UnreadableError) as error:
+            _LOG.warning("the lock %s is not given back: %s", self._path, error)
 
-    def _refuse_if_alive(self, text: str, host: str) -> None:
-        try:
-            held = json.loads(text)
-            holder = f"process {held['pid']} on {held['host']}, since {held['time']}"
-        except (ValueError, KeyError, TypeError):
-            held, holder = None, "somebody who left no name"
-        if held and held["host"] == host:
-            started = _process_start(held["pid"])
-            if started is None or started != held.get("process_start"):
-                _LOG.warning("the lock of %s is taken over: it has ended", holder)
+    def _refuse_if_alive(self, raw: bytes, host: str) -> None:
+        held = _holder(raw)
+        if held is None:
+            name = "somebody who left no name"
+        else:
+            name = f"process {held['pid']} on {held['host']}, since {held.get('time')}"
+            started = _process_start(held["pid"]) if held["host"] == host else ""
+            if started is None or (started and started != held.get("process_start")):
+                _LOG.warning("the lock of %s is taken over: it has ended", name)
                 return
         raise UserError(
-            f"{self._path.parent} is in use by {holder}. Two runs in one folder would "
+            f"{self._path.parent} is in use by {name}. Two runs in one folder would "
             f"destroy each other: wait, choose another --output-dir, or, if that one "
             f"has surely ended, delete {self._path}"
         )
 
 
+def _opened(path: pathlib.Path) -> io.BufferedRandom:
+    """The file of the lock for reading and writing, made if it is not there."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags, 0o666)
+        if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
+            os.close(handle)
+            raise IsADirectoryError(errno.EISDIR, plain_files.kind_of(mode), path)
+    except OSError as error:
+        if error.errno not in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
+            raise
+        link = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise UserError(
+            f"{path} is no file ({link}), and the lock of the run belongs "
+            "there: move it away, or choose another --output-dir"
+        ) from error
+    return os.fdopen(handle, "r+b")
+
+
+def _lock_for_a_moment(file) -> None:
+    """Only for the decision, so that one of two late comers wins."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:  # some network disks have no such locks
+        _LOG.warning("two starts at the same moment may collide: %s", error.strerror)
+
+
+def _holder(raw: bytes) -> dict[str, Any] | None:
+    try:
+        held = plain_files.parse_object(raw)
+    except plain_files.UnreadableError:
+        return None
+    pid = held.get("pid")
+    known = isinstance(held.get("host"), str) and isinstance(pid, int) and pid > 0
+    return held if known else None
+
+
 def _process_start(pid: int) -> str | None:
     """When a process of this host started, in a form to compare; None if it is gone."""
-    stat = pathlib.Path(f"/proc/{pid}/stat")
-    if stat.parent.parent.joinpath("self").exists():
+    status = pathlib.Path(f"/proc/{pid}/stat")
+    if status.parent.parent.joinpath("self").exists():
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
+            fields = status.read_text().rpartition(")")[2].split()
         except OSError:
             return None
         return None if fields[0] == "Z" else fields[19]

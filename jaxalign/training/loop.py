@@ -4,27 +4,23 @@ It knows no model and no mesh. The number in `state.step` decides everything abo
 resume: batch n is the n-th of `batches`, and its randomness is `fold_in(key, n)`.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxalign.batch import Batch
-from jaxalign.training import chaos, exits
+from jaxalign.training import exits
 from jaxalign.training.checkpoint import Checkpoints
 from jaxalign.training.clock import Clock
 from jaxalign.training.evaluate import Evaluate
+from jaxalign.training.loop_state import Loop
 from jaxalign.training.metrics import MetricsLog
 from jaxalign.training.optimizer import Schedule
-from jaxalign.training.orbax_store import size_in_bytes
 from jaxalign.training.preemption import StopRequest
 from jaxalign.training.prefetch import Prefetch
 from jaxalign.training.progress import Progress
 from jaxalign.training.record import Record
-
-_LOG = logging.getLogger("jaxalign")
 
 
 class Finished(NamedTuple):
@@ -34,11 +30,13 @@ class Finished(NamedTuple):
       state: The last state.
       step: Its step.
       exit_code: `exits.FINISHED`, or `exits.STOPPED` if it was asked to stop early.
+      saved: The step of the last checkpoint, None without one.
     """
 
     state: Any
     step: int
     exit_code: int
+    saved: int | None = None
 
 
 def count_tokens(batch: Batch) -> int:
@@ -76,12 +74,15 @@ def train(
 
     The metrics of a step are read while the next one runs. A checkpoint is written at
     the start of a new run (so that a disk or permission that fails does so before the
-    work), every `save_steps`, at the end, and when the run is asked to stop.
+    work), every `save_steps`, at the end, and when the run is asked to stop. An error
+    that ends the run waits for the save that is under way.
 
     Args:
       step_fn: `(state, batch) -> (state, metrics)`, jitted; it may donate the state.
         Metrics are scalars or `Mean`s; a positive `skipped_steps` says that the update
-        was left out, and then the others are not looked at.
+        was left out, and then the others are not looked at. What it does before it
+        consumes the state may stand in `stop.at_once()`: a step that is dropped there
+        was never made.
       state: A `TrainState`, or anything with `step` and `params`.
       batches: From the number of batches consumed to an iterator over those that
         follow, each a dict of host arrays.
@@ -131,7 +132,7 @@ def train(
         clock=clock,
         progress=progress,
     )
-    run = _Run(state, start, whole, record, clock, stop)
+    run = Loop(state, start, whole, record, clock, stop)
     run.evaluate, run.after_evaluation = evaluate, after_evaluation
     run.checkpoints, run.saved = checkpoints, None if host is None else start
     run.eval_due = record.eval_due and not metrics.has(start, "eval")
@@ -143,7 +144,9 @@ def train(
                 batch = stream.get(stop)
             if batch is None:
                 break
-            run.advance(step_fn, place, batch, num_tokens(batch), host_metrics(batch))
+            more = num_tokens(batch), host_metrics(batch)
+            if not run.advance(step_fn, place, batch, *more):
+                break
             last = run.step == num_steps
             run.eval_due = last or run.step % eval_steps == 0
             run.evaluate_if_due()
@@ -152,96 +155,12 @@ def train(
             if checkpoints is not None:
                 checkpoints.check()
         run.end()
+    except BaseException:
+        if checkpoints is not None:
+            checkpoints.settle()
+        raise
     finally:
         stream.close()
     unfinished = run.step < num_steps or (run.eval_due and evaluate is not None)
     code = exits.STOPPED if unfinished else exits.FINISHED
-    return Finished(run.state, run.step, code)
-
-
-class _Run:
-    """The state of a loop, and what is done to it."""
-
-    evaluate: Evaluate | None
-    after_evaluation: Callable[[int], None] | None
-    checkpoints: Checkpoints | None
-    saved: int | None
-    eval_due: bool
-
-    def __init__(self, state, step: int, whole, record: Record, clock, stop):
-        self.state, self.step = state, step
-        self._whole, self._record = whole, record
-        self._clock: Clock = clock
-        self._stop: StopRequest = stop
-
-    def begin(self) -> None:
-        """Evaluates and saves what there is before the first step."""
-        is_new = self.saved is None
-        if is_new and self.checkpoints is not None:
-            needed = 2 * size_in_bytes(self._whole(self.state))
-            self.checkpoints.require_space(needed)
-        self.evaluate_if_due()
-        self.save()
-        if is_new and self.checkpoints is not None:
-            with self._clock.phase("save"):
-                self.checkpoints.wait()
-
-    def advance(self, step_fn, place, batch: Batch, tokens: int, more) -> None:
-        """Dispatches one step, and reads the metrics of the one before."""
-        batch = chaos.spoiled("batch", self.step + 1, batch)
-        with self._clock.phase(self._record.phase_of(batch)):
-            if self._record.compiles:
-                chaos.at("compile")
-            self.state, metrics = step_fn(self.state, place(batch))
-        self.step += 1
-        chaos.at("step", self.step)
-        self._record.step(self.step, {**metrics, **more}, batch, tokens)
-
-    def evaluate_if_due(self) -> None:
-        """Evaluates, unless that is not due or the run is asked to stop."""
-        if self.evaluate is None or not self.eval_due or self._stop.requested:
-            return
-        self._record.catch_up()
-        with self._clock.phase("eval"):
-            values = self.evaluate(self.state)
-            if values is None:
-                return
-            self.eval_due = False
-            self._record.evaluation(self.step, values)
-            if self.after_evaluation is not None:
-                self.after_evaluation(self.step)
-
-    def save(self) -> None:
-        """Begins to save this step, unless it is saved."""
-        if self.checkpoints is None or self.saved == self.step:
-            return
-        self._record.catch_up()
-        with self._clock.phase("save"):
-            due = self.evaluate is not None and self.eval_due
-            self.checkpoints.save(
-                self.step,
-                self._whole(self.state),
-                data={"position": self.step},
-                host=self._record.host_state() | {"eval_due": due},
-                metrics=self._record.last_evaluation,
-            )
-        self.saved = self.step
-
-    def end(self) -> None:
-        """Reads what is late, saves once more if the grace period allows, waits."""
-        self._record.catch_up()
-        if self.checkpoints is not None:
-            needed = self.checkpoints.save_seconds or 0
-            if needed <= self._stop.seconds_left:
-                self.save()
-            else:
-                _LOG.warning(
-                    "a save takes %.0f s, of the grace period %.0f s are left: the "
-                    "last checkpoint stays the newest",
-                    needed,
-                    self._stop.seconds_left,
-                )
-            with self._clock.phase("save"):
-                self.checkpoints.wait()
-        jax.block_until_ready(self.state)
-        self._record.close(self.step)
+    return Finished(run.state, run.step, code, run.saved)

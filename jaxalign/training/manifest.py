@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxalign import plain_files
+
 NAME = "MANIFEST.json"
 FORMAT = 1
 
@@ -104,24 +106,65 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
     if folder.is_symlink() or path.is_symlink():
         raise BadCheckpointError("it is a symbolic link")
     try:
-        raw = path.read_bytes()
-        body = json.loads(raw)
+        raw = plain_files.read_plain(path)
+        body = plain_files.parse_object(raw)
     except FileNotFoundError:
         raise BadCheckpointError(f"it has no {NAME}: the save never finished") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadCheckpointError(f"{NAME} is not readable ({error})") from None
-    if not isinstance(body, dict) or body.pop("sha256", None) is None:
+    except (OSError, plain_files.UnreadableError) as error:
+        raise BadCheckpointError(f"{NAME} is not readable: {error}") from None
+    if body.pop("sha256", None) is None:
         raise BadCheckpointError(f"{NAME} is not a manifest")
-    if _sealed(body) != raw:
+    try:
+        intact = _sealed(body) == raw
+    except RecursionError:
+        intact = False
+    if not intact:
         raise BadCheckpointError(f"{NAME} is damaged: its own digest differs")
     if body.get("format") != FORMAT:
         raise BadCheckpointError(
             f"{NAME} has format {body.get('format')}, this version reads {FORMAT}"
         )
-    tables = (body.get(name) for name in ("files", "leaves", "metrics"))
-    if not all(isinstance(table, dict) for table in tables):
-        raise BadCheckpointError(f"{NAME} lacks its tables of files and leaves")
+    _check_tables(body)
     return body
+
+
+def _check_tables(body: dict[str, Any]) -> None:
+    """Refuses entries of another kind than `write` makes."""
+    kinds = {"files": _is_file_entry, "leaves": _is_leaf_entry, "metrics": _is_number}
+    for table, is_sound in kinds.items():
+        if not isinstance(body.get(table), dict):
+            raise BadCheckpointError(f"{NAME} lacks its table of {table}")
+        for name, entry in body[table].items():
+            if not is_sound(entry):
+                raise BadCheckpointError(
+                    f"{NAME} says of {name!r} in {table} what it cannot mean"
+                )
+    for name in body["files"]:
+        if not plain_files.is_inside(name):
+            raise BadCheckpointError(f"{NAME} names a file elsewhere: {name!r}")
+
+
+def _is_file_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    return _is_count(entry.get("size")) and isinstance(entry.get("sha256"), str)
+
+
+def _is_leaf_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("shape"), list):
+        return False
+    texts = (entry.get("dtype"), entry.get("sha256"))
+    return all(map(_is_count, entry["shape"])) and all(
+        isinstance(x, str) for x in texts
+    )
+
+
+def _is_count(x: Any) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool) and x >= 0
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool)
 
 
 def check_files(folder: pathlib.Path, body: dict[str, Any]) -> None:
@@ -144,7 +187,8 @@ def check_files(folder: pathlib.Path, body: dict[str, Any]) -> None:
                 )
             if _file_entry(path)["sha256"] != entry["sha256"]:
                 raise BadCheckpointError(f"{name} is damaged: its sha256 differs")
-        except (OSError, RuntimeError) as error:  # the latter for a loop of links
+        except (OSError, RuntimeError, plain_files.UnreadableError) as error:
+            # RuntimeError is pathlib's word for a loop of links.
             raise BadCheckpointError(f"{name} is not readable ({error})") from None
 
 
@@ -158,7 +202,7 @@ def sync(path: pathlib.Path) -> None:
 
 
 def _file_entry(path: pathlib.Path) -> dict[str, Any]:
-    with path.open("rb") as file:
+    with plain_files.open_plain(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"size": file.tell(), "sha256": digest}
 

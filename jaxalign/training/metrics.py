@@ -1,16 +1,19 @@
 """`metrics.jsonl`, the truth about a run, and what is averaged into it."""
 
-import json
 import logging
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
+from jaxalign import plain_files
+from jaxalign.training.own_files import append_line, set_aside
+
 _LOG = logging.getLogger("jaxalign")
+_LONGEST_LINE = 1 << 24
 
 
 class Mirror(Protocol):
@@ -60,9 +63,7 @@ class MetricsLog:
         """Appends to `path`, and shows every line to the mirrors."""
         self.path = pathlib.Path(path)
         self._mirrors = list(mirrors)
-        self._last: dict[str, int] = {
-            line["split"]: line["step"] for line in read_metrics(self.path)
-        }
+        self._last = _last_steps(self.path)
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
         """Appends one line; numbers that are not finite become null.
@@ -96,20 +97,39 @@ class MetricsLog:
         return step <= self._last.get(split, -1)
 
     def cut_back(self, step: int) -> None:
-        """Removes all lines after `step`, and a last line that was cut short."""
-        keep = 0
-        if self.path.exists():
-            for raw in self.path.read_bytes().splitlines(keepends=True):
-                line = _parsed(raw)
-                if line is None or line["step"] > step:
-                    break
-                keep += len(raw)
-            os.truncate(self.path, keep)
-        self._last = {line["split"]: line["step"] for line in read_metrics(self.path)}
+        """Removes all lines after `step`, and a last line that was cut short.
+
+        Lines that are damaged go too, with a warning, and the file as it was is kept.
+        """
+        kept, damaged, whole = [], 0, 0
+        for raw in _raw_lines(self.path):
+            line = _parsed(raw)
+            whole += len(raw)
+            if line is None:
+                damaged += raw.endswith(b"\n")
+            elif line["step"] <= step:
+                kept.append(raw)
+        content = b"".join(kept)
+        if damaged:
+            set_aside(self.path, f"{damaged} of its lines are damaged")
+            self.path.write_bytes(content)
+        elif len(content) < whole:
+            self._shorten(content)
+        self._last = _last_steps(self.path)
+
+    def _shorten(self, content: bytes) -> None:
+        """Cuts the file where it begins with what is kept, else writes it anew."""
+        with self.path.open("r+b") as file:
+            if file.read(len(content)) == content:
+                file.truncate(len(content))
+                return
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        temporary.write_bytes(content)
+        temporary.replace(self.path)
 
     def flush(self) -> None:
         """Makes sure that every line is on disk."""
-        if self.path.exists():
+        if self.path.is_file():
             with self.path.open("rb") as file:
                 os.fsync(file.fileno())
 
@@ -122,27 +142,38 @@ class MetricsLog:
                 _LOG.warning("%s did not close: %s", type(mirror).__name__, error)
 
 
-def append_line(path: pathlib.Path, line: Mapping[str, Any]) -> None:
-    """Appends one JSON object, making the file or its folder again if they are gone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, allow_nan=False) + "\n")
-
-
 def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:
     """All whole lines of a metrics file; an empty list if there is no file."""
-    path = pathlib.Path(path)
-    if not path.exists():
-        return []
-    lines = map(_parsed, path.read_bytes().splitlines(keepends=True))
+    lines = map(_parsed, _raw_lines(pathlib.Path(path)))
     return [line for line in lines if line is not None]
+
+
+def _last_steps(path: pathlib.Path) -> dict[str, int]:
+    last: dict[str, int] = {}
+    for line in read_metrics(path):
+        last[line["split"]] = max(line["step"], last.get(line["split"], -1))
+    return last
+
+
+def _raw_lines(path: pathlib.Path) -> Iterator[bytes]:
+    """Line by line; one that is longer than any metrics comes in pieces."""
+    try:
+        with plain_files.open_plain(path) as file:
+            while raw := file.readline(_LONGEST_LINE):
+                yield raw
+    except FileNotFoundError:
+        return
+    except plain_files.UnreadableError as error:
+        _LOG.warning("%s is passed over: %s", path, error)
 
 
 def _parsed(raw: bytes) -> dict[str, Any] | None:
     if not raw.endswith(b"\n"):
         return None
     try:
-        line = json.loads(raw)
-    except ValueError:
+        line = plain_files.parse_object(raw)
+    except plain_files.UnreadableError:
         return None
-    return line if isinstance(line, dict) and "step" in line else None
+    step, split = line.get("step"), line.get("split")
+    sound = isinstance(step, int) and not isinstance(step, bool)
+    return line if sound and isinstance(split, str) else None

@@ -1,17 +1,24 @@
 """Optional mirrors of the metrics: TensorBoard and Weights & Biases."""
 
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from jaxalign.errors import UserError
+from jaxalign.os_errors import in_a_sentence
 from jaxalign.training.metrics import Mirror
+
+_LOG = logging.getLogger("jaxalign")
 
 
 def make_mirrors(
     names: tuple[str, ...], folder: pathlib.Path, run_name: str, config: dict[str, Any]
 ) -> list[Mirror]:
     """Opens the mirrors called `tensorboard` and `wandb`.
+
+    One that does not start (no login, no network, no room for its files) is left out
+    with a warning: `metrics.jsonl` has everything that it would have shown.
 
     Args:
       names: Which of the two.
@@ -20,7 +27,7 @@ def make_mirrors(
       config: Shown beside it.
 
     Returns:
-      One mirror for each name.
+      One mirror for each name that started.
 
     Raises:
       UserError: A name is unknown, or its package is not installed.
@@ -33,16 +40,23 @@ def make_mirrors(
                 f"report_to must be among {', '.join(known)}, got {name!r}; "
                 "mend --report-to"
             )
+        package, extra = known[name]
         try:
             if name == "tensorboard":
                 mirrors.append(TensorBoard(folder / "tensorboard"))
             else:
                 mirrors.append(WandB(folder, run_name, config))
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"report_to: {name} needs the package {known[name][0]}; install "
-                f"jaxalign[{known[name][1]}], or leave it out of --report-to"
-            ) from error
+        except (Exception, SystemExit) as error:
+            if isinstance(error, ModuleNotFoundError) and error.name == package:
+                raise UserError(
+                    f"report_to: {name} needs the package {package}; install "
+                    f"jaxalign[{extra}], or leave it out of --report-to"
+                ) from error
+            _LOG.warning(
+                "%s does not start and gets no metrics, which metrics.jsonl keeps: %s",
+                name,
+                in_a_sentence(error),
+            )
     return mirrors
 
 

@@ -1,5 +1,6 @@
 """What people see of a run: a line that moves, or plain lines in a log."""
 
+import contextlib
 import os
 import sys
 import time
@@ -69,18 +70,25 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
-        if self._live is not None:
-            self._live.console.print(text, markup=False, highlight=False)
-        else:
-            print(text, file=self._stream, flush=True)
+        with _unless_gone():
+            if self._live is not None:
+                self._live.console.print(text, markup=False, highlight=False)
+            else:
+                print(text, file=self._stream, flush=True)
 
     def _show(self, line: str) -> None:
-        if self._live is not None:
-            from rich.text import Text
+        with _unless_gone():
+            if self._live is not None:
+                from rich.text import Text
 
-            self._live.update(Text(line))
-        else:
-            print(line, file=self._stream, flush=True)
+                self._live.update(Text(line))
+            else:
+                print(line, file=self._stream, flush=True)
+
+
+def _unless_gone():
+    """A terminal that was closed, or the reader of a pipe, ends no run."""
+    return contextlib.suppress(OSError)
 
 
 def duration(seconds: float) -> str:

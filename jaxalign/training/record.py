@@ -9,8 +9,9 @@ import numpy as np
 
 from jaxalign.training.clock import Clock
 from jaxalign.training.exits import NonFiniteError
-from jaxalign.training.metrics import MetricsLog, Window, append_line
+from jaxalign.training.metrics import MetricsLog, Window
 from jaxalign.training.optimizer import Schedule
+from jaxalign.training.own_files import append_line
 from jaxalign.training.progress import Progress
 
 
@@ -108,6 +109,11 @@ class Record:
         if self._progress is not None:
             self._progress.evaluation(step, named)
 
+    def say(self, step: int, text: str) -> None:
+        """Prints a line about a step."""
+        if self._progress is not None:
+            self._progress.say(f"step {step}/{self._num_steps}  {text}")
+
     def host_state(self) -> dict[str, Any]:
         """What a checkpoint has to keep for the next line to come out the same."""
         self._metrics.flush()
@@ -186,13 +192,40 @@ class Record:
 
     def _not_finite(self, step: int) -> NonFiniteError:
         path = self._metrics.path.with_name("bad_batch.npz")
-        write_bad_batches(path, self._bad[-self._max_skipped :])
+        try:
+            write_bad_batches(path, self._bad[-self._max_skipped :])
+            where = f"{path} holds that batch and the indices of the examples in each"
+        except OSError as error:
+            where = f"They are not in {path} ({error.strerror})"
         return NonFiniteError(
             f"loss or gradient was not finite in {self._in_a_row} steps in a row, the "
-            f"last of them step {step}; no parameter was touched by them. {path} holds "
-            "that batch and the indices of the examples in each. Look at those rows, "
-            "or lower --optimizer.learning-rate"
+            f"last of them step {step}; no parameter was touched by them. {where}. "
+            "Look at those rows, or lower --optimizer.learning-rate"
         )
+
+
+def host_is_sound(host: Mapping[str, Any]) -> bool:
+    """Whether the host's part of a checkpoint is what `Record.host_state` gives.
+
+    >>> host_is_sound({"window": {"loss": [1.5, 2.0]}, "skipped_steps": 0})
+    True
+    >>> host_is_sound({"window": ["loss"]})
+    False
+    """
+
+    def is_number(x) -> bool:
+        return isinstance(x, int | float)
+
+    window = host.get("window", {})
+    counts = (host.get(x, 0) for x in ("skipped_steps", "skipped_in_a_row"))
+    return (
+        isinstance(window, dict)
+        and all(
+            isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair))
+            for pair in window.values()
+        )
+        and all(map(is_number, (*counts, host.get("num_tokens", 0))))
+    )
 
 
 def write_bad_batches(path: pathlib.Path, bad: list[tuple[int, Any]]) -> None:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from jaxalign.errors import UserError
 from jaxalign.training.checkpoint import Checkpoints, Verify
 from jaxalign.training.clock import Clock
 from jaxalign.training.metrics import MetricsLog
+from jaxalign.training.record import host_is_sound
 from jaxalign.training.run_folder import RunFolder
 
 
@@ -39,6 +41,12 @@ def restore_or_start(
             restored = checkpoints.restore(
                 state, step=run.resume_step, verify=verify, strict=strict
             )
+    if restored is not None and not host_is_sound(restored.host):
+        raise UserError(
+            f"checkpoint {checkpoints.folder / str(restored.step)} cannot be used: its "
+            "host.json holds other values than a run writes; choose another with "
+            f"--resume STEP (there are {checkpoints.steps()})"
+        )
     step = None if restored is None else restored.step
     checkpoints.begin_at(step)
     metrics.cut_back(-1 if step is None else step)

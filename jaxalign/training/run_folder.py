@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import pathlib
 import re
 import sys
@@ -10,12 +11,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from jaxalign.errors import UserError
+from jaxalign.os_errors import exit_code_of
 from jaxalign.training import chaos, exits
+from jaxalign.training.earlier import Earlier, read_earlier
 from jaxalign.training.lock import Lock
+from jaxalign.training.own_files import write_json
 from jaxalign.training.versions import versions
 
 _LOG = logging.getLogger("jaxalign")
-_NOT_A_RUN = {".lock", "cache", "logs"}
+_RECORDS = ("versions.json", "run.json", "config.json")
+"""In the order in which they are written: a folder with the last of them is a run."""
+_NOT_A_RUN = {"cache", "logs", "lost+found", *_RECORDS, *(f"{x}.tmp" for x in _RECORDS)}
 
 
 class RunFolder:
@@ -26,6 +32,7 @@ class RunFolder:
         `export/` are below it.
       resumes: Whether an earlier start of the same run is there to go on from.
       resume_step: The step asked for by number, None for the newest.
+      start_step: The step that this start goes on from.
     """
 
     def __init__(
@@ -50,9 +57,11 @@ class RunFolder:
             the earlier start; each change is recorded in `run.json`.
           free: Settings that never matter to a resume, such as `output_dir`.
         """
-        self.path = pathlib.Path(path)
+        self._given = str(path)
+        self.path = pathlib.Path(path).absolute()
         self.resumes = False
         self.resume_step: int | None = None
+        self.start_step = 0
         self._config = json.loads(json.dumps(config))
         self._fingerprints = dict(fingerprints or {})
         self._resume = resume
@@ -72,14 +81,16 @@ class RunFolder:
                 f"resume must be auto, never or the number of a step, got "
                 f"{self._resume!r}; mend --resume"
             )
-        if re.match(r"\w+:/", str(self.path)):
+        if re.match(r"\w+:/", self._given):
             raise UserError(
-                f"the run folder must be on a mounted disk, got {self.path}; mend "
+                f"the run folder must be on a mounted disk, got {self._given}; mend "
                 "--output-dir"
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            if exit_code_of(error) == exits.UNAVAILABLE:
+                raise
             raise UserError(
                 f"the run folder {self.path} cannot be made: {error.strerror}; choose "
                 "another --output-dir"
@@ -95,15 +106,37 @@ class RunFolder:
 
     def __exit__(self, kind, error, trace) -> None:
         """Records how it ended and gives the lock back."""
-        if "exit_code" not in self._starts[-1]:
-            self._starts[-1]["exit_code"] = _exit_code(error)
-            self._write_starts()
-        self._lock.release()
+        try:
+            if "exit_code" not in self._starts[-1]:
+                self._starts[-1]["exit_code"] = _exit_code(error)
+                self._write_starts()
+        except OSError as late:
+            if error is None:
+                raise
+            _LOG.warning("how the run ended is not recorded: %s", late)
+        finally:
+            self._lock.release()
+
+    def leave(self) -> None:
+        """Records that the run was stopped, when it cannot be left as usual."""
+        self.__exit__(None, SystemExit(exits.STOPPED), None)
 
     def started(self, step: int) -> None:
         """Records the step that this start goes on from."""
+        self.start_step = step
         self._starts[-1]["start_step"] = step
         self._write_starts()
+
+    def export_written(self, step: int) -> None:
+        """Records that `export/` is the model of this step."""
+        self._starts[-1]["exported"] = step
+        self._write_starts()
+
+    @property
+    def exported(self) -> int | None:
+        """The step whose model is in `export/`, if a start has recorded it."""
+        known = [x["exported"] for x in self._starts if "exported" in x]
+        return known[-1] if known else None
 
     def finished(self, step: int, exit_code: int) -> None:
         """Records the last step and the exit code."""
@@ -111,37 +144,41 @@ class RunFolder:
         self._write_starts()
 
     def _decide(self) -> dict[str, Any]:
-        used = (self.path / "config.json").exists()
-        others = {p.name for p in self.path.iterdir()} - _NOT_A_RUN
-        if not used and others:
+        earlier = read_earlier(self.path)
+        if earlier is None:
+            self._require_new()
+            return {}
+        if self._resume == "never":
+            raise UserError(
+                f"{self.path} holds a run already; choose another --output-dir, or go "
+                "on with --resume auto"
+            )
+        self.resumes = True
+        self.resume_step = int(self._resume) if self._resume.isdigit() else None
+        self._starts = earlier.starts
+        return self._changes(earlier)
+
+    def _require_new(self) -> None:
+        names = (p.name for p in self.path.iterdir())
+        others = {x for x in names if not x.startswith(".")} - _NOT_A_RUN
+        if others:
             listed = ", ".join(sorted(others)[:3])
             raise UserError(
                 f"{self.path} holds files but no run ({listed}); "
                 "choose an empty or new --output-dir"
             )
-        if not used and self._resume.isdigit():
+        if self._resume.isdigit():
             raise UserError(
                 f"{self.path} holds no run to resume at step {self._resume}; leave out "
                 "--resume, or mend --output-dir"
             )
-        if used and self._resume == "never":
-            raise UserError(
-                f"{self.path} holds a run already; choose another --output-dir, or go "
-                "on with --resume auto"
-            )
-        if not used:
-            return {}
-        self.resumes = True
-        self.resume_step = int(self._resume) if self._resume.isdigit() else None
-        self._starts = _read_json(self.path / "run.json", {"starts": []})["starts"]
-        return self._changes()
 
-    def _changes(self) -> dict[str, Any]:
-        old = flatten(_read_json(self.path / "config.json", {}))
-        new = flatten(self._config)
-        if self._starts:
-            old |= _named(self._starts[-1].get("fingerprints", {}))
+    def _changes(self, earlier: Earlier) -> dict[str, Any]:
+        old, new = flatten(earlier.config), flatten(self._config)
+        if earlier.fingerprints is not None:
+            old |= _named(earlier.fingerprints)
             new |= _named(self._fingerprints)
+        old = _as_if_here(old, new, earlier.place)
         changes = {
             name: [old.get(name), new.get(name)]
             for name in sorted(old.keys() | new.keys())
@@ -163,11 +200,10 @@ class RunFolder:
         return changes
 
     def _record_start(self, changes: dict[str, Any]) -> None:
-        write_json(self.path / "config.json", self._config)
-        write_json(self.path / "versions.json", versions())
         start = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "argv": sys.argv,
+            "place": os.getcwd(),
             "fingerprints": self._fingerprints,
             "changes": changes,
         }
@@ -175,7 +211,9 @@ class RunFolder:
             _LOG.warning("faults are switched on: %s", chaos.faults())
             start["chaos"] = [str(fault) for fault in chaos.faults()]
         self._starts.append(start)
+        write_json(self.path / "versions.json", versions())
         self._write_starts()
+        write_json(self.path / "config.json", self._config)
 
     def _write_starts(self) -> None:
         write_json(self.path / "run.json", {"starts": self._starts})
@@ -196,23 +234,37 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a JSON file that is never seen half-written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+def _as_if_here(
+    old: dict[str, Any], new: dict[str, Any], place: str | None
+) -> dict[str, Any]:
+    """Old settings, with the paths that they have if all was moved with `place`.
+
+    Paths are absolute in settings, and an interrupted run may go on in a copy of the
+    folder that it was started in, on another machine.
+    """
+    if place is None:
+        return old
+    here = os.getcwd()
+    typed = {_seen_from(here, name): name for name in new}
+    moved = {}
+    for name, value in old.items():
+        now = name if name in new else typed.get(_seen_from(place, name), name)
+        same = now in new and _seen_from(place, value) == _seen_from(here, new[now])
+        moved[now] = new[now] if same else value
+    return moved
 
 
-def _read_json(path: pathlib.Path, default: Any) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return default
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not JSON ({error}); restore it, or choose another --output-dir"
-        ) from error
+def _seen_from(place: str, value: Any) -> Any:
+    """A setting whose paths are as they would be typed in the folder `place`.
+
+    >>> _seen_from("/home/ada", ["/home/ada/rows.jsonl:0.5", 3])
+    ['rows.jsonl:0.5', 3]
+    """
+    if isinstance(value, list):
+        return [_seen_from(place, x) for x in value]
+    if not isinstance(value, str) or place == os.sep:
+        return value
+    return value.replace(place + os.sep, "")
 
 
 def _named(fingerprints: Mapping[str, str]) -> dict[str, str]:
@@ -232,5 +284,5 @@ def _exit_code(error: BaseException | None) -> int:
         return exits.FINISHED
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else exits.BUG
-    code = exits.USER_ERROR if isinstance(error, UserError) else exits.BUG
-    return getattr(error, "exit_code", code)
+    code = exit_code_of(error)
+    return exits.BUG if code is None else code

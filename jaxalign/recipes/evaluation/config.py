@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxalign.errors import UserError
+from jaxalign.recipes.paths import Found, Place, RewardAt, RowsAt, TemplateAt
 from jaxalign.recipes.stop_flag import check_stop_texts
 
 
@@ -17,23 +18,23 @@ class Config:
     A reward model as --model is measured on preference pairs.
     """
 
-    model: str
+    model: Found
     """Folder of a Hugging Face model, or its name on the hub."""
-    data: str
+    data: RowsAt
     """Held-out rows: pairs, demonstrations or prompts, in any format."""
-    output_dir: str
+    output_dir: Place
     """Folder for `results.json`, `results.png` and `completions.jsonl`."""
-    ref: str | None = None
+    ref: Found | None = None
     """Another checkpoint of the same tokenizer, to compare with."""
-    reward: tuple[str, ...] = ()
+    reward: tuple[RewardAt, ...] = ()
     """What scores answers: `exact_match`, `abstention(wrong=-3)=0.5`, `file.py:fn`."""
     keep_special_tokens: bool = False
     """Show rewards the special tokens in completions, the stop token too."""
-    reward_model: str | None = None
+    reward_model: Found | None = None
     """Folder of a reward model of the same tokenizer, as another reward."""
-    judge: str | None = None
+    judge: Found | None = None
     """Folder of a language model that compares answers with those of `ref`."""
-    judge_template: str | None = None
+    judge_template: Found | None = None
     """A text file with {prompt}, {first} and {second} that asks for [[A]] or [[B]]."""
     known: str | None = None
     """Column that says whether an answer can be known; splits the abstention table."""
@@ -43,7 +44,7 @@ class Config:
     """The rows' format or converter; found from the columns by default."""
     columns: str | None = None
     """Renamed columns: `prompt=question,chosen=good`."""
-    chat_template: str | None = None
+    chat_template: TemplateAt | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
     template_time: str | None = None
     """The time that templates read, as 2026-01-31T12:00:00; by default now."""

@@ -22,7 +22,7 @@ from jaxalign.recipes.planning.program import Planned
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.program import program_of
 from jaxalign.recipes.rows import Rows
-from jaxalign.training import make_optimizer
+from jaxalign.training import StopRequest, make_optimizer
 
 _SEQUENCES: Mapping[str, int] = {"preference": 2, "rankings": 4}
 """Completions to a prompt where a task has several."""
@@ -58,7 +58,9 @@ def training_programs(
     program = program_of(config.parallel, policy.mesh)
     examples = examples_for(config, method.task, policy.config.vocab_size)
     rows = method.arrange(Rows(examples, [], {}))
-    run = Run(config, Console(quiet=True), policy, None, rows, program, {})  # pyright: ignore[reportArgumentType]
+    tokenizer: Any = None
+    console, stop = Console(quiet=True), StopRequest()
+    run = Run(config, console, policy, tokenizer, rows, program, {}, stop)
     plan = plan_batches(run, read_ends=method.read_ends)
     host = plan.batches[0]
     scores_ref = getattr(config, "ref", None) in ("cached", "online")

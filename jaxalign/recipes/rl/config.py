@@ -5,6 +5,7 @@ from typing import Literal
 
 from jaxalign.errors import UserError
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.paths import RewardAt, RowsAt
 from jaxalign.recipes.stop_flag import check_stop_texts
 from jaxalign.training.optimizer import OptimizerConfig
 
@@ -13,7 +14,7 @@ from jaxalign.training.optimizer import OptimizerConfig
 class RLConfig(TrainingConfig):
     """Rollouts, rewards and updates; rows give prompts, and columns for the rewards."""
 
-    reward: tuple[str, ...]
+    reward: tuple[RewardAt, ...]
     """Rewards by name, `FILE.py:function`, `module:function`, a reward model's folder,
     `judge(model=FOLDER)`, or `rival_judge(model=FOLDER)` between the answers to a
     prompt; may be given several times, each with a weight: `NAME=0.5`. `jaxalign
@@ -43,7 +44,7 @@ class RLConfig(TrainingConfig):
     """Strength of the pull towards the first policy."""
     importance_cap: float | None = None
     """Weigh tokens by trainer over sampler probability, at most this; 2 is usual."""
-    mix_data: str | None = None
+    mix_data: RowsAt | None = None
     """Further rows to learn from: text (PPO-ptx) or demonstrations (hybrid SFT)."""
     mix_coef: float = 0.0
     """Weight of their mean negative log-likelihood."""

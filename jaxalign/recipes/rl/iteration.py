@@ -25,7 +25,7 @@ from jaxalign.recipes.rl.sampling import Answers, Sampler
 from jaxalign.recipes.rl.settle import LARGEST, Known
 from jaxalign.recipes.rl.state import Control, RLState
 from jaxalign.recipes.rl.updates import Updates
-from jaxalign.training import Clock, chaos
+from jaxalign.training import Clock, StopRequest, chaos
 
 _LOG = logging.getLogger("jaxalign")
 
@@ -46,6 +46,7 @@ class Iteration:
       models: From parameters as trained to what the scorer takes.
       journal: Keeps all answers.
       clock: Counts the time of each phase.
+      stop: Asked to stop, an iteration is dropped as long as nothing has been learnt.
       extra: Further metrics of an iteration, from its number (from 1) and the control.
       patience: Iterations without any difference in rewards after which to warn.
       stop_if_dead: Whether that ends the run.
@@ -61,6 +62,7 @@ class Iteration:
     models: Callable[[Any], Any]
     journal: Journal
     clock: Clock
+    stop: StopRequest
     extra: Callable[[int], dict[str, float]]
     patience: int
     stop_if_dead: bool
@@ -74,15 +76,16 @@ class Iteration:
         params = state.inner.params
         key = jax.random.fold_in(_key(state), iteration)
         numbers = [int(i) for i in batch["example_ids"]]
-        answers, rounds = self.sampler(
-            self.policy(params), iteration, numbers, key, self.clock
-        )
-        for part in rounds:
-            refuse_too_large(part.scores, part.texts, self.largest)
-        mask = answers.completions.mask
-        layouts = self.updates.layouts(answers)
-        scored = self.updates.scores(self.models(params), layouts, mask)
-        chaos.at("score")
+        with self.stop.at_once():
+            answers, rounds = self.sampler(
+                self.policy(params), iteration, numbers, key, self.clock
+            )
+            for part in rounds:
+                refuse_too_large(part.scores, part.texts, self.largest)
+            mask = answers.completions.mask
+            layouts = self.updates.layouts(answers)
+            scored = self.updates.scores(self.models(params), layouts, mask)
+            chaos.at("score")
         used = answers.scores.applies & np.repeat(answers.kept, answers.groups[1])
         groups = sampled_metrics(rounds)
         known = self._known(answers, scored, mask, used, groups)

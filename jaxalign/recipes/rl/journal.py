@@ -1,6 +1,6 @@
 """Every answer of a run on disk, and some of them before the user's eyes."""
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from jaxalign.data.text.preview import printable
 from jaxalign.recipes.rl.sampling import Answers
 from jaxalign.rewards import Scores
 from jaxalign.rollout import Completions
+from jaxalign.training.own_files import finite, write_json_lines
 
 
 class Journal:
@@ -46,7 +47,7 @@ class Journal:
           advantages: `[B, N]`.
         """
         mean = {
-            id(text): float(row[:n].mean())
+            id(text): finite(row[:n].mean() if n else math.nan)
             for text, row, n, kept in zip(
                 used.texts,
                 advantages,
@@ -57,12 +58,7 @@ class Journal:
             if kept
         }
         lines = [row for part in rounds for row in _rows(part, mean)]
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / f"step_{step:06}.jsonl"
-        text = "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines)
-        partial = file.with_suffix(".tmp")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
+        write_json_lines(self._folder / f"step_{step:06}.jsonl", lines)
         if step == 1 or step % self._every == 0:
             self._show(step, lines[: self._shown])
 
@@ -76,15 +72,15 @@ class Journal:
         self._console.print(table)
 
 
-def _rows(answers: Answers, mean: dict[int, float]):
+def _rows(answers: Answers, mean: dict[int, float | None]):
     done, scores = answers.completions, answers.scores
     for b, text in enumerate(answers.texts):
         yield {
             "prompt": text.prompt,
             "completion": text.completion,
             "row": text.index,
-            "reward": _number(scores.total[b]),
-            "rewards": {name: _number(x[b]) for name, x in scores.values.items()},
+            "reward": finite(scores.total[b]),
+            "rewards": {name: finite(x[b]) for name, x in scores.values.items()},
             "advantage": mean.get(id(text)),
             **_failed(scores, b),
             "length": int(done.lengths[b]),
@@ -103,10 +99,6 @@ def _failed(scores: Scores, b: int) -> dict[str, list[str]]:
     """Which rewards failed on a completion, if any: theirs are fallbacks."""
     names = [name for name, faults in scores.faults.items() if b in faults]
     return {"failed": names} if names else {}
-
-
-def _number(x) -> float | None:
-    return None if np.isnan(x) else float(x)
 
 
 def _plain(text: str):

@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxalign.models import ChatTexts, export_model
+from jaxalign.os_errors import naming
 from jaxalign.recipes.chat_texts import chat_texts, keep_template
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.evaluate import make_reward_evaluation
@@ -19,14 +19,21 @@ from jaxalign.recipes.rl.sampling import Sampler
 from jaxalign.recipes.rl.settle import make_settle
 from jaxalign.recipes.rl.setup import Setup, open_setup
 from jaxalign.recipes.rl.state import Start
-from jaxalign.recipes.run_files import open_files, open_folder, write_card
+from jaxalign.recipes.run_files import (
+    export_place,
+    open_files,
+    open_folder,
+    write_card,
+)
 from jaxalign.recipes.samples import ends_of
+from jaxalign.recipes.stopping import ended_on_request, tell_start
 from jaxalign.training import (
     Clock,
     Finished,
     Progress,
     RunFolder,
     StopRequest,
+    chaos,
     make_optimizer,
     restore_or_start,
     train,
@@ -41,16 +48,20 @@ def run_rl(config: RLConfig, method: Method) -> int:
     """Trains a policy on its own answers; returns the exit code."""
     clock = Clock()
     keep_freed_memory()
-    with StopRequest() as stop:
-        setup = open_setup(config, method)
+    with StopRequest() as stop, ended_on_request(stop) as ending:
+        with stop.at_once():
+            chaos.at("load")
+            setup = open_setup(config, method)
         with contextlib.closing(setup.score):
             if config.dry_run:
                 return FINISHED
             with open_folder(config, setup.fingerprints) as folder:
+                stop.on_leaving(folder.leave)
                 setup.score.log_to(folder.path)
                 done = _train(setup, folder, stop, clock)
                 folder.finished(done.step, done.exit_code)
-    return done.exit_code
+                ending.tell(done, setup.iterations)
+    return ending.exit_code
 
 
 def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
@@ -59,17 +70,19 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
     optimizer, schedule = make_optimizer(
         c.optimizer, setup.iterations * setup.updates_per_iteration
     )
-    with clock.phase("init"):
-        params = models.load(key)
-        reference = models.reference(params)
     start = Start(optimizer, key, c.kl_coef, models.policy.mesh)
-    metrics, checkpoints, draw = open_files(folder.path, c, setup.fingerprints)
-    with clock.phase("restore"):
-        target = start.shapes(params)
-        state, host = restore_or_start(folder, checkpoints, metrics, target)
-    if host is None:
-        state = start.state(params)
-    del params
+    with stop.at_once():
+        with clock.phase("init"):
+            params = models.load(key)
+            reference = models.reference(params)
+        metrics, checkpoints, draw = open_files(folder.path, c, setup.fingerprints)
+        with clock.phase("restore"):
+            target = start.shapes(params)
+            state, host = restore_or_start(folder, checkpoints, metrics, target)
+        if host is None:
+            state = start.state(params)
+        del params
+        tell_start(setup.console, folder, host, int(state.step), setup.iterations)
     sampler = _sampler(setup, reference)
     keep_template(folder.path, _chat(setup))
 
@@ -92,6 +105,7 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
             shown=c.samples,
         ),
         clock=clock,
+        stop=stop,
         extra=lambda n: {
             "episode": n * c.batch_size * c.num_generations,
             "lr": float(rate(n - 1)),
@@ -147,7 +161,8 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
         )
     metrics.close()
     if done.exit_code == FINISHED:
-        _finish(setup, folder.path, policy(done.state.params), done)
+        with stop.at_once():
+            _finish(setup, folder, policy(done.state.params), done)
     return done
 
 
@@ -180,16 +195,21 @@ def _chat(setup: Setup) -> ChatTexts:
     return chat_texts(models.encoder.tokenizer, size, given)
 
 
-def _finish(setup: Setup, folder: Path, params: Any, done: Finished) -> None:
-    card = write_card(folder, setup.method.name, setup.config)
-    export, policy = folder / "export", setup.models.policy
-    if setup.config.export and not export.exists():
-        export_model(
-            export,
-            policy.config,
-            params,
-            source=policy.folder,
-            card=card,
-            chat=_chat(setup),
+def _finish(setup: Setup, folder: RunFolder, params: Any, done: Finished) -> None:
+    card = write_card(folder.path, setup.method.name, setup.config)
+    export = export_place(folder, setup.config, done.step, setup.console)
+    if export is not None:
+        policy = setup.models.policy
+        with naming(export):
+            export_model(
+                export,
+                policy.config,
+                params,
+                source=policy.folder,
+                card=card,
+                chat=_chat(setup),
+            )
+        folder.export_written(done.step)
+        setup.console.print(
+            f"after {done.step} iterations the model is in {export}", highlight=False
         )
-        setup.console.print(f"after {done.step} iterations the model is in {export}")

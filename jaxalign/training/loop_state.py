@@ -1,0 +1,159 @@
+"""The state of a training loop, and what is done to it."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxalign.training import chaos
+from jaxalign.training.checkpoint import Checkpoints
+from jaxalign.training.clock import Clock
+from jaxalign.training.evaluate import Evaluate
+from jaxalign.training.orbax_store import size_in_bytes
+from jaxalign.training.preemption import AskedToStop, StopRequest
+from jaxalign.training.record import Record
+
+_LOG = logging.getLogger("jaxalign")
+
+
+class Loop:
+    """Where a run is, and what it does next.
+
+    Attributes:
+      state: The last state.
+      step: Its step.
+      evaluate: As `train` takes it.
+      after_evaluation: As `train` takes it.
+      checkpoints: As `train` takes them.
+      saved: The step of the last checkpoint, None without one.
+      eval_due: Whether this step is to be evaluated and is not yet.
+    """
+
+    evaluate: Evaluate | None
+    after_evaluation: Callable[[int], None] | None
+    checkpoints: Checkpoints | None
+    saved: int | None
+    eval_due: bool
+
+    def __init__(self, state, step: int, whole, record: Record, clock, stop):
+        """The rest is set from outside; arguments as in `train`."""
+        self.state, self.step = state, step
+        self._whole, self._record = whole, record
+        self._clock: Clock = clock
+        self._stop: StopRequest = stop
+
+    def begin(self) -> None:
+        """Evaluates and saves what there is before the first step."""
+        is_new = self.saved is None
+        if is_new and self.checkpoints is not None:
+            needed = 2 * size_in_bytes(self._whole(self.state))
+            self.checkpoints.require_space(needed)
+        self.evaluate_if_due()
+        self.save()
+        if is_new and self.checkpoints is not None:
+            with self._clock.phase("save"):
+                self.checkpoints.wait()
+
+    def advance(self, step_fn, place, batch: Any, tokens: int, more) -> bool:
+        """Dispatches one step, and reads the metrics of the one before.
+
+        Returns:
+          Whether it was made; False if it was dropped on request, before it touched
+          the state.
+        """
+        batch = chaos.spoiled("batch", self.step + 1, batch)
+        phase = self._record.phase_of(batch)
+        with self._clock.phase(phase), self._stop.rescued(self.rescue):
+            if self._record.compiles:
+                chaos.at("compile")
+            try:
+                self.state, metrics = step_fn(self.state, place(batch))
+            except AskedToStop:
+                return False
+        self.step += 1
+        chaos.at("step", self.step)
+        self._record.step(self.step, {**metrics, **more}, batch, tokens)
+        return True
+
+    def evaluate_if_due(self) -> None:
+        """Evaluates, unless that is not due or the run is asked to stop."""
+        if self.evaluate is None or not self.eval_due or self._stop.requested:
+            return
+        self._record.catch_up()
+        try:
+            with (
+                self._clock.phase("eval"),
+                self._stop.rescued(self.rescue),
+                self._stop.at_once(),
+            ):
+                values = self.evaluate(self.state)
+        except AskedToStop:
+            return
+        if values is None:
+            return
+        self.eval_due = False
+        with self._clock.phase("eval"):
+            self._record.evaluation(self.step, values)
+            if self.after_evaluation is not None:
+                self.after_evaluation(self.step)
+
+    def rescue(self) -> bool:
+        """Saves the last finished step from another thread, while this one is stuck.
+
+        Returns:
+          Whether that is done; not while a step holds the state, which ends by itself.
+        """
+        if self._is_consumed():
+            return False
+        try:
+            self._keep()
+        except RuntimeError:
+            if not self._is_consumed():  # else a step has begun in the meantime
+                raise
+            return False
+        return True
+
+    def _is_consumed(self) -> bool:
+        leaves = jax.tree.leaves(self.state)
+        return any(isinstance(x, jax.Array) and x.is_deleted() for x in leaves)
+
+    def save(self) -> None:
+        """Begins to save this step, unless it is saved."""
+        if self.checkpoints is None or self.saved == self.step:
+            return
+        self._record.catch_up()
+        with self._clock.phase("save"):
+            due = self.evaluate is not None and self.eval_due
+            self.checkpoints.save(
+                self.step,
+                self._whole(self.state),
+                data={"position": self.step},
+                host=self._record.host_state() | {"eval_due": due},
+                metrics=self._record.last_evaluation,
+            )
+        self.saved = self.step
+        self._record.say(self.step, f"saving to {self.checkpoints.folder}")
+
+    def end(self) -> None:
+        """Reads what is late, saves once more if the grace period allows, waits."""
+        self._keep()
+        jax.block_until_ready(self.state)
+        self._record.close(self.step)
+
+    def _keep(self) -> None:
+        self._record.catch_up()
+        if self.checkpoints is None:
+            return
+        needed = self.checkpoints.save_seconds or 0
+        if needed <= self._stop.seconds_left:
+            self.save()
+        else:
+            _LOG.warning(
+                "a save takes %.0f s, of the grace period %.0f s are left: the "
+                "last checkpoint stays the newest",
+                needed,
+                self._stop.seconds_left,
+            )
+        with self._clock.phase("save"):
+            self.checkpoints.wait()
