@@ -111,8 +111,8 @@ def save_error(
         free = _free(path)
         sizes += "" if free is None else f", {free / 1e6:.1f} MB are free"
         # What libraries below Python say of it is a page.
-        names = isinstance(error, OSError) and error.filename is not None
-        said = f" ({os_errors.in_a_sentence(error)})" if error and names else ""
+        short = isinstance(error, OSError) and error.strerror is not None
+        said = f" ({os_errors.in_a_sentence(error)})" if error and short else ""
         return CheckpointSaveError(
             f"the checkpoint {path} was not written: {reason}{said}. {sizes}; make "
             "room, or lower --keep-last"
