@@ -58,6 +58,8 @@ def main(argv: list[str] | None = None) -> None:
         from jaxalign.data.text.preview import printable
 
         print(printable(paragraph(error)), file=sys.stderr)
+    if code == STOPPED and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only an echo can come now
     sys.exit(code)
 
 

@@ -104,7 +104,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     except RecursionError:
         raise UnreadableError("it is nested too deeply") from None
     except ValueError as error:
-        raise UnreadableError(f"it is not JSON ({error})") from None
+        raise UnreadableError(f"it is not valid JSON ({error})") from None
     if not isinstance(value, dict):
         kind = {list: "a list", str: "a text", type(None): "null"}.get(type(value))
         raise UnreadableError(f"it holds {kind or 'a number'}, no object")

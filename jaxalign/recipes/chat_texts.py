@@ -6,6 +6,7 @@ from jaxalign.data.text.template_files import builtin_template
 from jaxalign.data.text.templates import BUILTIN
 from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.models import ChatTexts
+from jaxalign.training.own_files import write_text
 
 _FILE = "chat_template.jinja"
 
@@ -34,7 +35,7 @@ def chat_texts(
 def keep_template(folder: Path, texts: ChatTexts) -> None:
     """Writes the template of a run into its folder, for an export later on."""
     if texts.template is not None:
-        (folder / _FILE).write_text(texts.template, encoding="utf-8")
+        write_text(folder / _FILE, texts.template)
 
 
 def kept_template(folder: Path) -> Path | None:

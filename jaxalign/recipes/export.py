@@ -67,7 +67,7 @@ def main(config: Config) -> int:
         restored.state,
         source=policy.folder,
         dtype=config.dtype,
-        card=card.read_text(encoding="utf-8") if card.exists() else None,
+        card=card.read_text(encoding="utf-8") if card.is_file() else None,
         chat=chat_texts(tokenizer, policy.config.vocab_size, given),
     )
     print(f"step {restored.step} of {folder} is in {config.output}")

@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from jaxalign.data.records.record import Message, PromptOnly
 from jaxalign.data.text.encode import Encoder
 from jaxalign.errors import UserError
 from jaxalign.models import resolve_model
+from jaxalign.plain_files import UnreadableError, read_plain
 from jaxalign.recipes.evaluation.checkpoint import (
     Checkpoint,
     Sampling,
@@ -53,8 +53,8 @@ def read_template(file: str | None, default: str) -> str:
     if file is None:
         return default
     try:
-        return Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_plain(file).decode()
+    except (OSError, UnreadableError, UnicodeDecodeError) as error:
         raise UserError(
             f"the judge's template {file} cannot be read ({error}). Give a UTF-8 text "
             "file that has a place for the prompt and for what is to be judged."

@@ -11,6 +11,8 @@ import numpy as np
 
 from jaxalign.batch import Batch
 from jaxalign.data.packing.pack import unpack_targets
+from jaxalign.errors import UserError
+from jaxalign.plain_files import UnreadableError, open_plain
 
 Scorer = Callable[[Any, Any], jax.Array | np.ndarray]
 """`(params, Tokens) -> [R, M]` log-probabilities of the target slots."""
@@ -31,10 +33,18 @@ def weights_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
         digest.update(file.name.encode())
-        with file.open("rb") as stream:
+        with _opened(file) as stream:
             while piece := stream.read(1 << 24):
                 digest.update(piece)
     return digest.hexdigest()
+
+
+def _opened(file: Path):
+    try:
+        return open_plain(file)
+    except (FileNotFoundError, UnreadableError) as error:
+        reason = "it is not there" if isinstance(error, OSError) else error
+        raise UserError(f"{file}: {reason}. Fetch the model's folder again.") from error
 
 
 def score(

@@ -132,9 +132,8 @@ def _finish(
     run: Run, method: Method, folder: RunFolder, params, samples: Shown, done: Finished
 ):
     samples.show(params, done.step)
-    card = write_card(
-        folder.path, method.name, run.config, scores=method.head == "score"
-    )
+    scores = method.head == "score"
+    card = write_card(folder.path, method.name, run.config, scores=scores)
     export = export_place(folder, run.config, done.step, run.console)
     if export is not None:
         out, source = method.finish(run, params), run.policy.folder

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -54,7 +55,7 @@ class Loop:
             with self._clock.phase("save"):
                 self.checkpoints.wait()
 
-    def advance(self, step_fn, place, batch, tokens: int, more) -> bool:
+    def advance(self, step_fn, place, batch: Any, tokens: int, more) -> bool:
         """Dispatches one step, and reads the metrics of the one before.
 
         Returns:

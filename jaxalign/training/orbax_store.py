@@ -1,6 +1,9 @@
 """Arrays to disk and back through Orbax; nothing else in the package imports it."""
 
+import contextlib
+import logging
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -48,7 +51,7 @@ def write_arrays(folder: pathlib.Path, arrays: dict[tuple[str, ...], np.ndarray]
     context = ocp.Context()
     # Weights shrink by a tenth, for more than twice the time of the processor.
     context.array.saving.use_compression = False
-    with context:
+    with context, _without_traces():
         ocp.save(str(folder), _nested({k: v for k, v in arrays.items() if v.size}))
 
 
@@ -71,7 +74,7 @@ def read_arrays(folder: pathlib.Path, target: Any, *, partly: bool = False) -> A
     wanted = {name: _abstract(leaf) for name, leaf in leaves.items()}
     context = ocp.Context()
     context.pytree.loading.partial_load = partly
-    with context:
+    with context, _without_traces():
         some = {k: v for k, v in wanted.items() if v.size}
         loaded = ocp.load(str(folder), _nested(some))
     found = named_leaves(loaded)
@@ -85,6 +88,21 @@ def read_arrays(folder: pathlib.Path, target: Any, *, partly: bool = False) -> A
             array = jax.random.wrap_key_data(array, impl=_GENERATORS[str(leaf.dtype)])
         restored.append(array)
     return jax.tree.unflatten(jax.tree.structure(target), restored)
+
+
+@contextlib.contextmanager
+def _without_traces() -> Iterator[None]:
+    """Inside, Orbax does not log the traces of errors that it raises as well."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and "orbax" in record.pathname)
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

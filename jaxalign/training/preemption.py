@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from jaxalign.training.exits import STOPPED
-from jaxalign.training.signals import HEARD, Signals
+from jaxalign.training.signals import ECHOES, HEARD, Signals
 
 _LOG = logging.getLogger("jaxalign")
 
@@ -131,7 +131,7 @@ class StopRequest:
     def __exit__(self, *exception) -> None:
         """Gives the signals back."""
         if self._signals is not None:
-            self._signals.close()
+            self._signals.close(ending=self.requested)
             self._signals = None
 
     @contextlib.contextmanager
@@ -165,15 +165,17 @@ class StopRequest:
         while True:
             wait = 0.1 if self.requested else None
             if select.select([pipe], [], [], wait)[0]:
-                numbers = os.read(pipe, 64)
-                if not numbers:
+                raw = os.read(pipe, 64)
+                if not raw:
                     return
-                for number in (n for n in numbers if n in HEARD):
+                for number in (n for n in raw if n in HEARD):
                     if heard and not self._is_echo(number):
                         os._exit(128 + number)
                     self.request()
                     if not heard:
                         _say(number)
+                    if self._raises and self._signals is not None:
+                        self._signals.nudge()
                     heard = True
             elif self._is_stuck and (leaving is None or not leaving.is_alive()):
                 leaving = threading.Thread(target=self._leave, daemon=True)
@@ -193,7 +195,7 @@ class StopRequest:
         return 0.0 if self._since is None else time.monotonic() - self._since
 
     def _is_echo(self, number: int) -> bool:
-        return number != signal.SIGINT and self._seconds_gone() < _TOGETHER
+        return number in ECHOES and self._seconds_gone() < _TOGETHER
 
     def _leave(self) -> None:
         """Ends the process in place of the main thread, unless that has woken up."""

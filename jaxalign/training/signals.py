@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Those that ask a process to stop."""
+ECHOES = (signal.SIGTERM, signal.SIGHUP)
+"""Those that supervisors send to a process and to its group."""
+_NUDGE = signal.SIGURG  # means nothing to anybody here
 
 
 class Signals:
@@ -29,15 +32,32 @@ class Signals:
             # Ignored under nohup, and of what runs in the background.
             if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN
         }
+        self._previous[_NUDGE] = signal.signal(_NUDGE, lambda number, frame: None)
         self._thread = threading.Thread(
             target=listen, args=(self._read,), name="signals", daemon=True
         )
         self._thread.start()
         _taken.append(self)
 
-    def close(self) -> None:
-        """Puts back what was there before."""
+    def nudge(self) -> None:
+        """Wakes the main thread, so that it looks which signals have come.
+
+        Of two signals at the same moment the kernel may give both to another thread;
+        then what the main thread waits in is not interrupted.
+        """
+        signal.pthread_kill(threading.main_thread().ident or 0, _NUDGE)
+
+    def close(self, ending: bool) -> None:
+        """Puts back what was there before.
+
+        Args:
+          ending: Whether the process ends because of a signal. An echo of it would
+            otherwise kill what has nothing left to do but end with its own code.
+        """
         _taken.remove(self)
+        for number, before in self._previous.items():
+            if ending and before is signal.SIG_DFL and number in ECHOES:
+                self._previous[number] = signal.SIG_IGN
         self.restore(self._wakeup)
         os.close(self._write)
         self._thread.join()

@@ -110,7 +110,9 @@ def save_error(
         sizes = f"It needs about {needed / 1e6:.1f} MB"
         free = _free(path)
         sizes += "" if free is None else f", {free / 1e6:.1f} MB are free"
-        said = f" ({os_errors.in_a_sentence(error)})" if error else ""
+        # What libraries below Python say of it is a page.
+        short = isinstance(error, OSError) and error.strerror is not None
+        said = f" ({os_errors.in_a_sentence(error)})" if error and short else ""
         return CheckpointSaveError(
             f"the checkpoint {path} was not written: {reason}{said}. {sizes}; make "
             "room, or lower --keep-last"

@@ -179,7 +179,7 @@ def test_a_damaged_config_is_an_error_that_names_it(tmp_path):
     with run(tmp_path):
         pass
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config.json is not JSON"), run(tmp_path):
+    with pytest.raises(UserError, match=r"config.json cannot be used"), run(tmp_path):
         pass
 
 

@@ -9,6 +9,8 @@ from jaxalign.data.sources.blob import IN_MEMORY
 from jaxalign.data.sources.tf_example import decode_payload
 from jaxalign.errors import UserError
 
+_TOGETHER = 256  # records that are unpacked before their size is looked at
+
 
 class ArrayRecord:
     """Rows of an `.array_record` file, each a JSON object or a `tf.train.Example`."""
@@ -26,7 +28,7 @@ class ArrayRecord:
         self._digest = files.digest([path])
         self._length = self._open().num_records()
         if os.path.getsize(path) <= IN_MEMORY:
-            self._records = self._read(range(self._length)) if self._length else []
+            self._records = self._read_all()
             self._reader.close()
             self._reader = None
 
@@ -80,6 +82,15 @@ class ArrayRecord:
                 return self._open().read(list(indices))
         except RuntimeError as error:
             raise self._damaged(error) from error
+
+    def _read_all(self) -> list[bytes]:
+        records, size, packed = [], 0, os.path.getsize(self.path)
+        for start in range(0, self._length, _TOGETHER):
+            some = self._read(range(start, min(start + _TOGETHER, self._length)))
+            size += sum(map(len, some))
+            files.check_unpacked(self.path, size, packed)
+            records += some
+        return records
 
     def _damaged(self, reason: object) -> UserError:
         return UserError(

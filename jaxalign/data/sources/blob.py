@@ -37,7 +37,7 @@ class Blob:
         """The bytes from `start` to before `stop`."""
         if self._data is not None:
             return self._data[start:stop]
-        with open(self.path, "rb") as file:
+        with files.open_local(self.path) as file:
             files.check_unchanged(self.path, self._stamp)
             file.seek(start)
             return file.read(stop - start)

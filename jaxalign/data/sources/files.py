@@ -11,11 +11,18 @@ import zlib
 from typing import Any
 
 from jaxalign.errors import UserError
+from jaxalign.plain_files import UnreadableError, open_plain
 
 MAX_UNPACKED = 4 << 30
 """Bytes to which a compressed file may unpack in memory."""
+MAX_RATIO = 200
+"""Bytes that a byte may unpack to; text that people write has ratios of 3 to 20."""
+ALWAYS_FINE = 256 << 20
+"""Bytes up to which the ratio is not looked at."""
 
 _READ = 1 << 20
+# So little of Zstandard at a time can unpack to 128 MB, and of gzip to 4.
+_PIECE = 4 << 10
 _ATTEMPTS = 3
 
 
@@ -60,9 +67,9 @@ def read_bytes(path: str) -> bytes:
     """
     raw = _fetch(path) if is_remote(path) else _read_local(path)
     if path.endswith(".gz"):
-        return _unpack(path, gzip.GzipFile(fileobj=io.BytesIO(raw)))
+        return _unpack(path, gzip.GzipFile(fileobj=io.BytesIO(raw)), len(raw))
     if path.endswith(".zst"):
-        return _unpack(path, _zstd_reader(path, raw))
+        return _unpack(path, _zstd_reader(path, raw), len(raw))
     return raw
 
 
@@ -73,7 +80,7 @@ def digest(paths: list[str]) -> str:
         if is_remote(path):
             total.update(hashlib.sha256(_fetch(path)).digest())
             continue
-        with open(path, "rb") as file:
+        with open_local(path) as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 
@@ -95,9 +102,46 @@ def check_unchanged(path: str, before: tuple[int, ...]) -> None:
         )
 
 
+def open_local(path: str) -> io.BufferedReader:
+    """Opens a file on disk for reading.
+
+    Raises:
+      UserError: It is not there, or is a pipe or a device, which cannot be read twice.
+    """
+    try:
+        return open_plain(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file. Check the path.") from error
+    except UnreadableError as error:
+        raise UserError(
+            f"{path}: {error}. Give a file; what comes out of a pipe can be written to "
+            "one first."
+        ) from error
+
+
+def check_unpacked(path: str, size: int, packed: int) -> None:
+    """Raises `UserError` if what was unpacked into memory so far is too much."""
+    if size > MAX_UNPACKED:
+        raise UserError(
+            f"{path}: unpacks to more than {MAX_UNPACKED >> 30} GiB, too much to hold "
+            "in memory. Unpack it once and give the plain file."
+        )
+    check_ratio(path, size, packed)
+
+
+def check_ratio(path: str, size: int, packed: int) -> None:
+    """Raises `UserError` if `packed` bytes cannot honestly unpack to `size`."""
+    if size > max(ALWAYS_FINE, MAX_RATIO * packed):
+        raise UserError(
+            f"{path}: its {packed:,} bytes unpack to more than {size - 1:,}, as no "
+            "data set does. If it is what you mean, unpack it once and give the plain "
+            "file."
+        )
+
+
 def _read_local(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open_local(path) as file:
             return file.read()
     except OSError as error:
         raise UserError(
@@ -105,16 +149,12 @@ def _read_local(path: str) -> bytes:
         ) from error
 
 
-def _unpack(path: str, stream: Any) -> bytes:
+def _unpack(path: str, stream: Any, packed: int) -> bytes:
     parts, size = [], 0
     try:
         while part := stream.read(_READ):
             size += len(part)
-            if size > MAX_UNPACKED:
-                raise UserError(
-                    f"{path}: unpacks to more than {MAX_UNPACKED >> 30} GiB, too much "
-                    "to hold in memory. Unpack it once and give the plain file."
-                )
+            check_unpacked(path, size, packed)
             parts.append(part)
     except UserError:
         raise
@@ -148,6 +188,7 @@ class _WholeFrames:
         self._frame, self._at = None, 0
 
     def read(self, size: int) -> bytes:
+        size = min(size, _PIECE)
         while self._at < len(self._raw):
             self._frame = self._frame or self._decompressor.decompressobj()
             part = self._raw[self._at : self._at + size]

@@ -1,6 +1,5 @@
 """Folders of data files: saved by Hugging Face, prepared by TFDS, or plain."""
 
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -8,6 +7,7 @@ from typing import Any
 
 from jaxalign.data.sources.kinds import kind_of
 from jaxalign.errors import UserError
+from jaxalign.plain_files import UnreadableError, is_inside, read_object
 
 _SPLITS = {"train", "training", "test", "validation", "valid", "val", "dev", "eval"}
 _SPLITS |= {"testing", "evaluation", "holdout"}
@@ -39,7 +39,7 @@ def open_folder(
 
         return tfds_source.open_directory(prepared, split)
     if "dataset_dict.json" in os.listdir(folder):
-        splits = _read_json(folder, "dataset_dict.json").get("splits", [])
+        splits = _names(folder, "dataset_dict.json", "splits", lambda x: x)
         name = _choose(folder, split, splits)
         return open_folder(os.path.join(folder, name), None, open_files)
     if "state.json" in os.listdir(folder):
@@ -49,9 +49,33 @@ def open_folder(
                 f"{folder}: was saved with an index on top of its rows. Save it again "
                 "behind flatten_indices()."
             )
-        names = [file["filename"] for file in state["_data_files"]]
-        return open_files([os.path.join(folder, os.path.basename(n)) for n in names])
+        names = _names(folder, "state.json", "_data_files", lambda x: x["filename"])
+        return open_files([os.path.join(folder, name) for name in names])
     return open_files(_files_of_split(folder, split))
+
+
+def _names(
+    folder: str, file: str, key: str, of_entry: Callable[[Any], Any]
+) -> list[str]:
+    """The names of files or folders that a dataset's own listing gives.
+
+    Raises:
+      UserError: It gives none, or one that leads out of the folder.
+    """
+    try:
+        names = [of_entry(x) for x in _read_json(folder, file)[key]]
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(
+            f"{os.path.join(folder, file)}: does not list `{key}` as datasets are "
+            "saved. Save the dataset again."
+        ) from error
+    for name in names:
+        if not is_inside(name):
+            raise UserError(
+                f"{os.path.join(folder, file)}: names {name!r}, which is not in the "
+                "folder. Nothing outside of it is read: save the dataset again."
+            )
+    return names
 
 
 def _prepared_tfds(folder: str) -> str | None:
@@ -141,9 +165,8 @@ def _choose(folder: str, split: str | None, splits: Sequence[str]) -> str:
 def _read_json(folder: str, name: str) -> Any:
     path = os.path.join(folder, name)
     try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError) as error:
+        return read_object(path)
+    except (OSError, UnreadableError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}). Save the dataset again."
         ) from error

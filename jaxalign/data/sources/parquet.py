@@ -2,7 +2,9 @@
 
 import functools
 import json
+import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from jaxalign.data.sources import files
 from jaxalign.errors import UserError
 
+_BATCH = 1 << 14  # rows
 IN_MEMORY = 1 << 30
 """Bytes of row groups that are kept in memory; the oldest go first."""
 
@@ -62,7 +65,9 @@ class Parquet:
             files.check_unchanged(self.path, self._stamp)
             try:
                 with self._file(pyarrow) as file:
-                    table = file.read_row_group(group).combine_chunks()
+                    batches = file.iter_batches(_BATCH, [group])
+                    table = _table(pyarrow, self.path, file.schema_arrow, batches)
+                    table = table.combine_chunks()
             except (pyarrow.lib.ArrowException, OSError) as error:
                 raise _damaged(self.path, error) from error
             self._cache[group] = table
@@ -81,11 +86,11 @@ class Arrow:
         """Maps the file."""
         self.path = path
         pyarrow = _pyarrow(path)
+        self._digest = files.digest([path])
         try:
             self._table = _arrow_table(pyarrow, path)
         except (pyarrow.lib.ArrowException, OSError) as error:
             raise _damaged(path, error) from error
-        self._digest = files.digest([path])
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -124,8 +129,24 @@ def _arrow_table(pyarrow: Any, path: str) -> Any:
         source = pyarrow.memory_map(path)
     is_file = source.read(6) == b"ARROW1"
     source.seek(0)
-    opened = pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream
-    return opened(source).read_all()
+    if is_file:
+        opened = pyarrow.ipc.open_file(source)
+        batches = map(opened.get_batch, range(opened.num_record_batches))
+    else:
+        batches = opened = pyarrow.ipc.open_stream(source)
+    return _table(pyarrow, path, opened.schema, batches)
+
+
+def _table(pyarrow: Any, path: str, schema: Any, batches: Iterable[Any]) -> Any:
+    """The batches as one table, unless they unpack beyond all measure."""
+    kept, size = [], 0
+    packed = None if files.is_remote(path) else os.path.getsize(path)
+    for batch in batches:
+        size += batch.nbytes
+        if packed is not None:
+            files.check_ratio(path, size, packed)
+        kept.append(batch)
+    return pyarrow.Table.from_batches(kept, schema)
 
 
 def _row(table: Any, i: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from jaxalign.recipes.rl.state import RLState
 from jaxalign.recipes.rl.updates import Updates
 from jaxalign.rewards import Completion, Reward, score
 from jaxalign.rollout import Completions
-from jaxalign.training import Clock
+from jaxalign.training import AskedToStop, Clock, StopRequest
 from tests.recipes.rl.test_rl_faults import CONTROL, PROMPTS
 from tests.rows import Prompted, packed_batch
 
@@ -202,7 +202,7 @@ class Noted:
         pass
 
 
-def iterate(noted: Noted, step: int):
+def iterate(noted: Noted, step: int, stop: StopRequest | None = None):
     parts: Any = {"sampler": noted.sample, "updates": noted, "journal": noted}
     rules = Rules(group_to_go_credit, kl_in_reward=True, update_kl=fixed_kl_update)
     iteration = Iteration(
@@ -211,6 +211,7 @@ def iterate(noted: Noted, step: int):
         policy=lambda x: x,
         models=lambda x: x,
         clock=Clock(),
+        stop=stop or StopRequest(),
         extra=lambda n: {},
         patience=9,
         stop_if_dead=False,
@@ -230,6 +231,25 @@ def test_every_iteration_has_noise_of_its_own_and_the_same_when_it_is_repeated()
     first, second, third, again = noted.keys
     assert second == again
     assert first != second != third != first
+
+
+def test_asked_to_stop_it_drops_what_was_sampled_and_has_learnt_nothing():
+    """Between sampling and the end of scoring; not once updates have begun."""
+    noted, stop = Noted(make_answers()), StopRequest()
+    sample = noted.sample
+
+    def asked(*arguments):
+        stop.request()
+        return sample(*arguments)
+
+    noted.sample = asked
+    with pytest.raises(AskedToStop):
+        iterate(noted, 1, stop)
+    assert noted.columns is None
+    noted, stop = Noted(make_answers()), StopRequest()
+    noted.write = lambda *arguments: stop.request()
+    state, _ = iterate(noted, 1, stop)
+    assert int(state.step) == 2
 
 
 @pytest.mark.parametrize(("value", "silent"), [(None, 5), (1.0, 5), ("each", 0)])
