@@ -12,11 +12,6 @@ from jaxalign.data.text.templates import ChatTemplate, Rendered
 from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.errors import UserError
 
-LEFT_OUT = {
-    "thought": "thoughts that the chat template leaves out",
-    "content": "text beside a call that the chat template leaves out",
-}
-"""What is told of rows of which the rendered text lacks something."""
 MARKERS = {
     "text": "special tokens spelt in contents, which stay text (--markers-in-text)",
     "keep": "special tokens spelt in contents, which they become (--markers-in-text)",
@@ -94,12 +89,11 @@ class ChatEncoder:
         )
         if rendered.lost:
             raise UserError(
-                f"The chat template {template.name} leaves out {rendered.lost[0]}, so"
-                " that the model would not read it. Choose a template that writes it"
-                " (--chat-template qwen and mistral write tools and calls), or leave"
-                " it out of the row."
+                f"The chat template {template.name} leaves out {rendered.lost[0]}."
+                " Choose a template that writes it (of the built-in ones qwen and"
+                " mistral write tools and calls), or leave it out of the row."
             )
-        notes = {LEFT_OUT[kind] for kind in rendered.left_out}
+        notes = {f"{x} that the chat template leaves out" for x in rendered.left_out}
         if spelt:
             notes.add(MARKERS[self.markers])
         ids, offsets = self._tokens(rendered, apart, turns, tools, options, found)

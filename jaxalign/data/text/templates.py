@@ -18,8 +18,8 @@ from jaxalign.data.text.marking import (
 from jaxalign.data.text.reach import (
     calls_of,
     in_words,
+    left_out,
     missing_units,
-    must_reach,
 )
 from jaxalign.data.text.reading import (
     Ask,
@@ -49,8 +49,8 @@ class Rendered:
       prompt: the text of the first messages alone with the header of an answer, if that
         was asked for.
       lost: what the conversation says and the text does not, though it must.
-      left_out: what the text leaves out as many templates do: thoughts, and text beside
-        a call.
+      left_out: what the text leaves out as widely used templates do: `thoughts`,
+        `system messages`, `text beside a call`.
       pieces: where the texts of messages and tools stand; None if that is unknown.
     """
 
@@ -58,7 +58,7 @@ class Rendered:
     spans: tuple[Span, ...] = ()
     prompt: str | None = None
     lost: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    left_out: frozenset[str] = frozenset()
     pieces: tuple[tuple[int, int], ...] | None = None
 
 
@@ -188,7 +188,12 @@ class ChatTemplate:
         text, blocks = without_blocks(said[0])
         reading = read_marked(render, ask, text, depths, said[1])
         missing = missing_units(render, ask, text, reading)
-        lost = tuple(in_words(x, ask) for x in missing if must_reach(x, ask))
+        told = [left_out(x, ask) for x in missing]
+        lost = tuple(
+            in_words(x, ask)
+            for x, words in zip(missing, told, strict=True)
+            if words is None
+        )
         turns: list[Span] = []
         if spans and not lost:
             turns = template._turns(render, ask, text, blocks, reading, said[2], stops)
@@ -200,7 +205,7 @@ class ChatTemplate:
             tuple(turns),
             None if alone is None else without_blocks(alone)[0],
             lost=lost,
-            left_out=tuple(x.unit.kind for x in missing if not must_reach(x, ask)),
+            left_out=frozenset(words for words in told if words is not None),
             pieces=None if reading is None else tuple(reading.pieces),
         )
 

@@ -86,13 +86,32 @@ def test_names_that_the_template_asks_about_are_looked_for_otherwise():
     assert "the tool 'other'" in lost(source, [USER, SAID], tools=[odd])
 
 
-@pytest.mark.parametrize("role", ["system", "user", "tool"])
+@pytest.mark.parametrize("role", ["user", "tool"])
 def test_contents_that_the_template_passes_over(role):
     source = DEAF.replace("{{ m.role", "{% if m.role != '" + role + "' %}{{ m.role")
     source = source.replace("eos_token }}", "eos_token }}{% endif %}")
     talk = [Message("system", "Be brief."), USER, CALLS, RESULT, SAID]
     number = [m.role for m in talk].index(role)
     assert f"the content of message {number} ({role})" in lost(source, talk)
+
+
+def test_system_messages_that_are_left_out_are_told(tmp_path):
+    """A widely used template writes them only where the last message is a user's."""
+    source = (
+        "{% for m in messages %}{% if m.role == 'user' %}[INST]"
+        "{{ messages[0].content ~ '/' if loop.last and messages[0].role == 'system' }}"
+        "{{ m.content }}[/INST]{% elif m.role == 'assistant' %}{{ m.content }}"
+        "{{ eos_token }}{% endif %}{% endfor %}"
+    )
+    encoder = Encoder(chatml(tmp_path, eos="</s>", template=source))
+    talk = (Message("system", "Be brief."), USER, SAID)
+    encoder(Conversation(talk))
+    assert dict(encoder.notes) == {
+        "system messages that the chat template leaves out": 1
+    }
+    # As a prompt it is there, so prompt and whole differ, which is counted too.
+    example = encoder(Completion(talk[:2], talk[2:]))
+    assert example.prompt_differs
 
 
 @pytest.mark.parametrize("twin", ["", ".training"])
