@@ -71,6 +71,7 @@ class ChatEncoder:
             read, or a content spells a special token and may not.
         """
         template, tokenizer = self._template(), self.tokenizer
+        options = _variables(options)
         turns = [m.as_dict() for m in messages]
         spelt = tokenizer.markers.found(turns, tools)
         if spelt and self.markers == "refuse":
@@ -84,8 +85,8 @@ class ChatEncoder:
             tools=tools,
             stops=tokenizer.stop_texts,
             descriptions=apart,
+            options=options,
             **found,
-            **options,
         )
         if rendered.lost:
             raise UserError(
@@ -128,3 +129,22 @@ class ChatEncoder:
                 " --markers-in-text keep, with which they become special tokens."
             )
         return markers.encode(text, pieces)
+
+
+def _variables(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Further variables of a template; what has another place is refused."""
+    for name in ("messages", "tools", "chat_template"):
+        if options.get(name) is not None:
+            place = "--chat-template" if name == "chat_template" else "a column"
+            raise UserError(
+                f"The arguments of the chat template hold `{name}`. Give it by {place}"
+                " of its own."
+            )
+    if options.get("add_generation_prompt") or options.get("continue_final_message"):
+        raise UserError(
+            "The arguments of the chat template ask for a text that goes on"
+            " (`add_generation_prompt` or `continue_final_message`). Leave them out:"
+            " prompts get their header, and completions none."
+        )
+    own = ("messages", "tools", "chat_template", "add_generation_prompt")
+    return {k: v for k, v in options.items() if k not in own}

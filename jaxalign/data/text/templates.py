@@ -148,7 +148,7 @@ class ChatTemplate:
         prompt: int | None = None,
         stops: Sequence[str] = (),
         descriptions: bool = False,
-        **kwargs: Any,
+        options: Mapping[str, Any] | None = None,
     ) -> Rendered:
         """The conversation as text, and where its parts stand in it.
 
@@ -163,14 +163,14 @@ class ChatTemplate:
           prompt: so many messages are also rendered alone, as a prompt.
           stops: texts of the stop tokens.
           descriptions: `pieces` also show the descriptions of tools.
-          **kwargs: as for `render`.
+          options: further variables, the keywords of `render`.
 
         Raises:
           UnmarkableError: the assistant's text is not found.
           UserError: as `render`.
         """
         template = self.for_tools if tools and self.for_tools else self
-        render: Render = functools.partial(template._ask, kwargs=to_json(kwargs))
+        render: Render = functools.partial(template._ask, kwargs=to_json(options or {}))
         depths: tuple[Depth, ...] = _DEPTHS
         if descriptions:
             depths = ("descriptions", *_DEPTHS)

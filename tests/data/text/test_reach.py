@@ -201,6 +201,51 @@ def test_a_thought_under_any_name_reaches_a_template_that_reads_another(given, r
     assert ChatTemplate(source, "t").render([thinks]) == "2 + 2|4"
 
 
+@pytest.mark.parametrize("form", ["tojson", "tojson(ensure_ascii=true)", "string"])
+def test_calls_may_be_written_in_any_form(form):
+    source = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
+        "{{ m.tool_calls | FORM if m.tool_calls }}</s>{% endfor %}"
+        "{{ '[assistant]' if add_generation_prompt }}"
+    )
+    template = ChatTemplate(source.replace("FORM", form), "t")
+    talk = as_dicts(USER, CALLS, RESULT, SAID)
+    rendered = template.render_marked(talk, stops=["</s>"])
+    call, last = (rendered.text[x.start : x.end] for x in rendered.spans)
+    assert rendered.lost == ()
+    assert (call[0], call[-5:]) == ("[", "]</s>")
+    assert last == "Here.</s>"
+    assert "\\U" not in rendered.text
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"tools": [TOOL]}, "hold `tools`. Give it by a column"),
+        ({"messages": []}, "hold `messages`"),
+        ({"chat_template": "{{ 1 }}"}, "Give it by --chat-template"),
+        ({"add_generation_prompt": True}, "ask for a text that goes on"),
+    ],
+)
+def test_arguments_of_a_template_that_have_another_place(given, reason, tmp_path):
+    record = Conversation((USER, SAID), template_kwargs=given, where="a:1")
+    with pytest.raises(RowError, match=f"^a:1: The arguments of the chat .*{reason}"):
+        Encoder(chatml(tmp_path))(record)
+
+
+def test_arguments_of_a_template_may_have_any_name(tmp_path):
+    names = {"stops": "a", "prompt": "b", "spans": "c", "options": "d", "stop": None}
+    source = template_text("chatml.jinja").replace(
+        "{%- for message", "{{- stops ~ prompt ~ spans ~ options -}}{%- for message", 1
+    )
+    encoder = Encoder(chatml(tmp_path, template=source), template_kwargs=names)
+    given = {"add_generation_prompt": False, "tools": None}
+    (x,) = encoder(Conversation((USER, SAID), template_kwargs=given)).sequences
+    assert encoder.tokenizer.decode(x.ids).startswith("abcd<|im_start|>user")
+    ids = encoder.prompt(PromptOnly((USER,)))
+    assert encoder.tokenizer.decode(ids).startswith("abcd<|im_start|>user")
+
+
 def test_a_thought_under_two_names():
     both = {"role": "assistant", "content": "", "reasoning": "b", "thinking": "a"}
     (shaped,) = for_template([both], "reasoning_content")
