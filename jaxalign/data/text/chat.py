@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxalign.data.records.record import Message
 from jaxalign.data.text.markers import MarkersInText
-from jaxalign.data.text.templates import ChatTemplate, Rendered
+from jaxalign.data.text.spans import Rendered
+from jaxalign.data.text.templates import ChatTemplate
 from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.errors import UserError
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,36 +31,13 @@ from jaxalign.data.text.reading import (
     read_marked,
 )
 from jaxalign.data.text.sandbox import RENDERER, LimitError, Refused
-from jaxalign.data.text.spans import Span
+from jaxalign.data.text.spans import Rendered, Span
 from jaxalign.data.text.turns import Turns, spans_of_blocks
 from jaxalign.errors import UserError
 
 BUILTIN = ("chatml", "gemma", "llama3", "mistral", "qwen", "zephyr")
 """Names of the templates that come with the package; each has a training twin."""
 _DEPTHS: tuple[Depth, ...] = ("all", "values", "contents", "assistant")
-
-
-@dataclasses.dataclass(frozen=True)
-class Rendered:
-    """A conversation as text.
-
-    Attributes:
-      text: what the tokenizer reads.
-      spans: the assistant's turns, in order, each with its stop token.
-      prompt: the text of the first messages alone with the header of an answer, if that
-        was asked for.
-      lost: what the conversation says and the text does not, though it must.
-      left_out: what the text leaves out as widely used templates do: `thoughts`,
-        `system messages`, `text beside a call`.
-      pieces: where the texts of messages and tools stand; None if that is unknown.
-    """
-
-    text: str
-    spans: tuple[Span, ...] = ()
-    prompt: str | None = None
-    lost: tuple[str, ...] = ()
-    left_out: frozenset[str] = frozenset()
-    pieces: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +158,6 @@ class ChatTemplate:
             found = [
                 Ask(messages, tools, add_generation_prompt),
                 Ask(marked.messages, marked.tools, add_generation_prompt),
-                Ask(messages, tools, True),
             ]
             return found + [Ask(messages[:prompt], tools, True)] * (prompt is not None)
 
@@ -196,7 +173,7 @@ class ChatTemplate:
         )
         turns: list[Span] = []
         if spans and not lost:
-            turns = template._turns(render, ask, text, blocks, reading, said[2], stops)
+            turns = template._turns(render, ask, text, blocks, reading, stops)
         alone = said[-1] if prompt is not None else None
         if isinstance(alone, Refused):
             raise template._refusal(alone.reason)
@@ -237,16 +214,13 @@ class ChatTemplate:
             reason = reason or said[0].reason
         raise self._refusal(reason)
 
-    def _turns(self, render, ask, text, blocks, reading, opened, stops) -> list[Span]:
-        """The assistant's turns; `opened` is the text with the header of another."""
+    def _turns(self, render, ask, text, blocks, reading, stops) -> list[Span]:
         try:
             if self.marks_generation:
                 return spans_of_blocks(text, blocks, ask.messages, reading, stops)
             if reading is None:
                 raise UnmarkableError("it rewrites what the conversation says")
-            opened = without_blocks(opened)[0] if isinstance(opened, str) else ""
-            header = opened[len(text) :] if opened.startswith(text) else ""
-            header = None if opened == text else header
+            header = self._header(render.keywords["kwargs"])
             return Turns(render, ask, text, reading, header, tuple(stops)).spans()
         except UnmarkableError as error:
             raise UnmarkableError(
@@ -255,6 +229,26 @@ class ChatTemplate:
                 " generation blocks: --chat-template NAME.training, NAME one of"
                 f" {', '.join(BUILTIN)}, or a .jinja file of your own."
             ) from error
+
+    def _header(self, kwargs: Mapping[str, Any]) -> str | None:
+        """What it writes behind a question that is to be answered, see `Turns`."""
+        key = json.dumps(kwargs, sort_keys=True)
+        if key not in self._headers:
+            turn = {"role": "user", "content": "a"}
+            asked = for_template([turn], self.source, parts=self.wants_parts)
+            closed, opened = self._ask(
+                [Ask(asked, None), Ask(asked, None, True)], kwargs
+            )
+            header: str | None = ""
+            if isinstance(closed, str) and isinstance(opened, str):
+                header = opened[len(closed) :] if opened.startswith(closed) else ""
+                header = None if opened == closed else header
+            self._headers[key] = header
+        return self._headers[key]
+
+    @functools.cached_property
+    def _headers(self) -> dict[str, str | None]:
+        return {}
 
     def _ask(self, asks: Sequence[Ask], kwargs: Mapping[str, Any]) -> list[Any]:
         common = {**self.variables, "documents": None}
