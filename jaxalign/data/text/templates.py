@@ -12,6 +12,7 @@ from jaxalign.data.text.dialect import for_template, to_json
 from jaxalign.data.text.marking import (
     BLOCK,
     Depth,
+    Marked,
     with_marks,
     without_blocks,
     without_marks,
@@ -153,17 +154,19 @@ class ChatTemplate:
         if descriptions:
             depths = ("descriptions", *_DEPTHS)
 
+        marked: list[Marked] = []
+
         def asks(messages: Messages, tools: Tools | None) -> list[Ask]:
-            marked = with_marks(messages, tools, depths[0])
+            marked[:] = [with_marks(messages, tools, depths[0])]
             found = [
                 Ask(messages, tools, add_generation_prompt),
-                Ask(marked.messages, marked.tools, add_generation_prompt),
+                Ask(*marked[0][:2], add_generation_prompt),
             ]
             return found + [Ask(messages[:prompt], tools, True)] * (prompt is not None)
 
         ask, said = template._first(render, messages, tools, asks)
         text, blocks = without_blocks(said[0])
-        reading = read_marked(render, ask, text, depths, said[1])
+        reading = read_marked(render, ask, text, depths, (marked[0], said[1]))
         missing = missing_units(render, ask, text, reading)
         told = [left_out(x, ask) for x in missing]
         lost = tuple(
