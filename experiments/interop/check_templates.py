@@ -136,7 +136,8 @@ class Template(NamedTuple):
 def open_template(file: pathlib.Path, folder: pathlib.Path) -> Template:
     """Writes a model folder with the template and a tokenizer that knows its tokens."""
     source = file.read_text(encoding="utf-8")
-    tags = r"<\|?[^<>\s'\"{}=]{1,40}\|?>|<｜[^<>]{1,40}｜>|\[/?[A-Z_]{3,30}\]"
+    tags = r"<\|?[^<>\s'\"{}=]{1,40}\|?>|<｜[^<>]{1,40}｜>"
+    tags += r"|\[/?[A-Z_]{3,30}\]|\[\|[^\[\]]{1,40}\|\]"
     found = {"<s>", "</s>", *re.findall(tags, source)}
     # Tags of thoughts and calls are tokens, and not special, as in most checkpoints.
     plain = {

@@ -8,15 +8,11 @@ import numpy as np
 
 from jaxalign.data.records.record import Message
 from jaxalign.data.text.markers import MarkersInText
-from jaxalign.data.text.templates import ChatTemplate, Rendered
+from jaxalign.data.text.spans import Rendered
+from jaxalign.data.text.templates import ChatTemplate
 from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.errors import UserError
 
-LEFT_OUT = {
-    "thought": "thoughts that the chat template leaves out",
-    "content": "text beside a call that the chat template leaves out",
-}
-"""What is told of rows of which the rendered text lacks something."""
 MARKERS = {
     "text": "special tokens spelt in contents, which stay text (--markers-in-text)",
     "keep": "special tokens spelt in contents, which they become (--markers-in-text)",
@@ -76,6 +72,7 @@ class ChatEncoder:
             read, or a content spells a special token and may not.
         """
         template, tokenizer = self._template(), self.tokenizer
+        options = _variables(options)
         turns = [m.as_dict() for m in messages]
         spelt = tokenizer.markers.found(turns, tools)
         if spelt and self.markers == "refuse":
@@ -89,17 +86,16 @@ class ChatEncoder:
             tools=tools,
             stops=tokenizer.stop_texts,
             descriptions=apart,
+            options=options,
             **found,
-            **options,
         )
         if rendered.lost:
             raise UserError(
-                f"The chat template {template.name} leaves out {rendered.lost[0]}, so"
-                " that the model would not read it. Choose a template that writes it"
-                " (--chat-template qwen and mistral write tools and calls), or leave"
-                " it out of the row."
+                f"The chat template {template.name} leaves out {rendered.lost[0]}."
+                " Choose a template that writes it (of the built-in ones qwen and"
+                " mistral write tools and calls), or leave it out of the row."
             )
-        notes = {LEFT_OUT[kind] for kind in rendered.left_out}
+        notes = {f"{x} that the chat template leaves out" for x in rendered.left_out}
         if spelt:
             notes.add(MARKERS[self.markers])
         ids, offsets = self._tokens(rendered, apart, turns, tools, options, found)
@@ -134,3 +130,22 @@ class ChatEncoder:
                 " --markers-in-text keep, with which they become special tokens."
             )
         return markers.encode(text, pieces)
+
+
+def _variables(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Further variables of a template; what has another place is refused."""
+    for name in ("messages", "tools", "chat_template"):
+        if options.get(name) is not None:
+            place = "--chat-template" if name == "chat_template" else "a column"
+            raise UserError(
+                f"The arguments of the chat template hold `{name}`. Give it by {place}"
+                " of its own."
+            )
+    if options.get("add_generation_prompt") or options.get("continue_final_message"):
+        raise UserError(
+            "The arguments of the chat template ask for a text that goes on"
+            " (`add_generation_prompt` or `continue_final_message`). Leave them out:"
+            " prompts get their header, and completions none."
+        )
+    own = ("messages", "tools", "chat_template", "add_generation_prompt")
+    return {k: v for k, v in options.items() if k not in own}

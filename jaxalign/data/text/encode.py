@@ -32,7 +32,6 @@ from jaxalign.data.text.example import Example
 from jaxalign.data.text.markers import MarkersInText
 from jaxalign.data.text.spans import (
     Span,
-    ends_of_text,
     says_nothing,
     span_of_tokens,
     with_eos,
@@ -230,12 +229,18 @@ class Encoder:
         open_end: bool = True,
     ) -> Encoded:
         """With an EOS at an open end that no stop token closes."""
-        stops, eos = self.tokenizer.stop_ids, self.tokenizer.eos_id
-        ends = ends_of_text(text, ids, offsets, stops)
-        silent = not self._cut(text) and says_nothing(spans, ends, offsets)
-        if open_end and not self._cut(text):
-            ids, trained = with_eos(ids, trained, ends, stop_ids=stops, eos_id=eos)
-        return Encoded(ids, trained, text, self._cut(text), silent=silent)
+        tokenizer, cut = self.tokenizer, self._cut(text)
+        silent = not cut and says_nothing(text, spans, tokenizer.stop_texts)
+        if open_end and not cut:
+            ids, trained = with_eos(
+                text,
+                ids,
+                offsets,
+                trained,
+                stop_ids=tokenizer.stop_ids,
+                eos_id=tokenizer.eos_id,
+            )
+        return Encoded(ids, trained, text, cut, silent=silent)
 
     def _cut(self, text: str) -> bool:
         return self.max_characters is not None and len(text) > self.max_characters

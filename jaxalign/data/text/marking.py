@@ -17,9 +17,13 @@ BLOCK = ("\U0010fff0", "\U0010fff1")
 MAX_UNITS = 32_000
 
 # Private-use plane 16: of unit u the even character 2 u opens, the odd one closes. A
-# template that writes JSON in ASCII turns each into two escapes.
+# template that writes JSON in ASCII turns each into two escapes, one that prints a list
+# or an object as Python does, into one.
 _FIRST = 0x100000
-_MARK = re.compile("[\U00100000-\U0010ffff]|\\\\udb[c-f][0-9a-f]\\\\ud[c-f][0-9a-f]{2}")
+_MARK = re.compile(
+    "[\U00100000-\U0010ffff]"
+    r"|\\udb[c-f][0-9a-f]\\ud[c-f][0-9a-f]{2}|\\U0010[0-9a-f]{4}"
+)
 # Templates cut an assistant's text at these tags, so the pieces between them are marked
 # one by one.
 TAGS = re.compile(
@@ -216,8 +220,10 @@ def without_blocks(rendered: str) -> tuple[str, list[tuple[int, int]]]:
 
 
 def _code_point(found: str) -> int:
-    """Of a character, or of the two escapes that JSON in ASCII writes for it."""
+    """Of a character, or of the escapes that stand for it."""
     if len(found) == 1:
         return ord(found)
+    if found.startswith("\\U"):
+        return int(found[2:], 16)
     high, low = int(found[2:6], 16), int(found[8:12], 16)
     return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)

@@ -135,14 +135,21 @@ def _other_call(call: Any, kind: str) -> Any:
     return {**call, "arguments": '{"x": "x"}' if text else {"x": "x"}}
 
 
-def must_reach(missing: Missing, ask: Ask) -> bool:
-    """Whether a model must read it, so that its loss is a fault."""
+def left_out(missing: Missing, ask: Ask) -> str | None:
+    """What to tell of a loss that widely used templates bring about, or None.
+
+    They leave out thoughts of earlier turns, text beside a call, and, where the last
+    message is not a user's, the system's. Everything else is a fault.
+    """
     unit = missing.unit
     if unit.kind == "thought":
-        return False
-    message = ask.messages[unit.message] if unit.message >= 0 else {}
-    beside = unit.kind == "content" and message.get("role") == "assistant"
-    return missing.part or not (beside and calls_of(message))
+        return "thoughts"
+    if unit.kind != "content" or missing.part:
+        return None
+    message = ask.messages[unit.message]
+    if message.get("role") in ("system", "developer"):
+        return "system messages"
+    return "text beside a call" if calls_of(message) else None
 
 
 def in_words(missing: Missing, ask: Ask) -> str:

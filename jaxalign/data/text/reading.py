@@ -117,7 +117,7 @@ def read_marked(
     ask: Ask,
     text: str,
     depths: Sequence[Depth],
-    first: str | Refused | None = None,
+    first: tuple[Marked, str | Refused],
 ) -> Reading | None:
     """The rendering with marks that is, without them, the plain one.
 
@@ -126,18 +126,18 @@ def read_marked(
       ask: what is rendered.
       text: its plain rendering.
       depths: what to mark, the best first.
-      first: the rendering with marks of the first depth, if it is there already.
+      first: the conversation with marks of the first depth, and its rendering.
 
     Returns:
       The reading of the first depth that leaves the text as it is, or None.
     """
-    for depth in depths:
-        marked = with_marks(ask.messages, ask.tools, depth)
-        if first is None:
-            (first,) = render([Ask(marked.messages, marked.tools, ask.header)])
-        if isinstance(first, str):
-            found, marks = without_marks(first)
+    marked, said = first
+    for depth in [*depths[1:], None]:
+        if isinstance(said, str):
+            found, marks = without_marks(said)
             if found == text and all(m.unit < len(marked.units) for m in marks):
                 return Reading(text, marks, marked)
-        first = None
+        if depth is not None:
+            marked = with_marks(ask.messages, ask.tools, depth)
+            (said,) = render([Ask(marked.messages, marked.tools, ask.header)])
     return None

@@ -15,6 +15,29 @@ class Span:
     message: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Rendered:
+    """A conversation as text.
+
+    Attributes:
+      text: what the tokenizer reads.
+      spans: the assistant's turns, in order, each with its stop token.
+      prompt: the text of the first messages alone with the header of an answer, if that
+        was asked for.
+      lost: what the conversation says and the text does not, though it must.
+      left_out: what the text leaves out as widely used templates do: `thoughts`,
+        `system messages`, `text beside a call`.
+      pieces: where the texts of messages and tools stand; None if that is unknown.
+    """
+
+    text: str
+    spans: tuple[Span, ...] = ()
+    prompt: str | None = None
+    lost: tuple[str, ...] = ()
+    left_out: frozenset[str] = frozenset()
+    pieces: tuple[tuple[int, int], ...] | None = None
+
+
 def span_of_tokens(spans: Sequence[Span], offsets: np.ndarray) -> np.ndarray:
     """The number of the span that each token belongs to, or -1.
 
@@ -37,42 +60,28 @@ def span_of_tokens(spans: Sequence[Span], offsets: np.ndarray) -> np.ndarray:
     return np.where(reaches, last, -1)
 
 
-def ends_of_text(
-    text: str, ids: np.ndarray, offsets: np.ndarray, stop_ids: Collection[int]
-) -> np.ndarray:
-    """True on tokens that only end a text: stop tokens and white space.
+def says_nothing(text: str, spans: Sequence[Span], stops: Sequence[str]) -> bool:
+    """Whether some message of the spans has no text beside stop tokens.
 
     Args:
-      text: what the tokens stand for.
-      ids: `[n]`.
-      offsets: the characters `[n, 2]` of each token.
-      stop_ids: ids of the stop tokens.
-
-    Returns:
-      A mask `[n]`.
+      text: the rendered text.
+      spans: what is trained.
+      stops: texts of the stop tokens.
     """
-    blank = [not text[start:end].strip() for start, end in offsets.tolist()]
-    return np.isin(ids, list(stop_ids)) | np.array(blank, bool)
-
-
-def says_nothing(spans: Sequence[Span], ends: np.ndarray, offsets: np.ndarray) -> bool:
-    """Whether of some message nothing is trained but tokens that end a text.
-
-    Args:
-      spans: what is trained, in order.
-      ends: `[n]` bool, which tokens only end a text.
-      offsets: the characters `[n, 2]` of each token.
-    """
-    of = span_of_tokens(spans, offsets)
-    trained = {spans[k].message for k in set(of.tolist()) - {-1}}
-    said = {spans[k].message for k in set(of[~ends].tolist()) - {-1}}
-    return trained != said
+    speaks: dict[int, bool] = {}
+    for span in spans:
+        said = text[span.start : span.end].strip()
+        while ended := [stop for stop in stops if said.endswith(stop)]:
+            said = said[: -len(ended[0])].rstrip()
+        speaks[span.message] = speaks.get(span.message, False) or bool(said)
+    return not all(speaks.values())
 
 
 def with_eos(
+    text: str,
     ids: np.ndarray,
+    offsets: np.ndarray,
     trained: np.ndarray,
-    ends: np.ndarray,
     *,
     stop_ids: Collection[int],
     eos_id: int | None,
@@ -82,9 +91,10 @@ def with_eos(
     White space behind a stop token changes nothing: many templates write a line feed.
 
     Args:
+      text: what the tokens stand for.
       ids: `[n]`.
+      offsets: the characters `[n, 2]` of each token.
       trained: `[n]` bool.
-      ends: `[n]` bool, which tokens only end a text.
       stop_ids: ids of the stop tokens.
       eos_id: what is put behind the text; None for nothing.
 
@@ -93,10 +103,11 @@ def with_eos(
     """
     if eos_id is None or not trained.any():
         return ids, trained
-    said = np.flatnonzero(~ends)
-    closing = ids[said[-1] + 1 :] if len(said) else ids
-    if np.isin(closing, list(stop_ids)).any():
-        return ids, trained
+    for t in range(len(ids) - 1, -1, -1):
+        if int(ids[t]) in stop_ids:
+            return ids, trained
+        if text[offsets[t, 0] : offsets[t, 1]].strip():
+            break
     closed = np.append(trained, True)
     closed[int(np.flatnonzero(trained)[-1]) :] = True
     return np.append(ids, np.int32(eos_id)), closed

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from jaxalign.data.text.dialect import for_template, to_json
 from jaxalign.data.text.marking import (
     BLOCK,
     Depth,
+    Marked,
     with_marks,
     without_blocks,
     without_marks,
@@ -18,8 +20,8 @@ from jaxalign.data.text.marking import (
 from jaxalign.data.text.reach import (
     calls_of,
     in_words,
+    left_out,
     missing_units,
-    must_reach,
 )
 from jaxalign.data.text.reading import (
     Ask,
@@ -30,36 +32,13 @@ from jaxalign.data.text.reading import (
     read_marked,
 )
 from jaxalign.data.text.sandbox import RENDERER, LimitError, Refused
-from jaxalign.data.text.spans import Span
+from jaxalign.data.text.spans import Rendered, Span
 from jaxalign.data.text.turns import Turns, spans_of_blocks
 from jaxalign.errors import UserError
 
 BUILTIN = ("chatml", "gemma", "llama3", "mistral", "qwen", "zephyr")
 """Names of the templates that come with the package; each has a training twin."""
 _DEPTHS: tuple[Depth, ...] = ("all", "values", "contents", "assistant")
-
-
-@dataclasses.dataclass(frozen=True)
-class Rendered:
-    """A conversation as text.
-
-    Attributes:
-      text: what the tokenizer reads.
-      spans: the assistant's turns, in order, each with its stop token.
-      prompt: the text of the first messages alone with the header of an answer, if that
-        was asked for.
-      lost: what the conversation says and the text does not, though it must.
-      left_out: what the text leaves out as many templates do: thoughts, and text beside
-        a call.
-      pieces: where the texts of messages and tools stand; None if that is unknown.
-    """
-
-    text: str
-    spans: tuple[Span, ...] = ()
-    prompt: str | None = None
-    lost: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
-    pieces: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +127,7 @@ class ChatTemplate:
         prompt: int | None = None,
         stops: Sequence[str] = (),
         descriptions: bool = False,
-        **kwargs: Any,
+        options: Mapping[str, Any] | None = None,
     ) -> Rendered:
         """The conversation as text, and where its parts stand in it.
 
@@ -163,35 +142,41 @@ class ChatTemplate:
           prompt: so many messages are also rendered alone, as a prompt.
           stops: texts of the stop tokens.
           descriptions: `pieces` also show the descriptions of tools.
-          **kwargs: as for `render`.
+          options: further variables, the keywords of `render`.
 
         Raises:
           UnmarkableError: the assistant's text is not found.
           UserError: as `render`.
         """
         template = self.for_tools if tools and self.for_tools else self
-        render: Render = functools.partial(template._ask, kwargs=to_json(kwargs))
+        render: Render = functools.partial(template._ask, kwargs=to_json(options or {}))
         depths: tuple[Depth, ...] = _DEPTHS
         if descriptions:
             depths = ("descriptions", *_DEPTHS)
 
+        marked: list[Marked] = []
+
         def asks(messages: Messages, tools: Tools | None) -> list[Ask]:
-            marked = with_marks(messages, tools, depths[0])
+            marked[:] = [with_marks(messages, tools, depths[0])]
             found = [
                 Ask(messages, tools, add_generation_prompt),
-                Ask(marked.messages, marked.tools, add_generation_prompt),
-                Ask(messages, tools, True),
+                Ask(*marked[0][:2], add_generation_prompt),
             ]
             return found + [Ask(messages[:prompt], tools, True)] * (prompt is not None)
 
         ask, said = template._first(render, messages, tools, asks)
         text, blocks = without_blocks(said[0])
-        reading = read_marked(render, ask, text, depths, said[1])
+        reading = read_marked(render, ask, text, depths, (marked[0], said[1]))
         missing = missing_units(render, ask, text, reading)
-        lost = tuple(in_words(x, ask) for x in missing if must_reach(x, ask))
+        told = [left_out(x, ask) for x in missing]
+        lost = tuple(
+            in_words(x, ask)
+            for x, words in zip(missing, told, strict=True)
+            if words is None
+        )
         turns: list[Span] = []
         if spans and not lost:
-            turns = template._turns(render, ask, text, blocks, reading, said[2], stops)
+            turns = template._turns(render, ask, text, blocks, reading, stops)
         alone = said[-1] if prompt is not None else None
         if isinstance(alone, Refused):
             raise template._refusal(alone.reason)
@@ -200,7 +185,7 @@ class ChatTemplate:
             tuple(turns),
             None if alone is None else without_blocks(alone)[0],
             lost=lost,
-            left_out=tuple(x.unit.kind for x in missing if not must_reach(x, ask)),
+            left_out=frozenset(words for words in told if words is not None),
             pieces=None if reading is None else tuple(reading.pieces),
         )
 
@@ -232,16 +217,13 @@ class ChatTemplate:
             reason = reason or said[0].reason
         raise self._refusal(reason)
 
-    def _turns(self, render, ask, text, blocks, reading, opened, stops) -> list[Span]:
-        """The assistant's turns; `opened` is the text with the header of another."""
+    def _turns(self, render, ask, text, blocks, reading, stops) -> list[Span]:
         try:
             if self.marks_generation:
                 return spans_of_blocks(text, blocks, ask.messages, reading, stops)
             if reading is None:
                 raise UnmarkableError("it rewrites what the conversation says")
-            opened = without_blocks(opened)[0] if isinstance(opened, str) else ""
-            header = opened[len(text) :] if opened.startswith(text) else ""
-            header = None if opened == text else header
+            header = self._header(render.keywords["kwargs"])
             return Turns(render, ask, text, reading, header, tuple(stops)).spans()
         except UnmarkableError as error:
             raise UnmarkableError(
@@ -250,6 +232,26 @@ class ChatTemplate:
                 " generation blocks: --chat-template NAME.training, NAME one of"
                 f" {', '.join(BUILTIN)}, or a .jinja file of your own."
             ) from error
+
+    def _header(self, kwargs: Mapping[str, Any]) -> str | None:
+        """What it writes behind a question that is to be answered, see `Turns`."""
+        key = json.dumps(kwargs, sort_keys=True)
+        if key not in self._headers:
+            turn = {"role": "user", "content": "a"}
+            asked = for_template([turn], self.source, parts=self.wants_parts)
+            closed, opened = self._ask(
+                [Ask(asked, None), Ask(asked, None, True)], kwargs
+            )
+            header: str | None = ""
+            if isinstance(closed, str) and isinstance(opened, str):
+                header = opened[len(closed) :] if opened.startswith(closed) else ""
+                header = None if opened == closed else header
+            self._headers[key] = header
+        return self._headers[key]
+
+    @functools.cached_property
+    def _headers(self) -> dict[str, str | None]:
+        return {}
 
     def _ask(self, asks: Sequence[Ask], kwargs: Mapping[str, Any]) -> list[Any]:
         common = {**self.variables, "documents": None}

@@ -86,13 +86,32 @@ def test_names_that_the_template_asks_about_are_looked_for_otherwise():
     assert "the tool 'other'" in lost(source, [USER, SAID], tools=[odd])
 
 
-@pytest.mark.parametrize("role", ["system", "user", "tool"])
+@pytest.mark.parametrize("role", ["user", "tool"])
 def test_contents_that_the_template_passes_over(role):
     source = DEAF.replace("{{ m.role", "{% if m.role != '" + role + "' %}{{ m.role")
     source = source.replace("eos_token }}", "eos_token }}{% endif %}")
     talk = [Message("system", "Be brief."), USER, CALLS, RESULT, SAID]
     number = [m.role for m in talk].index(role)
     assert f"the content of message {number} ({role})" in lost(source, talk)
+
+
+def test_system_messages_that_are_left_out_are_told(tmp_path):
+    """A widely used template writes them only where the last message is a user's."""
+    source = (
+        "{% for m in messages %}{% if m.role == 'user' %}[INST]"
+        "{{ messages[0].content ~ '/' if loop.last and messages[0].role == 'system' }}"
+        "{{ m.content }}[/INST]{% elif m.role == 'assistant' %}{{ m.content }}"
+        "{{ eos_token }}{% endif %}{% endfor %}"
+    )
+    encoder = Encoder(chatml(tmp_path, eos="</s>", template=source))
+    talk = (Message("system", "Be brief."), USER, SAID)
+    encoder(Conversation(talk))
+    assert dict(encoder.notes) == {
+        "system messages that the chat template leaves out": 1
+    }
+    # As a prompt it is there, so prompt and whole differ, which is counted too.
+    example = encoder(Completion(talk[:2], talk[2:]))
+    assert example.prompt_differs
 
 
 @pytest.mark.parametrize("twin", ["", ".training"])
@@ -180,6 +199,51 @@ def test_a_thought_under_any_name_reaches_a_template_that_reads_another(given, r
     source = "{% for m in messages %}{{ m." + read + " }}|{{ m.content }}{% endfor %}"
     thinks = {"role": "assistant", "content": "4", given: "2 + 2"}
     assert ChatTemplate(source, "t").render([thinks]) == "2 + 2|4"
+
+
+@pytest.mark.parametrize("form", ["tojson", "tojson(ensure_ascii=true)", "string"])
+def test_calls_may_be_written_in_any_form(form):
+    source = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
+        "{{ m.tool_calls | FORM if m.tool_calls }}</s>{% endfor %}"
+        "{{ '[assistant]' if add_generation_prompt }}"
+    )
+    template = ChatTemplate(source.replace("FORM", form), "t")
+    talk = as_dicts(USER, CALLS, RESULT, SAID)
+    rendered = template.render_marked(talk, stops=["</s>"])
+    call, last = (rendered.text[x.start : x.end] for x in rendered.spans)
+    assert rendered.lost == ()
+    assert (call[0], call[-5:]) == ("[", "]</s>")
+    assert last == "Here.</s>"
+    assert "\\U" not in rendered.text
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"tools": [TOOL]}, "hold `tools`. Give it by a column"),
+        ({"messages": []}, "hold `messages`"),
+        ({"chat_template": "{{ 1 }}"}, "Give it by --chat-template"),
+        ({"add_generation_prompt": True}, "ask for a text that goes on"),
+    ],
+)
+def test_arguments_of_a_template_that_have_another_place(given, reason, tmp_path):
+    record = Conversation((USER, SAID), template_kwargs=given, where="a:1")
+    with pytest.raises(RowError, match=f"^a:1: The arguments of the chat .*{reason}"):
+        Encoder(chatml(tmp_path))(record)
+
+
+def test_arguments_of_a_template_may_have_any_name(tmp_path):
+    names = {"stops": "a", "prompt": "b", "spans": "c", "options": "d", "stop": None}
+    source = template_text("chatml.jinja").replace(
+        "{%- for message", "{{- stops ~ prompt ~ spans ~ options -}}{%- for message", 1
+    )
+    encoder = Encoder(chatml(tmp_path, template=source), template_kwargs=names)
+    given = {"add_generation_prompt": False, "tools": None}
+    (x,) = encoder(Conversation((USER, SAID), template_kwargs=given)).sequences
+    assert encoder.tokenizer.decode(x.ids).startswith("abcd<|im_start|>user")
+    ids = encoder.prompt(PromptOnly((USER,)))
+    assert encoder.tokenizer.decode(ids).startswith("abcd<|im_start|>user")
 
 
 def test_a_thought_under_two_names():
