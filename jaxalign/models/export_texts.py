@@ -26,6 +26,8 @@ _COPIED = (
     "chat_template.jinja",
     "chat_template.json",
 )
+NAMED_TEMPLATES = "additional_chat_templates"
+"""Folder of the templates that are no default, as for tools."""
 _NAMES_PAD = ("tokenizer_config.json", "special_tokens_map.json")
 _MAY_NAME_PATHS = ("config.json", "generation_config.json", *_NAMES_PAD)
 _PERHAPS_PATH = re.compile(rb':\s*"(~|[A-Za-z]:)?[\\/]')
@@ -72,6 +74,12 @@ def write_texts(
         for name in _COPIED:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
+        if (source / NAMED_TEMPLATES).is_dir() and not (chat and chat.template):
+            shutil.copytree(
+                source / NAMED_TEMPLATES,
+                folder / NAMED_TEMPLATES,
+                ignore=lambda at, names: [x for x in names if x[-6:] != ".jinja"],
+            )
     if config.head == "score":
         _describe_head(folder, config, pad)
     if chat is not None:
