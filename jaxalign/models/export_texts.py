@@ -26,6 +26,8 @@ _COPIED = (
     "chat_template.jinja",
     "chat_template.json",
 )
+NAMED_TEMPLATES = "additional_chat_templates"
+"""Folder of the templates that are no default, as for tools."""
 _NAMES_PAD = ("tokenizer_config.json", "special_tokens_map.json")
 _MAY_NAME_PATHS = ("config.json", "generation_config.json", *_NAMES_PAD)
 _PERHAPS_PATH = re.compile(rb':\s*"(~|[A-Za-z]:)?[\\/]')
@@ -72,10 +74,12 @@ def write_texts(
         for name in _COPIED:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
-        # Templates by name; one that a run was given stands for all of them.
-        named = source / "additional_chat_templates"
-        if named.is_dir() and (chat is None or chat.template is None):
-            shutil.copytree(named, folder / named.name, dirs_exist_ok=True)
+        if (source / NAMED_TEMPLATES).is_dir() and not (chat and chat.template):
+            shutil.copytree(
+                source / NAMED_TEMPLATES,
+                folder / NAMED_TEMPLATES,
+                ignore=lambda at, names: [x for x in names if x[-6:] != ".jinja"],
+            )
     if config.head == "score":
         _describe_head(folder, config, pad)
     if chat is not None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from jaxalign.errors import UserError
 from jaxalign.recipes.generation_settings import (
     FILE,
-    Sampling,
+    SamplingSettings,
     checkpoint_sampling,
     long_bad_words,
     not_obeyed,
@@ -160,7 +160,7 @@ def main(config: Config) -> int:
     return 0
 
 
-def _within(settings: Sampling, room: int) -> Sampling:
+def _within(settings: SamplingSettings, room: int) -> SamplingSettings:
     """The same with no more new tokens than the model reads behind the prompts."""
     most = max(1, min(settings.max_new_tokens, room))
     least = min(settings.min_new_tokens, most)
@@ -198,7 +198,7 @@ def _records(config: Config, plain: bool) -> Iterable[Any]:
     return read_records(source, form, limit=config.limit)
 
 
-def _tell(settings: Sampling, folder: Path, console) -> None:
+def _tell(settings: SamplingSettings, folder: Path, console) -> None:
     """Says how tokens are drawn, and what the checkpoint asks for in vain."""
     console.print(f"sampling: {settings}", style="dim", highlight=False, markup=False)
     own = read_settings(folder)
@@ -213,7 +213,7 @@ def _tell(settings: Sampling, folder: Path, console) -> None:
         )
 
 
-def sampling_settings(config: Config, folder: Path) -> Sampling:
+def sampling_settings(config: Config, folder: Path) -> SamplingSettings:
     """How to draw: flags first, then `generation_config.json`, then the likeliest.
 
     Raises:

@@ -56,7 +56,7 @@ _NO_MATTER = {
 }  # fmt: skip
 
 
-class Sampling(NamedTuple):
+class SamplingSettings(NamedTuple):
     """How tokens are drawn; see `jaxalign.rollout.generate`."""
 
     temperature: float
@@ -71,7 +71,7 @@ class Sampling(NamedTuple):
 
     def __str__(self) -> str:
         """What is not switched off, as people read it."""
-        off = Sampling(0.0, None, 1.0, max_new_tokens=0)._asdict()
+        off = SamplingSettings(0.0, None, 1.0, max_new_tokens=0)._asdict()
         drawn = ("temperature", "top_k", "top_p", "min_p")
         said = [
             f"{k} {v}"
@@ -114,7 +114,7 @@ def not_obeyed(settings: Mapping[str, Any], obeyed: Iterable[str]) -> str:
 
 def checkpoint_sampling(
     settings: Mapping[str, Any], where: Path, *, sampled: bool, max_new_tokens: int
-) -> Sampling:
+) -> SamplingSettings:
     """What the settings of a checkpoint ask for.
 
     Args:
@@ -130,7 +130,7 @@ def checkpoint_sampling(
     read = _Reader(settings, where)
     temperature = read.number("temperature", 1.0, least=0.0) if sampled else 0.0
     top_k = read.whole("top_k", 0, least=-1) if sampled else 0
-    return Sampling(
+    return SamplingSettings(
         temperature=temperature,
         top_k=top_k if top_k > 0 else None,
         top_p=read.share("top_p", 1.0, above=0.0) if sampled else 1.0,

@@ -76,6 +76,23 @@ def test_the_template_of_the_run_takes_the_place_of_all_others(export):
     assert not (read.folder / "chat_template.json").exists()
 
 
+@pytest.mark.parametrize(("template", "kept"), [(None, True), ("{{ new }}", False)])
+def test_templates_with_names_come_along_unless_there_is_another(
+    template, kept, tmp_path
+):
+    case = load_case("llama")
+    source = shutil.copytree(case.folder, tmp_path / "source")
+    named = source / "additional_chat_templates"
+    named.mkdir()
+    (named / "tool_use.jinja").write_text("tools")
+    (named / "notes.py").write_text("print('not mine')")
+    chat = ChatTexts(template, ())
+    out = tmp_path / "out"
+    export_model(out, case.config, case.params, source=source, chat=chat)
+    found = {x.name for x in (out / named.name).glob("*")}
+    assert found == ({"tool_use.jinja"} if kept else set())
+
+
 def test_a_model_without_a_template_gets_the_file_alone(export):
     texts = {"tokenizer_config.json": '{"eos_token":   "</s>"}'}
     read = export(texts, ChatTexts("{{ new }}", ()))

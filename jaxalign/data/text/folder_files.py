@@ -45,8 +45,13 @@ def special_tokens(folder: pathlib.Path, config: Mapping[str, Any]) -> dict[str,
     return texts
 
 
-def stop_ids_of(file: pathlib.Path) -> set[int]:
-    """The `eos_token_id` of a `generation_config.json`: none, one or several ids."""
+def stop_ids_of(folder: pathlib.Path) -> set[int]:
+    """The `eos_token_id` of a model folder: none, one or several ids.
+
+    `generation_config.json` says it; where there is none, the model's own config.
+    """
+    file = folder / "generation_config.json"
+    file = file if file.exists() else folder / "config.json"
     found = read_optional(file).get("eos_token_id")
     ids = found if isinstance(found, list) else [] if found is None else [found]
     for x in ids:

@@ -38,7 +38,7 @@ class Tokenizer:
       eos_id: what ends a text, or None.
       pad_id: for padding; the EOS where there is no pad token. Never used for masks.
       stop_ids: every id after which a response is over: those of the generation
-        config, the EOS, and the template's end of turn.
+        config (without one, of the model's), the EOS, and the template's end of turn.
       special_ids: ids of the special tokens.
       adds_bos: whether the model reads a BOS before each sequence.
       template: the chat template, or None.
@@ -142,7 +142,7 @@ def load_tokenizer(
     special_ids = frozenset(i for i, token in added.items() if token.special)
     template = _choose_template(folder, chat_template, special)
     turn_end = end_of_turn(backend, template, special_ids)
-    stops = stop_ids_of(folder / "generation_config.json")
+    stops = stop_ids_of(folder)
     stops |= {i for i in (eos, turn_end) if i is not None}
     pad = ids.get("pad_token")
     adds_bos = bos is not None and _adds_bos(backend, folder, config, bos)

@@ -35,6 +35,15 @@ def test_stop_ids_are_the_union_of_all_that_stop(tmp_path):
     assert {tokenizer.token(i) for i in tokenizer.stop_ids} == named
 
 
+def test_without_a_generation_config_the_models_own_says_what_stops(tmp_path):
+    """As transformers reads it; with one, it alone counts."""
+    folder = model_folder(tmp_path, eos="<|im_end|>")
+    (folder / "config.json").write_text('{"eos_token_id": [6, 8]}')
+    assert load_tokenizer(folder).stop_ids >= {6, 8}
+    (folder / "generation_config.json").write_text('{"eos_token_id": 7}')
+    assert not {6, 8} & load_tokenizer(folder).stop_ids
+
+
 def test_one_stop_id_in_the_generation_config(tmp_path):
     tokenizer = chatml(tmp_path, generation={"eos_token_id": 7})
     assert 7 in tokenizer.stop_ids
