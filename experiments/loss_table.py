@@ -75,7 +75,10 @@ PIECES: dict[str, list[str]] = {
         *("cispo_surrogate", "sapo_surrogate", "clipped_value_error"),
     ],
     "aggregations": ["token_mean", "sequence_mean", "sequence_sum", "fixed_length"],
-    "KL terms": ["kl_k1", "kl_k2", "kl_k3", "kl_k3_k2"],
+    "KL terms": [
+        *("kl_k1", "kl_k2", "kl_k3", "kl_k3_k2", "kl_exact", "chunked_kl"),
+        *("adaptive_kl_update", "adaptive_entropy_update"),
+    ],
     "weights of tokens": [
         *("truncated_importance_weights", "masked_importance_weights"),
         *("sequence_importance_weights", "masked_sequence_importance_weights"),

@@ -127,6 +127,7 @@ def ld_dpo_loss(
     """
     check_positive("beta", beta)
     check_range("alpha", alpha, 0, 1, closed_high=True)
+    check_pairs(policy=policy, ref=ref, mask=mask)
     weights = shared_length_weights(mask, alpha=alpha)
     pairs = sum_pairs(policy, mask, ref, token_weights=weights)
     losses = pairwise_logistic(beta * pairs.margins)

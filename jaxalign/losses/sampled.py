@@ -208,7 +208,10 @@ def policy_output(
 
 def reference_kl(tokens: SampledTokens, ref_logps: jax.Array | None):
     """k3 at each token, or None without a reference."""
-    return None if ref_logps is None else kl_k3(tokens.logps, ref_logps, tokens.mask)
+    if ref_logps is None:
+        return None
+    check_arrays(ref_logps=(ref_logps, "float[+, T]"), mask=(tokens.mask, "bool[+, T]"))
+    return kl_k3(tokens.logps, ref_logps, tokens.mask)
 
 
 def ratio_metrics(

@@ -1,7 +1,6 @@
 """Masked means that stay exact when summed over microbatches and devices."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -124,7 +123,8 @@ def sum_of_means(*terms: tuple[float | jax.Array, Mean]) -> SumOfMeans:
     """
     totals = [jnp.atleast_1d(factor * mean.total) for factor, mean in terms]
     weights = [jnp.atleast_1d(mean.weight) for _, mean in terms]
-    dtype = functools.reduce(jnp.promote_types, (x.dtype for x in totals))
+    wide = any(x.dtype == jnp.float64 for x in totals)
+    dtype = jnp.float64 if wide else jnp.float32
 
     def joined(parts) -> jax.Array:
         return jnp.concatenate([x.astype(dtype) for x in parts])
