@@ -61,7 +61,7 @@ def test_a_sum_in_a_sum_and_of_another_precision():
 def test_a_mean_is_not_added_to_a_sum_of_means():
     both = combine({"a": output(2, 2), "b": output(6, 4)}, {"a": 1.0, "b": 2.0})
     with pytest.raises(ValueError, match="SumOfMeans"):
-        both.loss + output(2, 2).loss
+        _ = both.loss + output(2, 2).loss
 
 
 def test_weights_may_be_traced():

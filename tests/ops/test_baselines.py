@@ -97,7 +97,7 @@ def test_the_baseline_of_least_variance_at_each_token():
     energies = abs(energies)
     mask = np.arange(5) < rng.integers(1, 6, (3, 4, 1))
     mask[0, 1:] = False
-    got = np.asarray(optimal_token_advantages(returns, energies, mask))
+    got = np.asarray(optimal_token_advantages(returns, energies, jnp.asarray(mask)))
     for i in range(3):
         for t in range(5):
             there = [k for k in range(4) if mask[i, k, t]]

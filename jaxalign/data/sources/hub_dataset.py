@@ -92,7 +92,7 @@ def open_hub(spec: str) -> HubDataset:
     except Exception as error:  # from network, cache, parsers of every kind of file
         raise _explained(spec, error) from error
     if isinstance(found, datasets.DatasetDict):
-        names = list(found)
+        names = [str(name) for name in found]
         if len(names) != 1:
             raise UserError(
                 f"{spec}: holds several splits: {', '.join(names)}. Choose one: "
@@ -141,8 +141,9 @@ def _undecoded(feature: Any) -> Any:
     if isinstance(feature, list):
         return [_undecoded(v) for v in feature]
     if isinstance(feature, datasets.Sequence | datasets.LargeList):
-        inner = _undecoded(feature.feature)
-        return type(feature)(inner, **_length(feature))
+        columns: Any = feature
+        inner = _undecoded(columns.feature)
+        return type(columns)(inner, **_length(columns))
     if getattr(feature, "decode", False) and type(feature).__name__ != "Json":
         return type(feature)(decode=False)
     return feature
