@@ -241,7 +241,18 @@ def ratio_metrics(
 def clip_metrics(
     tokens: SampledTokens, clip, clip_high, mean: Aggregate = token_mean
 ) -> dict[str, Mean]:
-    """`ratio_metrics`, and the shares of tokens whose gradient a bound stops."""
+    """`ratio_metrics`, and the shares of tokens whose gradient a bound stops.
+
+    Args:
+      tokens: With their ratios and advantages.
+      clip: ε of the lower bound 1 − ε, and of the upper one if `clip_high` is None.
+      clip_high: ε of the upper bound 1 + ε, or None.
+      mean: Over tokens, or over responses: `ops.sequence_mean`.
+
+    Returns:
+      The metrics of `ratio_metrics`, and `clip_ratio/low_mean`, `high_mean` and
+      `region_mean`.
+    """
     low, high = ratio_bounds(clip, clip_high)
     below = (tokens.advantages < 0) & (tokens.ratio < low)
     above = (tokens.advantages > 0) & (tokens.ratio > high)

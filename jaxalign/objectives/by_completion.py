@@ -17,6 +17,9 @@ def by_completion(
       batch: Says where completions lie.
       per_token: `[R, M]`.
       longest: L, no less than the slots of any completion; M by default.
+
+    Returns:
+      `[R, P, K, L]`.
     """
     rows, slots = per_token.shape
     at = batch.start[..., None] + _slots(batch, longest)

@@ -131,6 +131,9 @@ def brier_score(confidence: jax.Array, correct: jax.Array, where: jax.Array) -> 
       correct: Whether each was right, the same shape, bool.
       where: Which count, the same shape, bool.
 
+    Returns:
+      The mean over those that count; 0 is best, 0.25 what a constant ½ gets.
+
     >>> q, right = jnp.array([1.0, 0.5]), jnp.array([True, True])
     >>> print(brier_score(q, right, right).value)
     0.125
@@ -202,6 +205,10 @@ def risk_coverage(
       confidence: Any shape with n elements, float; only its order matters.
       correct: Whether each was right, the same shape, bool.
       where: Which count, the same shape, bool.
+
+    Returns:
+      Coverage and risk after each prediction, the most confident first, both `[n]`; and
+      the area.
 
     >>> q, right = jnp.array([0.9, 0.8, 0.1]), jnp.array([True, False, True])
     >>> curve = risk_coverage(q, right, right | True)

@@ -154,6 +154,9 @@ def few_times_weight(product, x: jax.Array, kernel: jax.Array, *names: str):
       x: `[N, in]`, a token of each row.
       kernel: `[in, out]`, or `[out, in]` if `product` takes it so.
       *names: Of the axes `in` and `out`.
+
+    Returns:
+      `[N, out]`, its rows split as those of `x`.
     """
     y = product(constrain(x, "group", stored(names)[0]), kernel)
     if names[1] == "width":

@@ -129,7 +129,18 @@ def outcomes(
     refusals: Sequence[str] | str | None = None,
     detector: Detector | None = None,
 ) -> list[Outcome]:
-    """The outcome of each completion; see `abstention` and `outcome_of`."""
+    """The outcome of each completion.
+
+    Args:
+      completions: What to judge.
+      column: As for `abstention`.
+      match: How answers are compared; see `outcome_of`.
+      refusals: As for `abstention`.
+      detector: As for `abstention`.
+
+    Returns:
+      `correct`, `abstain` or `wrong` for each.
+    """
     if match not in ("normalized", "contains", "number"):
         raise UserError(f"match={match!r}: known are normalized, contains, number.")
     silent = _silent(completions, refusals, detector)
