@@ -12,10 +12,11 @@ import types
 
 import jaxalign
 
-# The package without its table of contents, which imports JAX: two seconds a process.
-training = types.ModuleType("jaxalign.training")
-training.__path__ = [str(pathlib.Path(jaxalign.__file__).parent / "training")]
-sys.modules["jaxalign.training"] = training
+if __name__ == "__main__":  # not where pytest looks for doctests
+    # The package without its table of contents, which imports JAX: two seconds a process.
+    training = types.ModuleType("jaxalign.training")
+    training.__path__ = [str(pathlib.Path(jaxalign.__file__).parent / "training")]
+    sys.modules["jaxalign.training"] = training
 
 from jaxalign.training.preemption import AskedToStop, StopRequest  # noqa: E402
 
