@@ -13,7 +13,7 @@ import types
 import jaxalign
 
 if __name__ == "__main__":  # not where pytest looks for doctests
-    # The package without its table of contents, which imports JAX: two seconds a process.
+    # The package without its table of contents, which imports JAX: two seconds.
     training = types.ModuleType("jaxalign.training")
     training.__path__ = [str(pathlib.Path(jaxalign.__file__).parent / "training")]
     sys.modules["jaxalign.training"] = training
