@@ -175,7 +175,7 @@ def sample_std(centered: jax.Array, count: jax.Array) -> jax.Array:
       `[..., 1]`.
 
     >>> print(sample_std(jnp.array([-3e30, 3e30]), jnp.array([2.0])))
-    [4.2426407e+30]
+    [4.24264...e+30]
     """
     # By a power of two, which costs no digit.
     _, power = jnp.frexp(jnp.max(jnp.abs(centered), axis=-1, keepdims=True))

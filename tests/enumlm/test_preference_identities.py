@@ -145,7 +145,8 @@ def test_two_ranked_answers_are_a_pair():
     policy, ref = jax.random.normal(jax.random.key(1), (2, 2, 3), jnp.float64)
     mask = jnp.array([[True, True, False], [True, True, True]])
     ranked = plackett_luce_dpo_loss(policy, ref, mask, beta=0.3)
-    pair = dpo_loss(Pair(*policy), Pair(*ref), Pair(*mask), beta=0.3)
+    sides = (Pair(*x[:, None]) for x in (policy, ref, mask))
+    pair = dpo_loss(*sides, beta=0.3)
     np.testing.assert_allclose(ranked.loss.value, pair.loss.value, rtol=1e-12)
 
 
