@@ -11,6 +11,8 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -126,3 +128,64 @@ def test_asked_to_stop(method, tmp_path, tiny_model, prompts, reward_file):
     assert digest(run("stopped")) == straight
     starts = json.loads((out / "run.json").read_text())["starts"]
     assert [x["start_step"] for x in starts] == [0, 2]
+
+
+WAITS = """
+import os, time
+
+def score(completions, step):
+    if step == 2 and os.path.exists({flag!r}):
+        print("waiting", flush=True)
+        time.sleep(300)
+    return [float(len(x) % 7) for x in completions]
+"""
+
+
+@pytest.mark.slow
+def test_asked_to_stop_while_a_reward_is_waited_for(tmp_path, tiny_model, prompts):
+    """The wait is left at once, and the run goes on as if nothing had been."""
+    flag, file = tmp_path / "wait", tmp_path / "waits.py"
+    file.write_text(WAITS.format(flag=str(flag)))
+    run = runs_of("grpo", tmp_path, tiny_model, prompts, file)
+    run.flags[run.flags.index(f"{file}:even")] = f"{file}:score"
+    straight = digest(run("straight"))
+    flag.touch()
+    log = tmp_path / "stopped" / "logs" / "rewards.log"
+    took = []
+
+    def ask():
+        while not (log.exists() and "waiting" in log.read_text()):
+            time.sleep(0.05)
+        (guard,) = guards_of(tmp_path / "stopped")
+        parent = int(pathlib.Path(f"/proc/{guard}/stat").read_text().split()[3])
+        start = time.monotonic()
+        os.kill(parent, signal.SIGTERM)
+        while pathlib.Path(f"/proc/{guard}").exists():
+            time.sleep(0.01)
+        took.append(time.monotonic() - start)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    out = run("stopped", expect=75)
+    thread.join(10)
+    assert took
+    assert took[0] < 2
+    assert digest(out)[0] == 1
+    flag.unlink()
+    assert digest(run("stopped")) == straight
+
+
+def guards_of(out):
+    """The guards of the rewards of a run, by the folder that its command names."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            is_guard = any(x.endswith(b"rewards/user/guard.py") for x in words)
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            started = (pathlib.Path("/proc") / str(parent) / "cmdline").read_bytes()
+        except (OSError, ValueError):
+            continue
+        if is_guard and str(out).encode() in started:
+            found.append(int(folder.name))
+    return found
