@@ -59,7 +59,7 @@ def read_earlier(folder: pathlib.Path) -> Earlier | None:
     fingerprints = _object_in(last, "fingerprints") or _object_in(
         newest, "fingerprints"
     )
-    if not fingerprints:
+    if not fingerprints and last.get("fingerprints") != {}:  # a run may have none
         _LOG.warning(
             "nothing in %s says which model and data the run was started with: they "
             "are not compared",

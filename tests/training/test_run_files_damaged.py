@@ -1,5 +1,6 @@
 """Whatever has become of the files of a run, they are passed over or named."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -79,8 +80,9 @@ def a_device(path):
 
 
 def a_socket(path):
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind(os.path.relpath(path))  # the name of a socket is short
+    # The name of a socket is short: about a hundred characters.
+    with socket.socket(socket.AF_UNIX) as one, contextlib.chdir(path.parent):
+        one.bind(path.name)
 
 
 def huge(path):
