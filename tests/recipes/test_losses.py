@@ -85,7 +85,11 @@ def test_the_loss_may_stand_in_a_file_and_a_flag_wins(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("loss: simpo_loss\ngamma: 0.7\n")
     got = parsed("--config", str(file))
-    assert got.hyperparameters == {"beta": 2.0, "gamma": 0.7}
+    assert got.hyperparameters == {
+        "beta": 2.0,
+        "gamma": 0.7,
+        "label_smoothing": 0.0,
+    }
     with pytest.raises(UserError, match="unknown key `gamma`"):
         parsed("--config", str(file), "--loss", "ipo_loss")
 
