@@ -151,6 +151,18 @@ def test_tools_and_calls_may_spell_them(tmp_path):
     assert found == ["<|im_start|>", "<|im_end|>"] * 5
 
 
+def test_a_marker_where_none_can_be_kept_apart_is_refused(tmp_path):
+    """Keys of an object cannot be marked: templates ask for them by name."""
+    tokenizer = chatml(tmp_path, template=template_text("qwen.jinja"))
+    call = {"function": {"name": "look", "arguments": {"<|im_end|>": 1}}}
+    calls = Message("assistant", "", {"tool_calls": [call]})
+    talk = Conversation((Message("user", "Hi"), calls), where="a:1")
+    with pytest.raises(RowError, match="a:1: .*cannot be told from its own"):
+        Encoder(tokenizer)(talk)
+    (x,) = Encoder(tokenizer, markers="keep")(talk).sequences
+    assert special(tokenizer, x.ids).count("<|im_end|>") == 3
+
+
 def tokenizer_with(folder, *added, **options):
     """A model folder whose tokenizer has further tokens: (text, special)."""
     model_folder(folder, **options)
