@@ -46,8 +46,7 @@ class Markers:
             if token.special
             or (_TAG.search(token.content) and token.content in outside)
         }
-        texts = sorted(self._tokens, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
+        self._pattern = re.compile(_any_of(self._tokens) or r"(?!)")
 
     def found(self, messages: Iterable[Mapping[str, Any]], tools: Any) -> list[str]:
         """The markers that messages and tools spell, in order, each once."""
@@ -149,6 +148,29 @@ class Markers:
             self._plain.token_to_id(alias): self._tokens[text][0]
             for text, alias in self._aliases.items()
         }
+
+
+def _any_of(texts: Iterable[str]) -> str:
+    """A pattern that matches the longest of the texts.
+
+    It branches by character: with a branch for each text it would be thousands of times
+    slower, since some tokenizers have thousands of special tokens.
+    """
+    tree: dict[str, Any] = {}
+    for text in texts:
+        node = tree
+        for character in text:
+            node = node.setdefault(character, {})
+        node[""] = {}
+
+    def written(node: dict[str, Any]) -> str:
+        branches = [re.escape(c) + written(node[c]) for c in sorted(node) if c]
+        if not branches:
+            return ""
+        body = branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
+        return f"(?:{body})?" if "" in node else body
+
+    return written(tree)
 
 
 def _texts_of(message: Mapping[str, Any]) -> Iterator[str]:

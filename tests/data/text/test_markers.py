@@ -1,6 +1,7 @@
 """Special tokens that contents spell: text, an error or themselves; always told."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from jaxalign.data.records.record import (
     Text,
 )
 from jaxalign.data.text.encode import Encoder
-from jaxalign.data.text.markers import Markers
+from jaxalign.data.text.markers import Markers, _any_of
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import RowError, UserError
 from tests.data.chat_fixtures import chatml, model_folder, template_text
@@ -226,6 +227,17 @@ def test_a_template_that_hides_its_contents_cannot_keep_them_apart(tmp_path):
     with pytest.raises(RowError, match="cannot be told from its own"):
         Encoder(tokenizer, loss_on="all")(talk)
     Encoder(tokenizer, loss_on="all", markers="keep")(talk)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sets(st.text("ab<|", min_size=1, max_size=4), min_size=1, max_size=6),
+    st.text("ab<|", max_size=30),
+)
+def test_markers_are_found_as_by_a_plain_alternation(texts, text):
+    longest_first = sorted(texts, key=len, reverse=True)
+    plain = re.compile("|".join(map(re.escape, longest_first)))
+    assert re.findall(_any_of(texts), text) == plain.findall(text)
 
 
 def test_a_tokenizer_without_special_tokens_has_no_markers():
