@@ -253,7 +253,7 @@ def test_going_on_from_an_earlier_step_sets_later_ones_aside(tmp_path, caplog):
     assert {p.name for p in tmp_path.iterdir()} == {
         *("2", "4", "6.set-aside", "notes.tmp")
     }
-    assert "checkpoint 6 is now called 6.set-aside" in caplog.text
+    assert "6 is now called 6.set-aside: the run goes on from" in caplog.text
     checkpoints.save(6, state(7))
     checkpoints.wait()
     assert raw(restored(checkpoints).state) == raw(state(7))
