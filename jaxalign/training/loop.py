@@ -71,6 +71,9 @@ def on_host_batches(
       place: From a host batch to what it takes.
       num_tokens: From a host batch to how many tokens it trains on.
       host_metrics: From a host batch to further metrics of its step.
+
+    Returns:
+      `(state, host batch) -> (state, StepResult)`.
     """
 
     def run(state, batch):
