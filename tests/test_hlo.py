@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from jaxalign.losses import (
-    TwoPass,
+    Objective,
     bco_loss,
     dpo_loss,
     grpo_loss,
@@ -80,10 +80,10 @@ def compile_step(task, vocab_size=VOCAB, **options):
     batch = batch_of(task)
 
     objective = objective_of(task, model)
-    memory = objective.memory if isinstance(objective, TwoPass) else ()
+    carry = Objective.of(objective).carry
 
     def start(key):
-        return TrainState.create(init_params(model, key), OPTIMIZER, key, memory)
+        return TrainState.create(init_params(model, key), OPTIMIZER, key, carry)
 
     def step(state, batch, other):
         objective = objective_of(task, model, other=other)

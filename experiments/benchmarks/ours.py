@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 
 import jaxalign
 from experiments.benchmarks import shapes
@@ -38,11 +37,11 @@ from jaxalign.objectives import (
 from jaxalign.parallel import make_mesh, shardings
 from jaxalign.recipes import reference
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.method import Plan, Run, plan_batches
+from jaxalign.recipes.packed import Packed, pack
 from jaxalign.recipes.policy import Policy, backbone_of
 from jaxalign.recipes.program import mesh_program
 from jaxalign.recipes.rows import Rows
-from jaxalign.training import OptimizerConfig, StopRequest, make_optimizer
+from jaxalign.training import OptimizerConfig, make_optimizer
 from jaxalign.training.host_memory import keep_freed_memory
 
 
@@ -71,7 +70,8 @@ def policy_of(shape: shapes.Shape, config: TrainingConfig) -> Policy:
         attention=config.attention,
     )
     mesh = make_mesh(dataclasses.asdict(config.mesh))
-    return Policy(Path(), model_config, model, backbone_of(model), mesh)
+    program = mesh_program(mesh)
+    return Policy(Path(), model_config, model, backbone_of(model), mesh, program)
 
 
 def examples_of(updates: list[list[Row]], seed: int) -> list[Example]:
@@ -93,17 +93,20 @@ def random_params(policy: Policy, key: jax.Array):
     return jax.jit(init, out_shardings=places)(key)
 
 
-def with_reference(run: Run, plan: Plan, params) -> Plan:
-    """The plan, every example scored once by the parameters as they are."""
-    stats = token_statistics(run.policy.backbone, chunk_size=run.config.chunk_size)
-    scorer = run.program.map(lambda params, rows: stats(params, rows).logps)
+def with_reference(
+    config: TrainingConfig, policy: Policy, packed: Packed, params
+) -> Packed:
+    """The batches, every example scored once by the parameters as they are."""
+    stats = token_statistics(policy.backbone, chunk_size=config.chunk_size)
+    program = policy.program
+    scorer = program.map(lambda params, rows: stats(params, rows).logps)
     logps = reference.score(
-        lambda params, rows: run.program.rows(scorer(params, rows)),
+        lambda params, rows: program.rows(scorer(params, rows)),
         params,
-        plan.batches.one_epoch(),
-        lambda batch: run.program.place(batch.tokens),
+        packed.train.one_epoch(),
+        lambda batch: program.place(batch.tokens),
     )
-    return plan._replace(batches=plan.batches.with_columns(ref_logps=logps))
+    return packed._replace(train=packed.train.with_columns(ref_logps=logps))
 
 
 def config_of(args, batch_size: int) -> TrainingConfig:
@@ -131,21 +134,21 @@ def objective_of(policy: Policy, config: TrainingConfig, *, preference: bool):
     return bind(dpo_loss, policy.backbone, chunk_size=config.chunk_size, **options)
 
 
-def timed(update, plan: Plan) -> tuple[Laps, float, list[list[int]]]:
+def timed(update, packed: Packed) -> tuple[Laps, float, list[list[int]]]:
     """Laps of all updates but the first; seconds of those that compile; row shapes.
 
     One update of each shape is made beforehand, so that no lap holds a compilation.
     """
     laps, compiled = Laps(), []
-    for i in range(len(plan.batches)):
-        shape = list(plan.batches[i].tokens.inputs.shape)
+    for i in range(len(packed.train)):
+        shape = list(packed.train[i].tokens.inputs.shape)
         if shape not in compiled:
             compiled.append(shape)
             update(i)
     laps.lap()
     compile_s = laps.drop(1)
     laps.start()
-    for i in range(1, len(plan.batches)):
+    for i in range(1, len(packed.train)):
         update(i)
         laps.lap()
     return laps, compile_s, compiled
@@ -158,33 +161,31 @@ def measure(args):
     preference = len(updates[0][0]) == 2
     config = config_of(args, len(updates[0]))
     policy = policy_of(shape, config)
-    program = mesh_program(policy.mesh)
+    program = policy.program
     rows = Rows(examples_of(updates, config.seed), [], {})
-    no_tokenizer: Any = None
-    run = Run(config, Console(), policy, no_tokenizer, rows, program, {}, StopRequest())
-    plan = plan_batches(run)
+    packed = pack(config, rows, devices=program.row_devices)
     optimizer, _ = make_optimizer(config.optimizer, len(updates))
     key = jax.random.key(config.seed)
     params = random_params(policy, key)
     reference_s = 0.0
     if preference:
         scoring = Laps()
-        plan = with_reference(run, plan, params)
+        packed = with_reference(config, policy, packed, params)
         scoring.lap()
         reference_s = scoring.drop(1)
     objective = objective_of(policy, config, preference=preference)
     state = policy.start(params, optimizer, key)
     del params
-    step = program.train(objective, optimizer, plan.microbatch_size)
+    step = program.train(objective, optimizer, packed.microbatch_size)
     losses = []
 
     def update(i: int):
         nonlocal state
-        batch = program.place(plan.batches[i])
+        batch = program.place(packed.train[i])
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"].value))
 
-    laps, compile_s, row_shapes = timed(update, plan)
+    laps, compile_s, row_shapes = timed(update, packed)
     report_updates(
         laps,
         updates,
@@ -197,8 +198,8 @@ def measure(args):
         first_step_s=compile_s,
         reference_s=reference_s,
         row_shapes=row_shapes,
-        settings=f"{plan.microbatch_size} rows at a time at most, remat {config.remat},"
-        f" chunks of {config.chunk_size}",
+        settings=f"{packed.microbatch_size} rows at a time at most, remat "
+        f"{config.remat}, chunks of {config.chunk_size}",
     )
 
 

@@ -9,7 +9,13 @@ the margin of a pair. A loss is a mean over valid pairs or responses.
 
 from jaxalign.losses.aot import aot_pair_loss, aot_unpaired_loss
 from jaxalign.losses.apo import apo_down_loss, apo_zero_loss
-from jaxalign.losses.base import LossOutput, Pair, TwoPass, is_batch_coupled
+from jaxalign.losses.base import (
+    LossFn,
+    LossOutput,
+    Objective,
+    Pair,
+    is_batch_coupled,
+)
 from jaxalign.losses.bco import bco_loss, bco_unpaired_loss
 from jaxalign.losses.contrastive import (
     exo_pair_loss,
@@ -127,12 +133,13 @@ from jaxalign.losses.tdpo import tdpo1_loss, tdpo2_loss
 from jaxalign.losses.weighted import beta_dpo_keep, beta_dpo_loss, wpo_loss, wpo_weights
 
 __all__ = [
+    "LossFn",
     "LossOutput",
+    "Objective",
     "Pair",
     "Pairs",
     "Responses",
     "SampledTokens",
-    "TwoPass",
     "a_star_po_loss",
     "alpha_divergence",
     "aot_pair_loss",

@@ -36,25 +36,54 @@ class LossOutput:
     metrics: dict[str, Mean]
 
 
-class TwoPass(NamedTuple):
-    """An objective that must know something of the whole batch, such as KTO's z₀.
+LossFn = Callable[[Any, Any, jax.Array], LossOutput]
+"""`(params, batch, key) -> LossOutput`: an objective that needs its batch alone."""
 
-    A step measures first: over all parts of a batch and all devices, without gradient.
-    The loss then splits like any other. What it must know of the batches before, such
-    as BCO's shift, is its memory, which the training state holds: a step lets it take
-    in what was measured before the loss reads it, and an evaluation reads it as it is.
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What a step minimises: a loss, what it measures first, and what it carries along.
+
+    Most objectives are a plain function `(params, batch, key) -> LossOutput`. Some must
+    know something of the whole batch, such as KTO's reference point: a step measures
+    that first, over all parts of a batch and all devices, without gradient, and the
+    loss then splits like any other. What must be known of the batches before, such as
+    BCO's shift, is the carry, which the training state holds: a step lets it take in
+    what was measured before the loss reads it, and an evaluation reads it as it is.
 
     Attributes:
-      measure: `(params, batch, key) -> ` a tree of `Mean`, which adds up over parts.
-      loss: `(params, batch, key, measured, memory) -> LossOutput`, given those sums.
-      memory: That of a new run, a tree of arrays.
-      remember: `(memory, measured) -> memory`, of the same shapes.
+      loss: `(params, batch, key, measured, carry) -> LossOutput`.
+      measure: `(params, batch, key) -> ` a tree of `Mean`, which adds up over parts;
+        None: nothing is measured, and `measured` is `()`.
+      carry: That of a new run, a tree of arrays.
+      update_carry: `(carry, measured) -> carry`, of the same shapes.
+      reads: Names of what it reads, as `bind` knows them: `ref`, `kl`, `margin`, ...
     """
 
-    measure: Callable[[Any, Any, jax.Array], Any]
     loss: Callable[[Any, Any, jax.Array, Any, Any], LossOutput]
-    memory: Any = ()
-    remember: Callable[[Any, Any], Any] = lambda memory, measured: memory
+    measure: LossFn | Callable[[Any, Any, jax.Array], Any] | None = None
+    carry: Any = ()
+    update_carry: Callable[[Any, Any], Any] = lambda carry, measured: carry
+    reads: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, objective: "Objective | LossFn") -> "Objective":
+        """The same objective, of whichever of the two kinds it is."""
+        if isinstance(objective, Objective):
+            return objective
+
+        def loss(params, batch, key, measured, carry):
+            del measured, carry
+            return objective(params, batch, key)
+
+        return cls(loss)
+
+    def __call__(self, params, batch, key) -> LossOutput:
+        """The loss of one batch that is whole, with the carry of a new run."""
+        measured = () if self.measure is None else self.measure(params, batch, key)
+        measured = jax.lax.stop_gradient(measured)
+        carry = self.update_carry(self.carry, measured)
+        return self.loss(params, batch, key, measured, carry)
 
 
 def as_pair(name: str, x: Any) -> Pair[Any]:

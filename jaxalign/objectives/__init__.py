@@ -1,12 +1,7 @@
 """Losses bound to a model and a batch: `(params, batch, key) -> LossOutput`."""
 
-from collections.abc import Callable
-from typing import Any
-
-import jax
-
 from jaxalign.batch import Batch, Tokens
-from jaxalign.losses import LossOutput, TwoPass
+from jaxalign.losses import Objective
 from jaxalign.objectives.bind import (
     bind,
     bind_token_loss,
@@ -53,8 +48,6 @@ from jaxalign.objectives.rollouts import Scores, rollout_scorer
 from jaxalign.objectives.running import RUNNING
 from jaxalign.objectives.signatures import array_names, takes_ref
 from jaxalign.objectives.unpaired import kto_objective
-
-Objective = Callable[[Any, Any, jax.Array], LossOutput] | TwoPass
 
 __all__ = [
     "READS",

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from jaxalign.batch import Batch
-from jaxalign.losses import LossOutput, Pair
+from jaxalign.losses import LossOutput, Objective, Pair
 from jaxalign.objectives.model import Backbone, Model, limits, states_at_targets
 from jaxalign.objectives.reads import Critic, Reader, arguments_of, read
 from jaxalign.objectives.running import as_objective
@@ -28,7 +28,7 @@ def bind(
     entropy: bool = False,
     longest: int | None = None,
     **hyperparameters: Any,
-) -> Any:
+) -> Objective:
     """Binds a loss to a model and to the batches that it will see.
 
     The names of the loss's arguments say what they are: each is found in one table,
@@ -52,9 +52,9 @@ def bind(
       **hyperparameters: Keywords of the loss.
 
     Returns:
-      An objective `(params, Batch, key) -> LossOutput`; a `TwoPass` if the loss reads
-      of the batches before (`RUNNING`). If the loss reads `kl`, the parameters are the
-      pair of the policy's and the reference's.
+      An objective `(params, Batch, key) -> LossOutput`, which measures first and has a
+      carry if the loss reads of the batches before (`RUNNING`). If the loss reads
+      `kl`, the parameters are the pair of the policy's and the reference's.
 
     Raises:
       ValueError: The loss has an argument that nobody knows.

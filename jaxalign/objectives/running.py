@@ -1,5 +1,6 @@
 """What a loss reads of the batches before: BCO's shift and β-DPO's usual margin."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxalign.errors import explained
-from jaxalign.losses import LossOutput, Pair, TwoPass
+from jaxalign.losses import LossOutput, Objective, Pair
 from jaxalign.objectives.signatures import array_names
 from jaxalign.ops import Mean, moving_baseline
 
@@ -24,13 +25,13 @@ class Rule(NamedTuple):
     The rewards of a batch are the metrics `rewards/chosen` and `rewards/rejected`.
 
     Attributes:
-      memory: That of a new run.
-      remember: `(memory, rewards) -> memory`.
-      read: `(memory, rewards) ->` the arguments by name.
+      carry: That of a new run.
+      update_carry: `(carry, rewards) -> carry`.
+      read: `(carry, rewards) ->` the arguments by name.
     """
 
-    memory: Any
-    remember: Callable[[Any, Pair[Mean]], Any]
+    carry: Any
+    update_carry: Callable[[Any, Pair[Mean]], Any]
     read: Callable[[Any, Pair[Mean]], dict[str, jax.Array]]
 
 
@@ -41,19 +42,19 @@ def _margins(rewards: Pair[Mean]) -> Mean:
 
 ZERO: Any = np.zeros((), np.float32)
 SHIFT = Rule(
-    memory=Mean(ZERO, ZERO),
-    remember=lambda memory, rewards: memory + rewards.chosen + rewards.rejected,
-    read=lambda memory, rewards: {"delta": memory.value},
+    carry=Mean(ZERO, ZERO),
+    update_carry=lambda carry, rewards: carry + rewards.chosen + rewards.rejected,
+    read=lambda carry, rewards: {"delta": carry.value},
 )
 """δ is the mean of the rewards of both sides over all batches so far."""
 MARGIN = Rule(
-    memory=ZERO,
-    remember=lambda memory, rewards: moving_baseline(
-        memory, _margins(rewards), decay=MARGIN_DECAY
+    carry=ZERO,
+    update_carry=lambda carry, rewards: moving_baseline(
+        carry, _margins(rewards), decay=MARGIN_DECAY
     ),
-    read=lambda memory, rewards: {
+    read=lambda carry, rewards: {
         "mean_margin": _margins(rewards).value,
-        "usual_margin": memory,
+        "usual_margin": carry,
     },
 )
 """M is the mean margin of this batch, M₀ a moving average of M that begins at 0."""
@@ -73,41 +74,42 @@ def running_of(loss_fn: Callable[..., LossOutput]) -> Rule | None:
     return next(found, None)
 
 
-def as_objective(loss_fn: Callable[..., LossOutput], given: Given) -> Any:
-    """A loss as an objective, with a memory if it reads the batches before.
+def as_objective(loss_fn: Callable[..., LossOutput], given: Given) -> Objective:
+    """A loss as an objective, with a carry if it reads the batches before.
 
     Args:
       loss_fn: The loss.
       given: The same, but for those of its arguments that are in `RUNNING`.
 
     Returns:
-      `(params, batch, key) -> LossOutput`; or a `TwoPass`, which measures the rewards
-      of the global batch and remembers them.
+      An objective that, for a loss with a rule, measures the rewards of the global
+      batch and carries them along.
     """
-    rule = running_of(loss_fn)
+    rule, reads = running_of(loss_fn), frozenset(array_names(loss_fn))
     if rule is not None:
-        return _with_memory(given, rule)
+        return dataclasses.replace(_with_carry(given, rule), reads=reads)
 
     @explained()
-    def objective(params, batch, key) -> LossOutput:
-        del key
+    def loss(params, batch, key, measured, carry) -> LossOutput:
+        del key, measured, carry
         return given(params, batch, {})
 
-    return objective
+    return Objective(loss, reads=reads)
 
 
-def _with_memory(given: Given, rule: Rule) -> TwoPass:
+def _with_carry(given: Given, rule: Rule) -> Objective:
     nothing = Mean(ZERO, ZERO)
 
     def measure(params, batch, key) -> Pair[Mean]:
         del key
         # The rewards do not depend on the arguments that are still unknown.
-        unknown = rule.read(rule.memory, Pair(nothing, nothing))
+        unknown = rule.read(rule.carry, Pair(nothing, nothing))
         metrics = given(params, batch, unknown).metrics
         return Pair(metrics["rewards/chosen"], metrics["rewards/rejected"])
 
-    def loss(params, batch, key, measured, memory) -> LossOutput:
+    @explained()
+    def loss(params, batch, key, measured, carry) -> LossOutput:
         del key
-        return given(params, batch, rule.read(memory, measured))
+        return given(params, batch, rule.read(carry, measured))
 
-    return TwoPass(measure, loss, rule.memory, rule.remember)
+    return Objective(loss, measure, rule.carry, rule.update_carry)

@@ -1,14 +1,16 @@
 """KTO as an objective: its reference point is that of the whole batch."""
 
 from jaxalign.batch import Batch
-from jaxalign.losses import LossOutput, TwoPass, kto_loss, kto_reference_point
+from jaxalign.losses import LossOutput, Objective, kto_loss, kto_reference_point
 from jaxalign.objectives.by_completion import by_completion, completion_mask
 from jaxalign.objectives.model import Model, token_statistics
 from jaxalign.objectives.signatures import check_keywords
 from jaxalign.ops import Mean
 
 
-def kto_objective(model: Model, *, chunk_size: int = 512, **hyperparameters) -> TwoPass:
+def kto_objective(
+    model: Model, *, chunk_size: int = 512, **hyperparameters
+) -> Objective:
     """KTO on completions with a label `desirable`, each beside one of another prompt.
 
     The first of an example's two sequences is its own prompt and completion, the second
@@ -22,8 +24,8 @@ def kto_objective(model: Model, *, chunk_size: int = 512, **hyperparameters) -> 
       **hyperparameters: Those of `kto_loss`.
 
     Returns:
-      An objective in two passes, with the metrics of `kto_loss`, `logits/chosen` and
-      `logits/rejected`.
+      An objective that measures first, with the metrics of `kto_loss`,
+      `logits/chosen` and `logits/rejected`.
 
     Raises:
       UserError: If `kto_loss` lacks a keyword.
@@ -40,8 +42,8 @@ def kto_objective(model: Model, *, chunk_size: int = 512, **hyperparameters) -> 
         ref = side(batch, 1, batch.per_token["ref_logps"])
         return kto_reference_point(logps, ref, completion_mask(batch)[:, :, 1])
 
-    def loss(params, batch: Batch, key, z0: Mean, memory) -> LossOutput:
-        del key, memory
+    def loss(params, batch: Batch, key, z0: Mean, carry) -> LossOutput:
+        del key, carry
         stats = stats_fn(params, batch.tokens)
         logps, mean_logits, ref = (
             side(batch, 0, x)
@@ -60,4 +62,4 @@ def kto_objective(model: Model, *, chunk_size: int = 512, **hyperparameters) -> 
         }
         return LossOutput(out.loss, {**out.metrics, **metrics})
 
-    return TwoPass(measure, loss)
+    return Objective(loss, measure, reads=frozenset({"ref"}))

@@ -1,31 +1,40 @@
 """`jaxalign distill`: a model learns what a larger one would say."""
 
 import dataclasses
-import functools
-from pathlib import Path
+import itertools
 from typing import Any
 
-from jaxalign.data.text.tokenizer import load_tokenizer
+import numpy as np
+
+from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.objectives import distillation_objective
+from jaxalign.ops import Mean
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.method import Method, Plan, Run
-from jaxalign.recipes.own_answers import OwnAnswers
+from jaxalign.recipes.finish import finish
+from jaxalign.recipes.fit import fit, held_out_means, start_state
+from jaxalign.recipes.on_policy import OnPolicy
+from jaxalign.recipes.packed import pack
 from jaxalign.recipes.paths import Found
 from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.training_run import run_training
+from jaxalign.recipes.reference import weights_digest
+from jaxalign.recipes.rows import Rows, make_encoder, read_rows
+from jaxalign.recipes.run import open_run
+from jaxalign.recipes.samples import sample_greedily
+from jaxalign.training import make_optimizer
+from jaxalign.training.exits import FINISHED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TrainingConfig):
-    """Generalised knowledge distillation (GKD) on data and on the student's answers."""
+    """Generalised knowledge distillation (GKD) on data and on own completions."""
 
     teacher: Found
     """Folder of the model to learn from, or its name on the hub."""
     beta: float = 0.5
     """0: KL(teacher, student); 1: KL(student, teacher); between: Jensen-Shannon."""
     lmbda: float = 0.5
-    """Share of the updates whose answers the student samples."""
+    """Share of the updates whose completions the student samples."""
     temperature: float = 1.0
     """Of the sampler, and of both distributions."""
 
@@ -39,56 +48,87 @@ class Config(TrainingConfig):
             raise UserError(f"temperature must be positive, got {self.temperature}")
 
 
-def method_of(config: Config) -> Method:
-    """What the settings ask for."""
-    teacher = open_policy(config.teacher, **config.layout)
-
-    def objective(policy: Policy):
-        return distillation_objective(
-            policy.backbone,
-            teacher.backbone,
-            beta=config.beta,
-            temperature=config.temperature,
-            chunk_size=config.chunk_size,
-        )
-
-    def prepare(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
-        del params, folder
-        return plan._replace(frozen=run.program.spread(teacher.load()))
-
-    return Method(
-        name="generalised knowledge distillation (GKD)",
-        task="sft",
-        main_metric="on_policy",
-        objective=objective,
-        prepare=prepare,
-        check=lambda run: check_teacher(run, teacher, config.teacher),
-        folders={"teacher": teacher.folder},
-        around=functools.partial(
-            OwnAnswers,
-            share=config.lmbda,
-            temperature=config.temperature,
-        ),
+def make_objective(config: Config, policy: Policy, teacher: Policy):
+    """What is minimised: a function of the student's and the teacher's parameters."""
+    return distillation_objective(
+        policy.backbone,
+        teacher.backbone,
+        beta=config.beta,
+        temperature=config.temperature,
+        chunk_size=config.chunk_size,
     )
 
 
 def main(config: Config) -> int:
     """Trains the student; returns the exit code."""
-    return run_training(config, method_of(config))
+    with open_run(config) as run:
+        policy = open_policy(config.model, **config.layout)
+        teacher = open_policy(config.teacher, **config.layout)
+        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        rows = read_rows(config, "sft", encoder, config.seed, run.console)
+        check_teacher(config, teacher, rows, encoder.tokenizer)
+        packed = pack(config, rows, devices=policy.row_devices)
+        run.console.print(packed.describe(policy.row_devices))
+        sampler = OnPolicy(run, policy, encoder.tokenizer, rows, packed, config)
+        if config.dry_run:
+            return FINISHED
+        digests = rows.fingerprints | {"teacher": weights_digest(teacher.folder)}
+        run.begin(policy, encoder.tokenizer, digests)
+
+        params = policy.load()
+        frozen = policy.program.replicate(teacher.load())
+        objective = make_objective(config, policy, teacher)
+        optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
+        state = start_state(run, policy, params, optimizer, len(packed.train))
+        samples = sample_greedily(run, policy, encoder.tokenizer, rows)
+        if run.is_new:
+            samples.show(state.params, 0)
+        size = packed.microbatch_size
+        train_step = policy.program.train(objective, optimizer, size, frozen)
+        number = itertools.count(int(state.step))
+
+        def step(state, batch):
+            """One update, of a share of which the student writes the completions."""
+            n = next(number)
+            own = sampler.is_due(n)
+            if own:
+                batch = sampler.batch(state.params, n)
+            state, metrics = train_step(state, batch)
+            once: Any = np.float32(own), np.float32(1)
+            return state, {**metrics, "on_policy": Mean(*once)}
+
+        state = fit(
+            run,
+            policy,
+            step,
+            state,
+            packed,
+            learning_rate=rate,
+            evaluate=held_out_means(run, policy, objective, packed, frozen),
+            main_metric="on_policy",
+        )
+
+        samples.show(state.params, run.step)
+        method = "generalised knowledge distillation (GKD)"
+        finish(run, policy, state.params, method=method)
+    return run.exit_code
 
 
-def check_teacher(run: Run, teacher: Policy, name: str) -> None:
+def check_teacher(
+    config: Config, teacher: Policy, rows: Rows, tokenizer: Tokenizer
+) -> None:
     """Refuses a teacher whose ids mean other words, or that reads too little."""
-    if not load_tokenizer(teacher.folder).same_words(run.tokenizer):
+    if not load_tokenizer(teacher.folder).same_words(tokenizer):
         raise UserError(
-            f"--teacher {name}: its tokenizer has another vocabulary than the "
-            "student's, so distributions over tokens cannot be compared. Take both "
-            "from one family, or fine-tune on answers that the teacher wrote: "
+            f"--teacher {config.teacher}: its tokenizer has another vocabulary than "
+            "the student's, so distributions over tokens cannot be compared. Take both "
+            "from one family, or fine-tune on completions that the teacher wrote: "
             "`jaxalign generate` and `jaxalign sft`."
         )
-    longest = max(len(x.ids) for e in run.rows.train for x in e.sequences)
-    if longest > teacher.config.max_positions:
+    longest = max(len(x.ids) for e in rows.train for x in e.sequences)
+    room = teacher.config.max_positions
+    if longest > room:
         raise UserError(
-            f"--teacher {name}: it reads {teacher.config.max_positions} tokens, and a "
-            f"row has {longest}. Lower --max-length."
+            f"--teacher {config.teacher}: it reads {room} tokens, and a row has "
+            f"{longest}. Lower --max-length."
         )

@@ -2,32 +2,35 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxalign.errors import UserError
-from jaxalign.losses import is_batch_coupled
+from jaxalign.losses import Objective, is_batch_coupled
 from jaxalign.objectives import bind, mean_logits
 from jaxalign.recipes.command_line import peek
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.finish import finish
+from jaxalign.recipes.fit import fit, held_out_means, start_state
 from jaxalign.recipes.labels import check_label, check_ranks
 from jaxalign.recipes.loss_flags import (
-    Rows,
+    RowKind,
     checked,
     config_for,
     find_loss,
     hyperparameters,
-    reads,
     rows_of,
 )
-from jaxalign.recipes.method import Method, Plan, Run
-from jaxalign.recipes.policy import Policy
+from jaxalign.recipes.packed import Packed, pack
+from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.ref_logps import score_reference
-from jaxalign.recipes.rows import TrainingTask
-from jaxalign.recipes.training_run import run_training
+from jaxalign.recipes.rows import Rows, TrainingTask, make_encoder, read_rows
+from jaxalign.recipes.run import open_run
+from jaxalign.recipes.samples import sample_greedily
+from jaxalign.training import make_optimizer
+from jaxalign.training.exits import FINISHED
 
 LABELLED = (
     ("reward_gap", "margin", "a `margin`"),
@@ -50,11 +53,18 @@ class Kind(NamedTuple):
     metrics: tuple[Callable[..., Any], ...] = ()
 
 
-KINDS: Mapping[Rows, Kind] = {
+KINDS: Mapping[RowKind, Kind] = {
     "pairs": Kind("preference", "rewards/accuracies", (mean_logits,)),
     "rankings": Kind("rankings", "rewards/accuracies"),
     "answers": Kind("unpaired", "rewards/chosen"),
 }
+
+
+def kind_of(loss: Callable[..., Any]) -> Kind:
+    """The kind of rows that a loss is trained on."""
+    rows = rows_of(loss)
+    assert rows is not None
+    return KINDS[rows]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,69 +101,92 @@ def config_class(argv: list[str]) -> type:
 Config = config_class([])
 
 
-def method_of(config: PreferenceConfig) -> Method:
-    """What the settings ask for."""
+def make_objective(config: PreferenceConfig, policy: Policy) -> Objective:
+    """What is minimised."""
     loss = find_loss(config.loss)
-    rows = rows_of(loss)
-    assert rows is not None
-    kind = KINDS[rows]
-    labels = {label: columns for name, label, columns in LABELLED if reads(loss, name)}
-
-    def check(run: Run) -> None:
-        for label, columns in labels.items():
-            check_label(run, label, loss=config.loss, columns=columns)
-        if rows == "rankings" and not reads(loss, "rewards"):
-            examples = [*run.rows.train, *run.rows.held_out]
-            check_ranks(examples, instead="choose --loss infonca_loss")
-
-    def objective(policy: Policy):
-        return bind(
-            loss,
-            policy.backbone,
-            metrics=kind.metrics,
-            chunk_size=config.chunk_size,
-            **config.hyperparameters,
-        )
-
-    def prepare(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
-        if is_batch_coupled(loss):
-            refuse_parts(config.loss, run, plan)
-        if reads(loss, "kl"):
-            # A copy: the step consumes the state, and the parameters with it.
-            ref = jax.tree.map(jnp.copy, params)
-            plan = plan._replace(frozen=run.program.spread(ref))
-        if not reads(loss, "ref"):
-            return plan
-        return score_reference(run, params, folder, plan, online=config.ref == "online")
-
-    return Method(
-        name=f"preference optimisation by `{config.loss}`",
-        task=kind.task,
-        main_metric=kind.main_metric,
-        objective=objective,
-        prepare=prepare,
-        check=check,
+    return bind(
+        loss,
+        policy.backbone,
+        metrics=kind_of(loss).metrics,
+        chunk_size=config.chunk_size,
+        **config.hyperparameters,
     )
 
 
 def main(config: PreferenceConfig) -> int:
     """Trains a policy; returns the exit code."""
-    return run_training(config, method_of(config))
+    kind = kind_of(find_loss(config.loss))
+    with open_run(config) as run:
+        policy = open_policy(config.model, **config.layout)
+        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        rows = read_rows(config, kind.task, encoder, config.seed, run.console)
+        objective = make_objective(config, policy)
+        check_labels(config, rows, objective.reads)
+        packed = pack(config, rows, devices=policy.row_devices)
+        run.console.print(packed.describe(policy.row_devices))
+        if is_batch_coupled(find_loss(config.loss)):
+            refuse_parts(config, packed, policy.row_devices)
+        if config.dry_run:
+            return FINISHED
+        run.begin(policy, encoder.tokenizer, rows.fingerprints)
+
+        params, ref = policy.load(), None
+        if "kl" in objective.reads:
+            # A copy: the step consumes the state, and the parameters with it.
+            ref = policy.program.replicate(jax.tree.map(jnp.copy, params))
+        if "ref" in objective.reads:
+            online = config.ref == "online"
+            packed = score_reference(run, policy, params, packed, online=online)
+        optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
+        carry = objective.carry
+        state = start_state(run, policy, params, optimizer, len(packed.train), carry)
+        samples = sample_greedily(run, policy, encoder.tokenizer, rows)
+        if run.is_new:
+            samples.show(state.params, 0)
+        train_step = policy.program.train
+        state = fit(
+            run,
+            policy,
+            train_step(objective, optimizer, packed.microbatch_size, ref),
+            state,
+            packed,
+            learning_rate=rate,
+            evaluate=held_out_means(run, policy, objective, packed, ref),
+            main_metric=kind.main_metric,
+        )
+
+        samples.show(state.params, run.step)
+        method = f"preference optimisation by `{config.loss}`"
+        finish(run, policy, state.params, method=method)
+    return run.exit_code
 
 
-def refuse_parts(loss: str, run: Run, plan: Plan) -> None:
+def check_labels(config: PreferenceConfig, rows: Rows, reads: frozenset[str]) -> None:
+    """Refuses rows without what the loss reads, before any weight is loaded."""
+    for name, label, columns in LABELLED:
+        if name in reads:
+            check_label(rows.all, label, loss=config.loss, columns=columns)
+    ranked = rows_of(find_loss(config.loss)) == "rankings"
+    if ranked and "rewards" not in reads:
+        check_ranks(rows.all, instead="choose --loss infonca_loss")
+
+
+def refuse_parts(config: PreferenceConfig, packed: Packed, devices: int) -> None:
     """Refuses a run that would compute a batch-coupled loss in parts.
 
     Raises:
       UserError: With the setting that makes each update one part.
     """
-    devices = run.program.row_devices
-    if run.config.parallel == "pmap" and devices > 1:
+    loss = config.loss
+    if config.parallel == "pmap" and devices > 1:
         raise UserError(
             f"{loss} couples all pairs of a batch, and under pmap each of {devices} "
             "devices has a loss of its own. Use --parallel mesh, or another --loss."
         )
-    most, at_a_time = max(plan.batches.plan.row_counts), plan.microbatch_size * devices
+    most, at_a_time = (
+        max(packed.train.plan.row_counts),
+        packed.microbatch_size * devices,
+    )
     if most > at_a_time:
         raise UserError(
             f"{loss} couples all pairs of a batch, but an update of {most} rows would "

@@ -1,21 +1,28 @@
-"""`jaxalign kto`: alignment with single answers that are good or bad."""
+"""`jaxalign kto`: alignment with single completions that are good or bad."""
 
 import dataclasses
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from rich.console import Console
 
 from jaxalign.data.packing.mismatch import with_mismatched
 from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
+from jaxalign.losses import Objective
 from jaxalign.objectives import kto_objective
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.method import Method, Plan, Run
-from jaxalign.recipes.policy import Policy
+from jaxalign.recipes.finish import finish
+from jaxalign.recipes.fit import fit, held_out_means, start_state
+from jaxalign.recipes.packed import pack
+from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.ref_logps import score_reference
-from jaxalign.recipes.rows import Rows
-from jaxalign.recipes.training_run import run_training
+from jaxalign.recipes.rows import Rows, make_encoder, read_rows
+from jaxalign.recipes.run import open_run
+from jaxalign.recipes.samples import sample_greedily
+from jaxalign.training import make_optimizer
+from jaxalign.training.exits import FINISHED
 
-LEAST_BALANCE, MOST_BALANCE = 1.0, 1.5
+LEAST_BALANCE, MOST_BALANCE = 1.0, 1.5  # of good to bad weights, Eq. 8 of the paper
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,9 +32,9 @@ class Config(TrainingConfig):
     beta: float = 0.1
     """Strength of the pull towards the reference, > 0."""
     desirable_weight: float = 1.0
-    """Of good answers."""
+    """Weight of desirable completions, 0 or more."""
     undesirable_weight: float = 1.0
-    """Of bad answers."""
+    """Weight of undesirable completions, 0 or more."""
     ref: Literal["cached", "online"] = "cached"
     """Reference log-probs: computed once and kept on disk, or anew in each step."""
 
@@ -41,54 +48,73 @@ class Config(TrainingConfig):
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
-def method_of(config: Config) -> Method:
-    """What the settings ask for."""
-
-    def objective(policy: Policy):
-        return kto_objective(
-            policy.backbone,
-            chunk_size=config.chunk_size,
-            beta=config.beta,
-            desirable_weight=config.desirable_weight,
-            undesirable_weight=config.undesirable_weight,
-        )
-
-    def beside_others(rows: Rows) -> Rows:
-        def arranged(examples: list[Example]) -> list[Example]:
-            return with_mismatched(
-                examples, max_length=config.max_length, seed=config.seed
-            )
-
-        return rows._replace(
-            train=arranged(rows.train), held_out=arranged(rows.held_out)
-        )
-
-    def prepare(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
-        online = config.ref == "online"
-        return score_reference(run, params, folder, plan, online=online)
-
-    return Method(
-        name="Kahneman-Tversky Optimization (KTO)",
-        task="unpaired",
-        main_metric="kl",
-        objective=objective,
-        arrange=beside_others,
-        prepare=prepare,
-        check=tell_balance,
+def make_objective(config: Config, policy: Policy) -> Objective:
+    """What is minimised."""
+    return kto_objective(
+        policy.backbone,
+        chunk_size=config.chunk_size,
+        beta=config.beta,
+        desirable_weight=config.desirable_weight,
+        undesirable_weight=config.undesirable_weight,
     )
 
 
 def main(config: Config) -> int:
     """Trains a policy; returns the exit code."""
-    return run_training(config, method_of(config))
+    with open_run(config) as run:
+        policy = open_policy(config.model, **config.layout)
+        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        rows = read_rows(config, "unpaired", encoder, config.seed, run.console)
+        tell_balance(config, rows.train, run.console)
+        # Beside each completion stands one of another prompt: they give z₀.
+        packed = pack(config, mismatched(config, rows), devices=policy.row_devices)
+        run.console.print(packed.describe(policy.row_devices))
+        if config.dry_run:
+            return FINISHED
+        run.begin(policy, encoder.tokenizer, rows.fingerprints)
+
+        params = policy.load()
+        online = config.ref == "online"
+        packed = score_reference(run, policy, params, packed, online=online)
+        objective = make_objective(config, policy)
+        optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
+        state = start_state(run, policy, params, optimizer, len(packed.train))
+        samples = sample_greedily(run, policy, encoder.tokenizer, rows)
+        if run.is_new:
+            samples.show(state.params, 0)
+        state = fit(
+            run,
+            policy,
+            policy.program.train(objective, optimizer, packed.microbatch_size),
+            state,
+            packed,
+            learning_rate=rate,
+            evaluate=held_out_means(run, policy, objective, packed),
+            main_metric="kl",
+        )
+
+        samples.show(state.params, run.step)
+        method = "Kahneman-Tversky Optimization (KTO)"
+        finish(run, policy, state.params, method=method)
+    return run.exit_code
 
 
-def tell_balance(run: Run) -> None:
-    """Says how many answers are good, and which weights would balance the two kinds."""
-    config: Any = run.config
-    good = sum(bool(x.labels["desirable"][0]) for x in run.rows.train)
-    bad = len(run.rows.train) - good
-    run.console.print(f"{good} desirable and {bad} undesirable rows", highlight=False)
+def mismatched(config: Config, rows: Rows) -> Rows:
+    """The rows, each with a second sequence: its prompt and another's completion."""
+
+    def beside_others(examples: list[Example]) -> list[Example]:
+        return with_mismatched(examples, max_length=config.max_length, seed=config.seed)
+
+    return rows._replace(
+        train=beside_others(rows.train), held_out=beside_others(rows.held_out)
+    )
+
+
+def tell_balance(config: Config, examples: list[Example], console: Console) -> None:
+    """Says how many rows are desirable, and which weights would balance the kinds."""
+    good = sum(bool(x.labels["desirable"][0]) for x in examples)
+    bad = len(examples) - good
+    console.print(f"{good} desirable and {bad} undesirable rows", highlight=False)
     weight = config.undesirable_weight * bad
     balance = config.desirable_weight * good / weight if weight else float("inf")
     if not LEAST_BALANCE <= balance <= MOST_BALANCE:
@@ -96,9 +122,10 @@ def tell_balance(run: Run) -> None:
         if good and bad:
             low, high = (x * bad / good for x in (LEAST_BALANCE, MOST_BALANCE))
             hint = f": --desirable-weight {low:.3g} to {high:.3g}, the other 1"
-        run.console.print(
-            f"good answers weigh {balance:.3g} times what bad ones do; the paper keeps "
-            f"this between {LEAST_BALANCE:g} and {MOST_BALANCE:g}{hint}",
+        console.print(
+            f"desirable completions weigh {balance:.3g} times what undesirable ones "
+            f"do; the paper keeps this between {LEAST_BALANCE:g} and "
+            f"{MOST_BALANCE:g}{hint}",
             style="yellow",
             highlight=False,
         )

@@ -6,14 +6,15 @@ import numpy as np
 
 from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
-from jaxalign.recipes.method import Run
 
 
-def check_label(run: Run, label: str, *, loss: str, columns: str) -> None:
+def check_label(
+    examples: Sequence[Example], label: str, *, loss: str, columns: str
+) -> None:
     """Refuses rows that do not say, from 0 to 1, what a loss reads.
 
     Args:
-      run: The run.
+      examples: All of a run.
       label: Its name.
       loss: That reads it.
       columns: Where rows have it.
@@ -21,7 +22,6 @@ def check_label(run: Run, label: str, *, loss: str, columns: str) -> None:
     Raises:
       UserError: A row has no such label, none says anything, or a value is no share.
     """
-    examples = [*run.rows.train, *run.rows.held_out]
     for x in examples:
         if label not in x.labels:
             raise UserError(

@@ -19,7 +19,7 @@ from jaxalign.objectives import RUNNING, array_names
 Loss = Callable[..., LossOutput]
 EXTRAS = ("kl", "log_sum_squares", "reward_gap", "win_rate", *RUNNING)
 """What a loss may read beside log-probabilities, by the names of its arguments."""
-Rows = Literal["pairs", "rankings", "answers"]
+RowKind = Literal["pairs", "rankings", "answers"]
 """Two answers to a prompt; several; one, which is good or bad."""
 
 
@@ -32,7 +32,7 @@ def pairwise_losses() -> list[str]:
     return losses_on("pairs")
 
 
-def losses_on(rows: Rows) -> list[str]:
+def losses_on(rows: RowKind) -> list[str]:
     """Names of the losses that read such rows, perhaps a reference, and `EXTRAS`.
 
     >>> losses_on("rankings")
@@ -42,7 +42,7 @@ def losses_on(rows: Rows) -> list[str]:
     return [n for n in names if rows_of(getattr(losses, n)) == rows]
 
 
-def rows_of(loss: Loss) -> Rows | None:
+def rows_of(loss: Loss) -> RowKind | None:
     """What rows a loss can be trained on, by its arguments.
 
     >>> rows_of(losses.bco_unpaired_loss)
@@ -165,7 +165,7 @@ def _arrays(loss: Loss) -> tuple[tuple[str, Any], ...]:
 
 
 _ANSWERS = (("policy", jax.Array), ("ref", jax.Array), ("mask", jax.Array))
-READS: Mapping[Rows, tuple[tuple[tuple[str, Any], ...], ...]] = {
+READS: Mapping[RowKind, tuple[tuple[tuple[str, Any], ...], ...]] = {
     "pairs": (
         (("policy", Pair), ("ref", Pair), ("mask", Pair)),
         (("policy", Pair), ("mask", Pair)),

@@ -27,6 +27,7 @@ from jaxalign.models import (
 )
 from jaxalign.objectives import Backbone, Head
 from jaxalign.parallel import make_mesh, shardings
+from jaxalign.recipes.program import Program, program_of
 from jaxalign.training import TrainState
 
 _NEW_HEAD = 0x4EAD
@@ -41,6 +42,7 @@ class Policy(NamedTuple):
       model: The transformer, for training.
       backbone: The same, as objectives take it.
       mesh: All devices, or one for `pmap`, which makes its own copies.
+      program: How its functions run on the devices.
     """
 
     folder: Path
@@ -48,6 +50,12 @@ class Policy(NamedTuple):
     model: Transformer
     backbone: Backbone
     mesh: jax.sharding.Mesh
+    program: Program
+
+    @property
+    def row_devices(self) -> int:
+        """Over how many devices the rows of a batch are split."""
+        return self.program.row_devices
 
     def load(self, key: jax.Array | None = None) -> Any:
         """Float32 parameters, read straight into their sharding.
@@ -68,20 +76,20 @@ class Policy(NamedTuple):
         params: Any,
         optimizer: optax.GradientTransformation,
         key: jax.Array,
-        memory: Any = (),
+        carry: Any = (),
     ) -> TrainState:
         """A training state at step 0, born in its sharding; `params` are consumed."""
-        new = {"optimizer": optimizer, "key": key, "memory": memory}
+        new = {"optimizer": optimizer, "key": key, "carry": carry}
         create = functools.partial(TrainState.create, **new)
         places = jax.tree.map(lambda x: x.sharding, self.shapes(**new))
         return jax.jit(create, out_shardings=places, donate_argnums=0)(params)
 
     def shapes(
-        self, optimizer: optax.GradientTransformation, key: jax.Array, memory: Any = ()
+        self, optimizer: optax.GradientTransformation, key: jax.Array, carry: Any = ()
     ) -> TrainState:
         """What `start` gives, as shapes with shardings: a target for a restore."""
         create = functools.partial(
-            TrainState.create, optimizer=optimizer, key=key, memory=memory
+            TrainState.create, optimizer=optimizer, key=key, carry=carry
         )
         return self._placed(jax.eval_shape(create, param_shapes(self.config)))
 
@@ -151,7 +159,8 @@ def open_policy(
     if parallel == "pmap":
         devices = jax.devices()[:1]
     mesh = make_mesh({"fsdp": -1} if parallel == "pmap" else mesh_sizes, devices)
-    return Policy(folder, config, model, backbone_of(model), mesh)
+    program = program_of(parallel, mesh)
+    return Policy(folder, config, model, backbone_of(model), mesh, program)
 
 
 def backbone_of(model: Transformer) -> Backbone:

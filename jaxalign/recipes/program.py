@@ -1,5 +1,6 @@
 """A step on its devices: the same pure functions under a mesh or under pmap."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -8,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxalign.losses import TwoPass
-from jaxalign.objectives import Objective
+from jaxalign.losses import LossFn, Objective
 from jaxalign.ops import Layout, Mean, laid_out
 from jaxalign.parallel import ACTIVATIONS, batch_sharding, replicated
 from jaxalign.training import TrainState, make_eval_step, make_train_step
@@ -24,20 +24,20 @@ class Program(NamedTuple):
 
     Attributes:
       row_devices: Over how many devices the rows of a batch are split.
-      spread: From one copy of a state or of parameters to how they are trained.
-      whole: The reverse, for checkpoints and export.
+      replicate: From one copy of a state or of parameters to how they are trained.
+      unreplicate: The reverse, for checkpoints and export.
       place: From a host batch, a tree of arrays with rows first, to the devices.
       rows: From an output with rows first to a host array `[R, ...]`.
       map: Compiles a function `(params, batch) -> output with rows first`.
       train: From objective and optimizer to a compiled step that consumes its state.
-      evaluate: From objective to a compiled `(params, batch, key, memory) ->
-        {name: Mean}`. Both may be given arrays that stay as they are, spread like
-        parameters: the objective then takes the pair of its parameters and these.
+      evaluate: From objective to a compiled `(params, batch, key, carry) ->
+        {name: Mean}`. Both may be given arrays that stay as they are, replicated
+        like parameters: the objective then takes the pair of its parameters and these.
     """
 
     row_devices: int
-    spread: Callable[[Any], Any]
-    whole: Callable[[Any], Any]
+    replicate: Callable[[Any], Any]
+    unreplicate: Callable[[Any], Any]
     place: Callable[[Any], Any]
     rows: Callable[[jax.Array], np.ndarray]
     map: Callable[[Callable], Callable]
@@ -80,7 +80,7 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
     on_cpu = mesh.devices.flat[0].platform == "cpu"
 
     def train(
-        objective: Objective,
+        objective: Objective | LossFn,
         optimizer: optax.GradientTransformation,
         microbatch_size: int | None = None,
         frozen: Any = None,
@@ -105,11 +105,11 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
 
         return MeshStep(jitted, frozen)
 
-    def evaluate(objective: Objective, frozen: Any = None):
-        def step(params, batch, key, memory, frozen):
+    def evaluate(objective: Objective | LossFn, frozen: Any = None):
+        def step(params, batch, key, carry, frozen):
             bound = _beside(objective, frozen)
             with laid_out(layout):
-                return make_eval_step(bound)(params, batch, key, memory)
+                return make_eval_step(bound)(params, batch, key, carry)
 
         compiled = jax.jit(step)
         return lambda *arrays: compiled(*arrays, frozen)
@@ -123,8 +123,8 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
 
     return Program(
         row_devices=devices,
-        spread=lambda tree: tree,
-        whole=lambda tree: tree,
+        replicate=lambda tree: tree,
+        unreplicate=lambda tree: tree,
         place=lambda batch: jax.device_put(batch, batch_sharding(mesh)),
         rows=np.asarray,
         map=compile_map,
@@ -140,7 +140,7 @@ def pmap_program() -> Program:
         jax.sharding.Mesh(np.array(devices), (AXIS,)), jax.sharding.PartitionSpec(AXIS)
     )
 
-    def spread(tree):
+    def replicate(tree):
         stacked = jax.tree.map(lambda x: jnp.stack([x] * len(devices)), tree)
         return jax.device_put(stacked, copies)
 
@@ -151,7 +151,7 @@ def pmap_program() -> Program:
         return jax.device_put(jax.tree.map(cut, batch), copies)
 
     def train(
-        objective: Objective,
+        objective: Objective | LossFn,
         optimizer: optax.GradientTransformation,
         microbatch_size: int | None = None,
         frozen: Any = None,
@@ -169,18 +169,18 @@ def pmap_program() -> Program:
 
         return run
 
-    def evaluate(objective: Objective, frozen: Any = None):
-        def step(params, batch, key, memory, frozen):
+    def evaluate(objective: Objective | LossFn, frozen: Any = None):
+        def step(params, batch, key, carry, frozen):
             bound = _beside(objective, frozen)
-            return make_eval_step(bound, axis_name=AXIS)(params, batch, key, memory)
+            return make_eval_step(bound, axis_name=AXIS)(params, batch, key, carry)
 
         compiled = jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None, 0, 0))
         return lambda *arrays: _first(compiled(*arrays, frozen))
 
     return Program(
         row_devices=len(devices),
-        spread=spread,
-        whole=_first,
+        replicate=replicate,
+        unreplicate=_first,
         place=place,
         rows=lambda x: np.asarray(x).reshape(-1, *x.shape[2:]),
         map=lambda fn: jax.pmap(fn, axis_name=AXIS),
@@ -189,12 +189,17 @@ def pmap_program() -> Program:
     )
 
 
-def _beside(objective: Objective, frozen: Any) -> Objective:
+def _beside(objective: Objective | LossFn, frozen: Any) -> Objective:
     """The objective as a function of what is trained alone."""
+    given = Objective.of(objective)
     if frozen is None:
-        return objective
-    assert not isinstance(objective, TwoPass)
-    return lambda params, batch, key: objective((params, frozen), batch, key)
+        return given
+    loss, measure = given.loss, given.measure
+    return dataclasses.replace(
+        given,
+        loss=lambda params, *rest: loss((params, frozen), *rest),
+        measure=measure and (lambda params, *rest: measure((params, frozen), *rest)),
+    )
 
 
 def _first(tree):

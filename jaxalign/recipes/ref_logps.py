@@ -1,7 +1,6 @@
 """What the reference, the policy as it was first, says of every target."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,46 +12,49 @@ from rich.console import Console
 from jaxalign.data.packing.batches import Batches
 from jaxalign.objectives import token_statistics
 from jaxalign.recipes import reference
-from jaxalign.recipes.method import Plan, Run
+from jaxalign.recipes.packed import Packed
+from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.reference_shards import Shards
+from jaxalign.recipes.run import Run
 from jaxalign.training import chaos
 
 
 def score_reference(
-    run: Run, params: Any, folder: Path, plan: Plan, *, online: bool
-) -> Plan:
-    """The plan, with the log-probabilities of all targets under the first policy.
+    run: Run, policy: Policy, params: Any, packed: Packed, *, online: bool
+) -> Packed:
+    """The batches, with the log-probabilities of all targets under the first policy.
 
     Args:
-      run: The run.
-      params: The first policy.
-      folder: The run's.
-      plan: Its batches get the column `ref_logps`.
+      run: Begun.
+      policy: What is trained.
+      params: Its first parameters.
+      packed: Its batches get the column `ref_logps`.
       online: Score each batch anew in each step, in place of all once.
     """
-    return (_online if online else _cached)(run, params, folder, plan)
+    return (_online if online else _cached)(run, policy, params, packed)
 
 
-def _scorer(run: Run):
-    stats = token_statistics(run.policy.backbone, chunk_size=run.config.chunk_size)
-    return run.program.map(lambda params, rows: stats(params, rows).logps)
+def _scorer(run: Run, policy: Policy):
+    stats = token_statistics(policy.backbone, chunk_size=run.config.chunk_size)
+    return policy.program.map(lambda params, rows: stats(params, rows).logps)
 
 
-def _online(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
+def _online(run: Run, policy: Policy, params: Any, packed: Packed) -> Packed:
     """Each batch is scored on the devices by a copy of the first parameters."""
-    del folder
     # A copy: the step consumes the state, and the parameters with it.
-    ref, scorer = run.program.spread(jax.tree.map(jnp.copy, params)), _scorer(run)
+    ref = policy.program.replicate(jax.tree.map(jnp.copy, params))
+    scorer = _scorer(run, policy)
 
     def complete(batch):
         return batch.with_tokens(ref_logps=scorer(ref, batch.tokens))
 
-    return plan._replace(complete=complete)
+    return packed._replace(complete=complete)
 
 
-def _cached(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
+def _cached(run: Run, policy: Policy, params: Any, packed: Packed) -> Packed:
     """Every example is scored once; the scores are kept in the run folder."""
-    ref, scorer = run.program.spread(params), _scorer(run)
+    program, scorer = policy.program, _scorer(run, policy)
+    ref, folder = program.replicate(params), run.folder.path
 
     def scored(batches: Batches | None, name: str) -> Batches | None:
         if batches is None:
@@ -79,10 +81,10 @@ def _cached(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
             )
         steps = track(missing, f"reference log-probs, {name} rows", run.console)
         fresh = reference.score_each(
-            lambda params, rows: run.program.rows(scorer(params, rows)),
+            lambda params, rows: program.rows(scorer(params, rows)),
             ref,
             (once[step] for step in steps),
-            lambda batch: run.program.place(batch.tokens),
+            lambda batch: program.place(batch.tokens),
         )
         found |= _kept(run, shards, missing, fresh)
         logps: dict[int, np.ndarray] = {}
@@ -90,10 +92,9 @@ def _cached(run: Run, params: Any, folder: Path, plan: Plan) -> Plan:
             logps |= found[step]
         return batches.with_columns(ref_logps=logps)
 
-    batches = scored(plan.batches, "train")
-    assert batches is not None
-    held_out = scored(plan.held_out, "held-out")
-    return plan._replace(batches=batches, held_out=held_out)
+    train = scored(packed.train, "train")
+    assert train is not None
+    return packed._replace(train=train, held_out=scored(packed.held_out, "held-out"))
 
 
 def _kept(run: Run, shards: Shards, missing: list[int], fresh) -> dict[int, Any]:

@@ -3,10 +3,15 @@
 import dataclasses
 from typing import Any, Literal
 
+import numpy as np
+from rich.console import Console
+
 from jaxalign.data.packing.batches import permutation
 from jaxalign.data.text.example import Example
+from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.errors import UserError
-from jaxalign.models import PadToken, normalise_score
+from jaxalign.losses import LossFn
+from jaxalign.models import ModelConfig, PadToken, normalise_score
 from jaxalign.objectives import ScoreLoss, reward_objective
 from jaxalign.objectives.score_losses import (
     all_pairs_loss,
@@ -15,14 +20,18 @@ from jaxalign.objectives.score_losses import (
     score_regression_loss,
 )
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.finish import finish
+from jaxalign.recipes.fit import fit, start_state
 from jaxalign.recipes.labels import check_ranks
-from jaxalign.recipes.method import Method, Outcome, Run
+from jaxalign.recipes.packed import pack
 from jaxalign.recipes.paths import RowsAt
-from jaxalign.recipes.policy import Policy
+from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.reward_report import ScoreTable, held_out_scores, scorer_of
-from jaxalign.recipes.rows import make_encoder, read_rows
+from jaxalign.recipes.rows import Rows, make_encoder, read_rows
+from jaxalign.recipes.run import open_run
 from jaxalign.recipes.scorer import ends, score_fn_of
-from jaxalign.recipes.training_run import run_training
+from jaxalign.training import make_optimizer
+from jaxalign.training.exits import FINISHED
 
 TASKS: dict[str, Literal["preference", "rankings", "scored"]] = {
     "bradley_terry": "preference",
@@ -66,39 +75,58 @@ class Config(TrainingConfig):
             )
 
 
-def method_of(config: Config) -> Method:
-    """What the settings ask for."""
-    loss_fn = make_loss(config)
-    reference: list[Example] = []
-
-    def objective(policy: Policy):
-        return reward_objective(loss_fn, score_fn_of(policy.model))
-
-    def check(run: Run) -> None:
-        check_labels(run, config)
-        reference.extend(reference_rows(run, config))
-
-    def evaluate(run, plan, objective, place, stop, folder):
-        del plan, objective, place
-        return held_out_scores(run, loss_fn, stop, folder)
-
-    return Method(
-        name="reward modelling",
-        task=TASKS[config.loss],
-        main_metric="loss" if config.loss == "regression" else "accuracy",
-        objective=objective,
-        head="score",
-        read_ends=True,
-        check=check,
-        samples=lambda run, folder: ScoreTable(run, folder / "completions"),
-        evaluate=evaluate,
-        finish=lambda run, params: finish(run, config, params, reference),
-    )
+def make_objective(config: Config, policy: Policy) -> LossFn:
+    """What is minimised."""
+    return reward_objective(make_loss(config), score_fn_of(policy.model))
 
 
 def main(config: Config) -> int:
     """Trains a reward model; returns the exit code."""
-    return run_training(config, method_of(config))
+    with open_run(config) as run:
+        policy = open_policy(config.model, head="score", **config.layout)
+        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        task, tokenizer = TASKS[config.loss], encoder.tokenizer
+        rows = read_rows(config, task, encoder, config.seed, run.console)
+        check_labels(config, rows)
+        reference = reference_rows(config, policy, rows, run.console)
+        packed = pack(config, rows, devices=policy.row_devices, read_ends=True)
+        run.console.print(packed.describe(policy.row_devices))
+        if config.dry_run:
+            return FINISHED
+        run.begin(policy, tokenizer, rows.fingerprints)
+
+        params = policy.load(run.key)
+        objective = make_objective(config, policy)
+        optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
+        state = start_state(run, policy, params, optimizer, len(packed.train))
+        scorer = scorer_of(config, policy)
+        table = ScoreTable(run, policy, tokenizer, rows, scorer)
+        if run.is_new:
+            table.show(state.params, 0)
+        state = fit(
+            run,
+            policy,
+            policy.program.train(objective, optimizer, packed.microbatch_size),
+            state,
+            packed,
+            learning_rate=rate,
+            evaluate=held_out_scores(run, rows.held_out, make_loss(config), scorer),
+            main_metric="loss" if config.loss == "regression" else "accuracy",
+        )
+
+        table.show(state.params, run.step)
+        params, model, pad = state.params, policy.config, pad_token(policy, tokenizer)
+        if reference:
+            found = scorer(policy.program.replicate(params), ends(reference))
+            model, params = normalised(config, model, params, found, run.console)
+        if pad is None:
+            run.console.print(
+                "every special token may end a completion: transformers will score the "
+                "exported model's inputs one at a time"
+            )
+        method = "reward modelling"
+        finish(run, policy, params, method=method, config=model, pad=pad)
+    return run.exit_code
 
 
 def make_loss(config: Config) -> ScoreLoss:
@@ -112,25 +140,26 @@ def make_loss(config: Config) -> ScoreLoss:
     }[config.loss]
 
 
-def check_labels(run: Run, config: Config) -> None:
+def check_labels(config: Config, rows: Rows) -> None:
     """Refuses what the loss is not defined for, naming the first such row."""
-    examples = [*run.rows.train, *run.rows.held_out]
     if config.loss == "plackett_luce":
         instead = "pass --loss kwise, which leaves such pairs out"
-        check_ranks(examples, instead=instead)
-    for example in examples:
+        check_ranks(rows.all, instead=instead)
+    for example in rows.all:
         margin = example.labels.get("margin")
         if config.margin_scale and margin is not None and margin.min() < 0:
             raise UserError(
                 f"{example.where}: `margin` is {margin[0]:g}, below 0: the rejected "
-                "answer would be the better one. Swap the sides, or pass "
+                "completion would be the better one. Swap the sides, or pass "
                 "--margin-scale 0 to leave margins out."
             )
 
 
-def reference_rows(run: Run, config: Config) -> list[Example]:
-    """The rows whose answers shall have a mean score of 0."""
-    rows = run.rows.train
+def reference_rows(
+    config: Config, policy: Policy, rows: Rows, console: Console
+) -> list[Example]:
+    """The rows whose completions shall have a mean score of 0."""
+    examples = rows.train
     if config.normalize == "none":
         return []
     if config.normalize_data is not None:
@@ -143,47 +172,37 @@ def reference_rows(run: Run, config: Config) -> list[Example]:
             conversational=None,
             columns=None,
         )
-        folder, size = run.policy.folder, run.policy.config.vocab_size
-        encoder = make_encoder(plain, folder, size)
-        rows = read_rows(plain, "sft", encoder, config.seed, run.console).train
-    chosen = permutation(len(rows), config.seed, 0)[: config.normalize_rows]
-    return [rows[i] for i in sorted(chosen.tolist())]
+        encoder = make_encoder(plain, policy.folder, policy.config.vocab_size)
+        examples = read_rows(plain, "sft", encoder, config.seed, console).train
+    chosen = permutation(len(examples), config.seed, 0)[: config.normalize_rows]
+    return [examples[i] for i in sorted(chosen.tolist())]
 
 
-def finish(run: Run, config: Config, params: Any, reference: list[Example]) -> Outcome:
-    """Normalises the scores, and finds a token to pad with."""
-    model, pad = run.policy.config, pad_token(run)
-    if reference:
-        scorer = scorer_of(run)
-        scores = scorer(run.program.spread(params), ends(reference))
-        mean, deviation = float(scores.mean()), float(scores.std())
-        scale = deviation if config.normalize == "variance" and deviation > 0 else 1.0
-        model, params = normalise_score(model, params, mean=mean, deviation=scale)
-        run.console.print(
-            f"scores of {len(scores)} reference answers: mean {mean:.4g}, deviation "
-            f"{deviation:.4g}; exported as (score - {mean:.4g}) / {scale:.4g}"
-        )
-    if pad is None:
-        run.console.print(
-            "every special token may end an answer: transformers will score the "
-            "exported model's inputs one at a time"
-        )
-    return Outcome(model, params, pad)
+def normalised(
+    config: Config, model: ModelConfig, params: Any, scores: np.ndarray, console
+) -> tuple[ModelConfig, Any]:
+    """The model whose scores of the reference rows have mean 0, perhaps variance 1."""
+    mean, deviation = float(scores.mean()), float(scores.std())
+    scale = deviation if config.normalize == "variance" and deviation > 0 else 1.0
+    console.print(
+        f"scores of {len(scores)} reference completions: mean {mean:.4g}, deviation "
+        f"{deviation:.4g}; exported as (score - {mean:.4g}) / {scale:.4g}"
+    )
+    return normalise_score(model, params, mean=mean, deviation=scale)
 
 
-def pad_token(run: Run) -> PadToken | None:
-    """A special token that ends no answer: transformers finds an answer's end by it.
+def pad_token(policy: Policy, tokenizer: Tokenizer) -> PadToken | None:
+    """A special token that ends no completion: transformers finds the end by it.
 
     The tokenizer's own if it will do, else one that is called so, else any, the BOS
     last.
     """
-    tokenizer = run.tokenizer
 
     def rank(i: int):
         named = "pad" in tokenizer.token(i).lower()
         return i != tokenizer.pad_id, not named, i == tokenizer.bos_id, i
 
-    limit = run.policy.config.vocab_size
+    limit = policy.config.vocab_size
     able = [i for i in tokenizer.special_ids - tokenizer.stop_ids if i < limit]
     best = min(able, key=rank, default=None)
     return None if best is None else PadToken(best, tokenizer.token(best))

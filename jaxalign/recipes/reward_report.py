@@ -1,6 +1,5 @@
 """What is known of a reward model on held-out rows: numbers, a diagram, examples."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,46 +7,52 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxalign.data.text.example import Example
 from jaxalign.data.text.preview import printable
+from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.losses import pairwise_logistic
 from jaxalign.objectives import ScoreLoss, compared, scored
 from jaxalign.ops import Mean, Reliability, expected_calibration_error, reliability
-from jaxalign.recipes.method import Run
+from jaxalign.recipes.config import TrainingConfig
+from jaxalign.recipes.policy import Policy
+from jaxalign.recipes.rows import Rows
+from jaxalign.recipes.run import Run
 from jaxalign.recipes.scorer import Judged, Sequences, ends, judged, make_scorer
-from jaxalign.training import StopRequest
 from jaxalign.training.evaluate import Evaluate
+from jaxalign.training.own_files import write_json_lines
 from jaxalign.training.plots import draw_reliability
 
 AT_A_TIME = 512
 """Sequences between two looks at whether the run shall stop."""
 
 
-def scorer_of(run: Run) -> Callable[[Any, Sequences], np.ndarray]:
-    """The scorer of the run's model, for parameters as its program spreads them."""
-    c = run.config
+Scorer = Callable[[Any, Sequences], np.ndarray]
+"""`(params as they are trained, sequences) -> [n]` scores."""
+
+
+def scorer_of(config: TrainingConfig, policy: Policy) -> Scorer:
+    """The scorer of the model that is trained."""
     return make_scorer(
-        run.policy.config, run.program, dtype=c.dtype, attention=c.attention
+        policy.config, policy.program, dtype=config.dtype, attention=config.attention
     )
 
 
 def held_out_scores(
-    run: Run, loss_fn: ScoreLoss, stop: StopRequest, folder: Path
+    run: Run, examples: list[Example], loss_fn: ScoreLoss, scorer: Scorer
 ) -> Evaluate | None:
     """Builds the evaluation of a reward model; None without held-out rows.
 
-    It gives the metrics of training and, where answers are compared, `log_loss` and
+    It gives the metrics of training and, where completions are compared, `log_loss` and
     `calibration_error`, and draws `plots/calibration.png`.
     """
-    examples = run.rows.held_out
     if not examples:
         return None
-    scorer = scorer_of(run)
-    sequences = ends(examples)
+    sequences, folder = ends(examples), run.folder.path
 
     def evaluate(state):
         parts = []
         for start in range(0, len(sequences), AT_A_TIME):
-            if stop.requested:
+            if run.stop.requested:
                 return None
             parts.append(scorer(state.params, sequences[start : start + AT_A_TIME]))
         metrics, bins = measure(loss_fn, judged(examples, np.concatenate(parts)))
@@ -84,32 +89,37 @@ def _draw(bins: Reliability, path: Path) -> None:
 
 
 class ScoreTable:
-    """The same answers, scored whenever it is asked."""
+    """The same completions, scored whenever it is asked."""
 
-    def __init__(self, run: Run, folder: Path):
-        """Takes a few held-out rows; scores go to `folder` and the console."""
-        self._run, self._folder = run, folder
-        self._examples = (run.rows.held_out or run.rows.train)[: run.config.samples]
+    def __init__(
+        self,
+        run: Run,
+        policy: Policy,
+        tokenizer: Tokenizer,
+        rows: Rows,
+        scorer: Scorer,
+    ):
+        """Takes a few held-out rows; scores go to the run's folder and console."""
+        self._console, self._folder = run.console, run.folder.path / "completions"
+        self._replicate, self._scorer = policy.program.replicate, scorer
+        self._tokenizer = tokenizer
+        self._examples = (rows.held_out or rows.train)[: run.config.samples]
 
     def show(self, params: Any, step: int) -> None:
-        """Scores each answer, prints the scores and keeps them in a file."""
+        """Scores each completion, prints the scores and keeps them in a file."""
         if not self._examples:
             return
-        run = self._run
-        scorer = scorer_of(run)
-        scores = scorer(run.program.spread(params), ends(self._examples)).tolist()
+        scores = self._scorer(self._replicate(params), ends(self._examples)).tolist()
         lines = []
-        run.console.print(f"[step {step}]", style="bold", markup=False)
+        self._console.print(f"[step {step}]", style="bold", markup=False)
         for example in self._examples:
             prompt = example.sequences[0]
-            text = run.tokenizer.decode(prompt.ids[: prompt.prompt_length])
-            run.console.print(printable(text), style="dim", markup=False)
+            text = self._tokenizer.decode(prompt.ids[: prompt.prompt_length])
+            self._console.print(printable(text), style="dim", markup=False)
             for x in example.sequences:
-                answer = run.tokenizer.decode(x.ids[x.trained], skip_special=True)
-                row = {"prompt": text, "completion": answer, "score": scores.pop(0)}
-                lines.append(json.dumps(row, ensure_ascii=False))
-                said = f"{row['score']:8.3f}  {printable(answer)}"
-                run.console.print(said, markup=False)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / f"step_{step:06}.jsonl"
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+                said = self._tokenizer.decode(x.ids[x.trained], skip_special=True)
+                row = {"prompt": text, "completion": said, "score": scores.pop(0)}
+                lines.append(row)
+                line = f"{row['score']:8.3f}  {printable(said)}"
+                self._console.print(line, markup=False)
+        write_json_lines(self._folder / f"step_{step:06}.jsonl", lines)

@@ -45,6 +45,11 @@ class Rows(NamedTuple):
     held_out: list[Example]
     fingerprints: dict[str, str]
 
+    @property
+    def all(self) -> list[Example]:
+        """Those of both kinds."""
+        return [*self.train, *self.held_out]
+
 
 def make_encoder(config: DataConfig, folder: Path, vocab_size: int) -> Encoder:
     """The tokenizer and template of a model folder, with the settings for rows."""

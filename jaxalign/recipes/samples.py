@@ -20,6 +20,9 @@ from jaxalign.models import (
 from jaxalign.models.transformer import Transformer
 from jaxalign.ops import Layout
 from jaxalign.parallel import ACTIVATIONS
+from jaxalign.recipes.policy import Policy
+from jaxalign.recipes.rows import Rows
+from jaxalign.recipes.run import Run
 from jaxalign.rollout import Decoder, StopTexts, generate
 from jaxalign.training.own_files import write_json_lines
 
@@ -71,8 +74,22 @@ def ends_of(
     return StopTexts(tokenizer.decode, stop, min_new_tokens=min_new_tokens)
 
 
+def sample_greedily(
+    run: Run, policy: Policy, tokenizer: Tokenizer, rows: Rows
+) -> "Samples":
+    """Some held-out prompts that the model completes, before and after training."""
+    return Samples(
+        decoder_of(policy.model, policy.mesh, tokenizer=tokenizer),
+        tokenizer,
+        (rows.held_out or rows.train)[: run.config.samples],
+        max_new_tokens=run.config.max_new_tokens,
+        folder=run.folder.path / "completions",
+        console=run.console,
+    )
+
+
 class Samples:
-    """The same prompts, answered greedily whenever it is asked."""
+    """The same prompts, completed greedily whenever it is asked."""
 
     def __init__(
         self,

@@ -3,12 +3,18 @@
 import dataclasses
 
 from jaxalign.errors import UserError
-from jaxalign.losses import sft_loss
+from jaxalign.losses import LossFn, sft_loss
 from jaxalign.objectives import bind_token_loss, token_accuracy, token_entropy
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.method import Method
-from jaxalign.recipes.policy import Policy
-from jaxalign.recipes.training_run import run_training
+from jaxalign.recipes.finish import finish
+from jaxalign.recipes.fit import fit, held_out_means, start_state
+from jaxalign.recipes.packed import pack
+from jaxalign.recipes.policy import Policy, open_policy
+from jaxalign.recipes.rows import make_encoder, read_rows
+from jaxalign.recipes.run import open_run
+from jaxalign.recipes.samples import sample_greedily
+from jaxalign.training import make_optimizer
+from jaxalign.training.exits import FINISHED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,28 +39,51 @@ class Config(TrainingConfig):
             raise UserError(f"z_loss must be 0 or more, got {self.z_loss}")
 
 
-def method_of(config: Config) -> Method:
-    """What the settings ask for."""
-
-    def objective(policy: Policy):
-        return bind_token_loss(
-            sft_loss,
-            policy.backbone,
-            metrics=(token_accuracy, token_entropy),
-            chunk_size=config.chunk_size,
-            entropy=config.entropy,
-            label_smoothing=config.label_smoothing,
-            z_loss=config.z_loss,
-        )
-
-    return Method(
-        name="supervised fine-tuning",
-        task="sft",
-        main_metric="mean_token_accuracy",
-        objective=objective,
+def make_objective(config: Config, policy: Policy) -> LossFn:
+    """What is minimised."""
+    return bind_token_loss(
+        sft_loss,
+        policy.backbone,
+        metrics=(token_accuracy, token_entropy),
+        chunk_size=config.chunk_size,
+        entropy=config.entropy,
+        label_smoothing=config.label_smoothing,
+        z_loss=config.z_loss,
     )
 
 
 def main(config: Config) -> int:
     """Fine-tunes a model; returns the exit code."""
-    return run_training(config, method_of(config))
+    with open_run(config) as run:
+        policy = open_policy(config.model, **config.layout)
+        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        rows = read_rows(config, "sft", encoder, config.seed, run.console)
+        packed = pack(config, rows, devices=policy.row_devices)
+        run.console.print(packed.describe(policy.row_devices))
+        if config.dry_run:
+            return FINISHED
+        run.begin(policy, encoder.tokenizer, rows.fingerprints)
+
+        params = policy.load()
+        objective = make_objective(config, policy)
+        optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
+        state = start_state(run, policy, params, optimizer, len(packed.train))
+        samples = sample_greedily(run, policy, encoder.tokenizer, rows)
+        if run.is_new:
+            samples.show(state.params, 0)
+        step = policy.program.train(objective, optimizer, packed.microbatch_size)
+        evaluate = held_out_means(run, policy, objective, packed)
+        state = fit(
+            run,
+            policy,
+            step,
+            state,
+            packed,
+            learning_rate=rate,
+            evaluate=evaluate,
+            main_metric="mean_token_accuracy",
+        )
+
+        samples.show(state.params, run.step)
+        finish(run, policy, state.params, method="supervised fine-tuning")
+    return run.exit_code

@@ -45,6 +45,7 @@ class Ending:
     def __init__(self):
         """Until told otherwise it was stopped before there was a step to save."""
         self.exit_code = STOPPED
+        self._told = False
 
     def tell(self, done: Finished, num_steps: int) -> None:
         """Takes how training ended, and says so if it was stopped."""
@@ -54,6 +55,13 @@ class Ending:
             if done.saved != done.step:
                 saved = f"and the last checkpoint is that of step {done.saved}"
             _say(f"stopped after step {done.step} of {num_steps}, {saved}")
+            self._told = True
+
+    def dropped(self) -> None:
+        """Says that something was under way, unless it was told how the run ended."""
+        self.exit_code = STOPPED
+        if not self._told:
+            _say_dropped()
 
 
 @contextlib.contextmanager
@@ -64,7 +72,7 @@ def ended_on_request(stop: StopRequest) -> Iterator[Ending]:
     try:
         yield ending
     except AskedToStop:
-        _say_dropped()
+        ending.dropped()
 
 
 def _say_dropped() -> None:

@@ -44,7 +44,7 @@ def make_evaluate(
             if stop.requested:
                 return None
             noise = jax.random.fold_in(key, n)
-            means = eval_step(state.params, place(batch), noise, state.memory)
+            means = eval_step(state.params, place(batch), noise, state.carry)
             sums = {name: sums[name] + m if sums else m for name, m in means.items()}
         return {name: float(mean.value) for name, mean in sums.items()}
 

@@ -8,7 +8,6 @@ import jax
 
 from jaxalign.training import chaos
 from jaxalign.training.checkpoint import Checkpoints
-from jaxalign.training.clock import Clock
 from jaxalign.training.evaluate import Evaluate
 from jaxalign.training.orbax_store import size_in_bytes
 from jaxalign.training.preemption import AskedToStop, StopRequest
@@ -23,39 +22,41 @@ class Loop:
     Attributes:
       state: The last state.
       step: Its step.
-      evaluate: As `train` takes it.
-      after_evaluation: As `train` takes it.
-      checkpoints: As `train` takes them.
       saved: The step of the last checkpoint, None without one.
       eval_due: Whether this step is to be evaluated and is not yet.
     """
 
-    evaluate: Evaluate | None
-    after_evaluation: Callable[[int], None] | None
-    checkpoints: Checkpoints | None
-    saved: int | None
-    eval_due: bool
-
-    def __init__(self, state, step: int, whole, record: Record, clock, stop):
-        """The rest is set from outside; arguments as in `train`."""
+    def __init__(
+        self,
+        state: Any,
+        step: int,
+        record: Record,
+        stop: StopRequest,
+        checkpoints: Checkpoints | None,
+        evaluate: Evaluate | None,
+        unreplicate: Callable[[Any], Any],
+    ):
+        """Arguments as in `train`; `step` is that of the state."""
         self.state, self.step = state, step
-        self._whole, self._record = whole, record
-        self._clock: Clock = clock
-        self._stop: StopRequest = stop
+        self.saved: int | None = None if record.is_new else step
+        self.eval_due: bool = record.evaluation_is_due(step)
+        self._record, self._clock, self._stop = record, record.clock, stop
+        self._checkpoints, self._evaluate = checkpoints, evaluate
+        self._unreplicate = unreplicate
 
     def begin(self) -> None:
         """Evaluates and saves what there is before the first step."""
         is_new = self.saved is None
-        if is_new and self.checkpoints is not None:
-            needed = 2 * size_in_bytes(self._whole(self.state))
-            self.checkpoints.require_space(needed)
+        if is_new and self._checkpoints is not None:
+            needed = 2 * size_in_bytes(self._unreplicate(self.state))
+            self._checkpoints.require_space(needed)
         self.evaluate_if_due()
         self.save()
-        if is_new and self.checkpoints is not None:
+        if is_new and self._checkpoints is not None:
             with self._clock.phase("save"):
-                self.checkpoints.wait()
+                self._checkpoints.wait()
 
-    def advance(self, step_fn, place, batch: Any, tokens: int, more) -> bool:
+    def advance(self, step, batch: Any) -> bool:
         """Dispatches one step, and reads the metrics of the one before.
 
         Returns:
@@ -68,17 +69,17 @@ class Loop:
             if self._record.compiles:
                 chaos.at("compile")
             try:
-                self.state, metrics = step_fn(self.state, place(batch))
+                self.state, result = step(self.state, batch)
             except AskedToStop:
                 return False
         self.step += 1
         chaos.at("step", self.step)
-        self._record.step(self.step, {**metrics, **more}, batch, tokens)
+        self._record.step(self.step, result, batch)
         return True
 
     def evaluate_if_due(self) -> None:
         """Evaluates, unless that is not due or the run is asked to stop."""
-        if self.evaluate is None or not self.eval_due or self._stop.requested:
+        if self._evaluate is None or not self.eval_due or self._stop.requested:
             return
         self._record.catch_up()
         try:
@@ -87,7 +88,7 @@ class Loop:
                 self._stop.rescued(self.rescue),
                 self._stop.at_once(),
             ):
-                values = self.evaluate(self.state)
+                values = self._evaluate(self.state)
         except AskedToStop:
             return
         if values is None:
@@ -95,8 +96,6 @@ class Loop:
         self.eval_due = False
         with self._clock.phase("eval"):
             self._record.evaluation(self.step, values)
-            if self.after_evaluation is not None:
-                self.after_evaluation(self.step)
 
     def rescue(self) -> bool:
         """Saves the last finished step from another thread, while this one is stuck.
@@ -120,20 +119,20 @@ class Loop:
 
     def save(self) -> None:
         """Begins to save this step, unless it is saved."""
-        if self.checkpoints is None or self.saved == self.step:
+        if self._checkpoints is None or self.saved == self.step:
             return
         self._record.catch_up()
         with self._clock.phase("save"):
-            due = self.evaluate is not None and self.eval_due
-            self.checkpoints.save(
+            due = self._evaluate is not None and self.eval_due
+            self._checkpoints.save(
                 self.step,
-                self._whole(self.state),
+                self._unreplicate(self.state),
                 data={"position": self.step},
                 host=self._record.host_state() | {"eval_due": due},
                 metrics=self._record.last_evaluation,
             )
         self.saved = self.step
-        self._record.say(self.step, f"saving to {self.checkpoints.folder}")
+        self._record.say(self.step, f"saving to {self._checkpoints.folder}")
 
     def end(self) -> None:
         """Reads what is late, saves once more if the grace period allows, waits."""
@@ -143,9 +142,9 @@ class Loop:
 
     def _keep(self) -> None:
         self._record.catch_up()
-        if self.checkpoints is None:
+        if self._checkpoints is None:
             return
-        needed = self.checkpoints.save_seconds or 0
+        needed = self._checkpoints.save_seconds or 0
         if needed <= self._stop.seconds_left:
             self.save()
         else:
@@ -156,4 +155,4 @@ class Loop:
                 self._stop.seconds_left,
             )
         with self._clock.phase("save"):
-            self.checkpoints.wait()
+            self._checkpoints.wait()

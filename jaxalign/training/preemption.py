@@ -108,6 +108,15 @@ class StopRequest:
             self.check()
 
     @contextlib.contextmanager
+    def between_steps(self) -> Iterator[None]:
+        """Inside, nothing is raised: the work looks for itself, also in `at_once`.
+
+        What came meanwhile is raised at its end, if it stands in `at_once`.
+        """
+        with self._span(False, None):
+            yield
+
+    @contextlib.contextmanager
     def rescued(self, save: Callable[[], bool]) -> Iterator[None]:
         """Inside, another thread may end the run if the main thread hears nothing.
 

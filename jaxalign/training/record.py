@@ -1,7 +1,7 @@
 """What a loop remembers between lines of metrics, and writes down one step late."""
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -35,42 +35,91 @@ class _Timed(NamedTuple):
         }
 
 
+class StepResult(NamedTuple):
+    """What happened in a step; arrays are read a step later.
+
+    Attributes:
+      metrics: By name, scalars or `Mean`s.
+      num_tokens: How many tokens it trained on, an int or a `Mean` whose total it is.
+      skipped: A `Mean` or a scalar, positive if the update was left out, and then the
+        metrics are not looked at; None: it was not.
+    """
+
+    metrics: Mapping[str, Any]
+    num_tokens: Any
+    skipped: Any = None
+
+
+class _Late(NamedTuple):
+    """A step that was dispatched, and whose result was not read yet."""
+
+    step: int
+    result: StepResult
+    batch: Any
+    compiled: bool
+
+
 class Record:
-    """Reads the metrics of step n once step n + 1 is on its way, and logs them."""
+    """Reads the metrics of step n once step n + 1 is on its way, and logs them.
+
+    Attributes:
+      clock: Accounts for all of the run's time.
+      is_new: Whether the run begins: no checkpoint was restored.
+    """
 
     def __init__(
         self,
         metrics: MetricsLog,
         *,
-        host: Mapping[str, Any] | None,
-        step: int,
         num_steps: int,
-        logging_steps: int,
-        learning_rate: Schedule | None,
-        steps_per_epoch: float | None,
-        max_skipped: int,
-        clock: Clock,
-        progress: Progress | None,
+        host: Mapping[str, Any] | None = None,
+        start: int = 0,
+        learning_rate: Schedule | None = None,
+        steps_per_epoch: float | None = None,
+        logging_steps: int = 1,
+        max_skipped: int = 5,
+        after_evaluation: Callable[[int], None] = lambda step: None,
+        clock: Clock | None = None,
+        progress: Progress | None = None,
     ):
-        """Goes on from the `host` part of a checkpoint; arguments as in `train`."""
+        """Goes on where a checkpoint stopped.
+
+        Args:
+          metrics: Where lines go; `timing.jsonl` and `bad_batch.npz` go beside it.
+          num_steps: Of the run.
+          host: What the checkpoint held for the host; None in a new run.
+          start: The step of the state.
+          learning_rate: Schedule that the optimizer follows, to log the rate used.
+          steps_per_epoch: Batches in a pass over the data, to log `epoch`.
+          logging_steps: Steps that each line of metrics is the mean of.
+          max_skipped: Skipped steps in a row that end the run.
+          after_evaluation: Called with the step, after its line was written: for plots.
+          clock: Started with the process, to account for all of its time.
+          progress: What people see.
+        """
+        self.clock, self.is_new = clock or Clock(), host is None
         host = host or {}
-        self._metrics, self._clock, self._progress = metrics, clock, progress
+        self._metrics, self._progress = metrics, progress
         self._num_steps, self._logging_steps = num_steps, logging_steps
         self._learning_rate, self._steps_per_epoch = learning_rate, steps_per_epoch
-        self._max_skipped = max_skipped
+        self._max_skipped, self._after_evaluation = max_skipped, after_evaluation
         self._window = Window(host.get("window"))
         self._skipped: int = host.get("skipped_steps", 0)
         self._in_a_row: int = host.get("skipped_in_a_row", 0)
         self._tokens: int = host.get("num_tokens", 0)
-        self._updates = step - self._skipped
-        self._pending: tuple[int, Mapping[str, Any], Any, int, bool] | None = None
+        self._updates = start - self._skipped
+        self._pending: _Late | None = None
         self._bad: list[tuple[int, Any]] = []
         self._shapes: set[Any] = set()
         self._read_at = self._working_seconds()
         self._timed = _Timed()
-        self.eval_due: bool = host.get("eval_due", not host)
+        self._eval_due: bool = host.get("eval_due", not host)
         self.last_evaluation: dict[str, float] = {}
         self.compiles = False
+
+    def evaluation_is_due(self, step: int) -> bool:
+        """Whether the step that a run begins with is to be evaluated."""
+        return self._eval_due and not self._metrics.has(step, "eval")
 
     def phase_of(self, batch: Any) -> str:
         """`compile` for the first batch with these shapes, else `step`.
@@ -86,20 +135,19 @@ class Record:
         self.catch_up()
         return "compile"
 
-    def step(self, step: int, metrics: Mapping[str, Any], batch: Any, tokens: int):
-        """Takes the metrics of a step that was just dispatched, unread."""
-        new = step, metrics, batch, tokens, self.compiles
-        late, self._pending = self._pending, new
+    def step(self, step: int, result: StepResult, batch: Any):
+        """Takes what happened in a step that was just dispatched, unread."""
+        late, self._pending = self._pending, _Late(step, result, batch, self.compiles)
         if late is not None:
-            with self._clock.phase("step"):
-                self._read(*late)
+            with self.clock.phase("step"):
+                self._read(late)
 
     def catch_up(self) -> None:
         """Waits for the last step, and reads its metrics too."""
         late, self._pending = self._pending, None
         if late is not None:
-            with self._clock.phase("step"):
-                self._read(*late)
+            with self.clock.phase("step"):
+                self._read(late)
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Writes the line of an evaluation."""
@@ -108,6 +156,7 @@ class Record:
         self._metrics.write(step, "eval", self._with_epoch(step) | named)
         if self._progress is not None:
             self._progress.evaluation(step, named)
+        self._after_evaluation(step)
 
     def say(self, step: int, text: str) -> None:
         """Prints a line about a step."""
@@ -128,35 +177,27 @@ class Record:
         """Writes the last line of times."""
         self._write_times(step, {})
 
-    def _read(
-        self,
-        step: int,
-        metrics: Mapping[str, Any],
-        batch: Any,
-        tokens: int,
-        compiled: bool,
-    ):
-        read: dict[str, Any] = jax.device_get(dict(metrics))
-        if "num_tokens" in read:  # known to a step that samples what it trains on
-            tokens += int(read.pop("num_tokens").total)
+    def _read(self, late: _Late) -> None:
+        step = late.step
+        metrics, tokens, skipped = jax.device_get(tuple(late.result))
+        tokens = int(getattr(tokens, "total", tokens))
         began, self._read_at = self._read_at, self._working_seconds()
-        if not compiled:  # else an unknown part of the step ran while it was compiled
+        if not late.compiled:  # else an unknown part of the step ran while compiling
             self._timed = self._timed.plus(self._read_at - began, tokens)
-        skipped = read.pop("skipped_steps", 0.0)
-        skipped = float(np.asarray(getattr(skipped, "total", skipped))) > 0
+        skipped = float(np.asarray(getattr(skipped, "total", skipped or 0.0))) > 0
         self._tokens += tokens
         rate = self._learning_rate(self._updates) if self._learning_rate else None
         if skipped:
             self._skipped += 1
             self._in_a_row += 1
-            self._bad.append((step, batch))
+            self._bad.append((step, late.batch))
             if self._progress is not None:
                 self._progress.say(f"step {step} is not finite: its update is left out")
         else:
             self._updates += 1
             self._in_a_row = 0
             self._bad.clear()
-            self._window.add(read)
+            self._window.add(metrics)
         if step % self._logging_steps == 0 or step == self._num_steps:
             self._write(step, rate)
         if self._in_a_row >= self._max_skipped:
@@ -178,11 +219,11 @@ class Record:
     def _write_times(self, step: int, times: Mapping[str, float]) -> None:
         line = {"step": step, "split": "train", **times}
         line["perf/compilations"] = len(self._shapes)
-        line |= {f"time/{k}": v for k, v in self._clock.seconds().items()}
+        line |= {f"time/{k}": v for k, v in self.clock.seconds().items()}
         append_line(self._metrics.path.with_name("timing.jsonl"), line)
 
     def _working_seconds(self) -> float:
-        seconds = self._clock.seconds()
+        seconds = self.clock.seconds()
         return sum(seconds.get(x, 0.0) for x in ("step", "data", "generate", "reward"))
 
     def _with_epoch(self, step: int) -> dict[str, float]:

@@ -23,7 +23,7 @@ class TrainState:
       params: The model's parameters, any pytree of arrays.
       opt_state: The optimizer's state for them.
       key: A typed random key; step n uses `fold_in(key, n)`, so it never changes.
-      memory: What the objective remembers of the batches so far, any pytree of arrays;
+      carry: What the objective knows of the batches so far, any pytree of arrays;
         for most objectives nothing.
     """
 
@@ -31,26 +31,26 @@ class TrainState:
     params: Any
     opt_state: optax.OptState
     key: jax.Array
-    memory: Any = ()
+    carry: Any = ()
 
     @classmethod
-    def create(cls, params, optimizer, key, memory=()) -> "TrainState":
+    def create(cls, params, optimizer, key, carry=()) -> "TrainState":
         """A state at step 0, with the optimizer's initial state for `params`.
 
         Args:
           params: Any pytree of arrays.
           optimizer: What the step will use.
           key: A typed random key.
-          memory: That of the objective, if it is a `TwoPass` that has one; copied,
-            because a step may consume the state.
+          carry: That of the objective, if it has one; copied, because a step may
+            consume the state.
 
         Raises:
           UserError: If some of `params` are no floats.
         """
         check_params(params)
-        memory = jax.tree.map(jnp.array, memory)
+        carry = jax.tree.map(jnp.array, carry)
         start = jnp.zeros((), jnp.int32)
-        return cls(start, params, optimizer.init(params), key, memory)
+        return cls(start, params, optimizer.init(params), key, carry)
 
 
 def check_params(params) -> None:

@@ -9,16 +9,15 @@ import jax.numpy as jnp
 import optax
 
 from jaxalign.errors import explained
-from jaxalign.losses.base import LossOutput, TwoPass
+from jaxalign.losses.base import LossFn, LossOutput, Objective
 from jaxalign.ops import Mean, sum_dtype
 from jaxalign.training.state import TrainState, check_params
 
-Objective = Callable[[Any, Any, jax.Array], LossOutput]
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, Mean]]]
 
 
 def make_train_step(
-    objective: Objective | TwoPass,
+    objective: Objective | LossFn,
     optimizer: optax.GradientTransformation,
     *,
     num_microbatches: int = 1,
@@ -34,13 +33,13 @@ def make_train_step(
     before. Compiled, that costs only what the weights follow from, which are masks for
     all losses here; the objective is traced twice more.
 
-    A step whose loss, gradient or memory is not finite changes neither parameters nor
-    optimizer state nor memory, bit for bit; it only counts as a step, and as
+    A step whose loss, gradient or carry is not finite changes neither parameters nor
+    optimizer state nor carry, bit for bit; it only counts as a step, and as
     `skipped_steps`.
 
     Args:
-      objective: `(params, batch, key) -> LossOutput`; or a `TwoPass`, whose sums are
-        those of the global batch too, and whose memory the state must hold.
+      objective: `(params, batch, key) -> LossOutput`; or an `Objective`, whose
+        measure is that of the global batch too, and whose carry the state holds.
       optimizer: Any Optax transformation.
       num_microbatches: Parts that each batch is split into, to save memory; must
         divide its rows.
@@ -57,6 +56,7 @@ def make_train_step(
       `value`; or add those of several steps first, and it is their weighted mean. A
       `SumOfMeans` counts by the weight of its first term.
     """
+    objective = Objective.of(objective)
 
     @explained()
     def step(state: TrainState, batch):
@@ -69,8 +69,8 @@ def make_train_step(
         parts = _num_parts(batch, num_microbatches, microbatch_size)
 
         measured = _measured(objective, params, batch, key, parts, axis_name)
-        memory = _remembered(objective, state.memory, measured)
-        loss = _bound(objective, measured, memory)
+        carry = _carried(objective, state.carry, measured)
+        loss = _bound(objective, measured, carry)
 
         def over_all(fn):
             sums = _add_up(fn, parts, axis_name)(params, batch, key)
@@ -90,18 +90,18 @@ def make_train_step(
 
         def update(params, opt_state, _):
             updates, opt_state = optimizer.update(grads, opt_state, params)
-            return optax.apply_updates(params, updates), opt_state, memory
+            return optax.apply_updates(params, updates), opt_state, carry
 
-        finite = _all_finite((out.loss.total, norm, memory))
+        finite = _all_finite((out.loss.total, norm, carry))
         # Branches, not a select over all leaves, for which XLA copies the old state.
-        old = state.params, state.opt_state, state.memory
-        params, opt_state, memory = jax.lax.cond(finite, update, lambda *x: x, *old)
+        old = state.params, state.opt_state, state.carry
+        params, opt_state, carry = jax.lax.cond(finite, update, lambda *x: x, *old)
         state = dataclasses.replace(
             state,
             step=state.step + 1,
             params=params,
             opt_state=opt_state,
-            memory=memory,
+            carry=carry,
         )
         once = jnp.ones_like(norm)
         skipped = Mean(1.0 - finite.astype(norm.dtype), once)
@@ -112,35 +112,34 @@ def make_train_step(
 
 
 def make_eval_step(
-    objective: Objective | TwoPass, *, axis_name: str | None = None
+    objective: Objective | LossFn, *, axis_name: str | None = None
 ) -> Callable[..., dict[str, Mean]]:
     """Builds a pure evaluation step, whose results add up over batches.
 
     Args:
-      objective: `(params, batch, key) -> LossOutput`, or a `TwoPass`.
+      objective: `(params, batch, key) -> LossOutput`, or an `Objective`.
       axis_name: The mapped axis to sum over inside `jax.pmap` or `jax.shard_map`.
 
     Returns:
-      `(params, batch, key, memory=()) -> {name: Mean}`: the objective's metrics and
-      `loss`, with the memory of the state that `params` are from. Add the results of
+      `(params, batch, key, carry=()) -> {name: Mean}`: the objective's metrics and
+      `loss`, with the carry of the state that `params` are from. Add the results of
       all batches with `+`, then read `value`.
     """
+    objective = Objective.of(objective)
 
     @explained()
-    def step(params, batch, key, memory=()):
-        _check_memory(objective, memory)
+    def step(params, batch, key, carry=()):
+        _check_carry(objective, carry)
         measured = _measured(objective, params, batch, key, 1, axis_name)
-        out = _bound(objective, measured, memory)(params, batch, key)
+        out = _bound(objective, measured, carry)(params, batch, key)
         return _means(out if axis_name is None else jax.lax.psum(out, axis_name))
 
     return step
 
 
-def _measured(
-    objective: Objective | TwoPass, params, batch, key, parts: int, axis_name
-):
+def _measured(objective: Objective, params, batch, key, parts: int, axis_name):
     """What the objective must know of the global batch."""
-    if not isinstance(objective, TwoPass):
+    if objective.measure is None:
         return ()
     measured = _add_up(objective.measure, parts, axis_name)(params, batch, key)
     if axis_name is not None:
@@ -148,33 +147,28 @@ def _measured(
     return jax.lax.stop_gradient(measured)
 
 
-def _remembered(objective: Objective | TwoPass, memory, measured):
-    """The memory once it has taken in a batch, in the types that it has."""
-    _check_memory(objective, memory)
-    if not isinstance(objective, TwoPass):
-        return memory
-    new = jax.lax.stop_gradient(objective.remember(memory, measured))
-    return jax.tree.map(lambda x, old: x.astype(old.dtype), new, memory)
+def _carried(objective: Objective, carry, measured):
+    """The carry once it has taken in a batch, in the types that it has."""
+    _check_carry(objective, carry)
+    new = jax.lax.stop_gradient(objective.update_carry(carry, measured))
+    return jax.tree.map(lambda x, old: x.astype(old.dtype), new, carry)
 
 
-def _check_memory(objective: Objective | TwoPass, memory) -> None:
-    start = objective.memory if isinstance(objective, TwoPass) else ()
-    wanted, found = jax.tree.structure(start), jax.tree.structure(memory)
+def _check_carry(objective: Objective, carry) -> None:
+    wanted, found = jax.tree.structure(objective.carry), jax.tree.structure(carry)
     if wanted != found:
         raise ValueError(
-            f"the objective's memory is {wanted}, that of the state is {found}. Make "
+            f"the objective's carry is {wanted}, that of the state is {found}. Make "
             "the state with TrainState.create(params, optimizer, key, "
-            "objective.memory), and give an evaluation step state.memory."
+            "objective.carry), and give an evaluation step state.carry."
         )
 
 
-def _bound(objective: Objective | TwoPass, measured, memory) -> Objective:
+def _bound(objective: Objective, measured, carry) -> LossFn:
     """The objective as a function of what is split."""
-    if not isinstance(objective, TwoPass):
-        return objective
 
     def loss(params, batch, key):
-        return objective.loss(params, batch, key, measured, memory)
+        return objective.loss(params, batch, key, measured, carry)
 
     return loss
 
@@ -184,7 +178,7 @@ def _all_finite(tree) -> jax.Array:
     return jnp.all(jnp.stack(leaves))
 
 
-def _grads_of_sum(objective: Objective, shares: jax.Array | float = 1.0):
+def _grads_of_sum(objective: LossFn, shares: jax.Array | float = 1.0):
     """Gradient of the sum, of which several terms count by their shares, and output."""
 
     def grads(params, batch, key):
@@ -198,7 +192,7 @@ def _grads_of_sum(objective: Objective, shares: jax.Array | float = 1.0):
     return grads
 
 
-def _weight_of(objective: Objective):
+def _weight_of(objective: LossFn):
     return lambda params, batch, key: objective(params, batch, key).loss.weight
 
 

@@ -24,7 +24,15 @@ def test_every_loss_has_its_row():
 
 def test_every_public_name_is_on_it():
     text = page()
-    types = {"LossOutput", "Pair", "Pairs", "Responses", "SampledTokens", "TwoPass"}
+    types = {
+        "LossFn",
+        "LossOutput",
+        "Pair",
+        "Pairs",
+        "Responses",
+        "SampledTokens",
+        "Objective",
+    }
     for name in {*losses.__all__} - types:
         assert f"`{name}`" in text, name
     for name in ("token_mean", "kl_k3", "gae", "rloo_advantages", "sum_of_means"):

@@ -140,7 +140,7 @@ def _mean_cost(method, sides, rewards):
 def start(loss, table):
     objective = bind(loss, BACKBONE, chunk_size=8, beta=BETA)
     key = jax.random.key(0)
-    return objective, TrainState.create(jnp.asarray(table), SGD, key, objective.memory)
+    return objective, TrainState.create(jnp.asarray(table), SGD, key, objective.carry)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_an_evaluation_reads_the_batches_of_training_alone(method):
         now = np.asarray(state.params, np.float64)
         for own, batch in zip(pairs[1:], batches[1:], strict=True):
             loss, _, more = in_numpy(oracle, now, ref, own)[1]()
-            found = evaluate(state.params, batch, state.key, state.memory)
+            found = evaluate(state.params, batch, state.key, state.carry)
             np.testing.assert_allclose(found["loss"].value, loss, rtol=1e-4)
             for name, value in more.items():
                 np.testing.assert_allclose(
@@ -206,7 +206,7 @@ def test_a_batch_without_pairs_is_not_remembered():
         once, _ = step(state, batches[0])
         twice, metrics = step(once, nothing)
         assert metrics["skipped_steps"].value == 0
-        assert any(np.any(x) for x in jax.tree.leaves(once.memory))
+        assert any(np.any(x) for x in jax.tree.leaves(once.carry))
         for a, b in zip(*map(jax.tree.leaves, (once, twice)), strict=True):
             if a.dtype == jnp.float32:
                 np.testing.assert_array_equal(a, b)
@@ -236,10 +236,10 @@ def test_rows_without_packing_remember_the_same():
         ),
     ):
         table = jnp.asarray(setup(0)[0])
-        state = TrainState.create(table, SGD, jax.random.key(0), objective.memory)
+        state = TrainState.create(table, SGD, jax.random.key(0), objective.carry)
         new, _ = jax.jit(make_train_step(objective, SGD))(state, batch)
-        assert new.memory.weight == 2 * len(examples)
-        found.append(float(new.memory.value))
+        assert new.carry.weight == 2 * len(examples)
+        found.append(float(new.carry.value))
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 

@@ -10,7 +10,7 @@ import pytest
 from jaxalign.__main__ import main
 from jaxalign.batch import Batch
 from jaxalign.errors import UserError
-from jaxalign.recipes import distill, own_answers
+from jaxalign.recipes import distill, on_policy
 from jaxalign.recipes.program import mesh_program
 from tests.recipes.test_runs import cli
 
@@ -42,17 +42,17 @@ def lines_of(out):
     return [json.loads(x) for x in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_the_student_comes_nearer_on_data_and_on_its_own_answers(
+def test_the_student_comes_nearer_on_data_and_on_its_on_policy(
     tiny_model, teacher, rows, tmp_path, monkeypatch
 ):
     prompts = []
-    generate = own_answers.generate
+    generate = on_policy.generate
 
     def noted(decoder, params, given, *rest, **options):
         prompts.append(given)
         return generate(decoder, params, given, *rest, **options)
 
-    monkeypatch.setattr(own_answers, "generate", noted)
+    monkeypatch.setattr(on_policy, "generate", noted)
     out = tmp_path / "run"
     argv = command(tiny_model, teacher, rows, out, "--max-steps", "9")
     with pytest.raises(SystemExit) as end:

@@ -113,8 +113,8 @@ def test_a_resumed_run_remembers(runs, tiny_model, pairs, tmp_path, loss):
         for x in (straight, again)
     ]
     assert leaves[0] == leaves[1]
-    names = {"memory/total", "memory/weight"} if loss == "bco_loss" else {"memory"}
-    assert {x for x in leaves[0] if x.startswith("memory")} == names
+    names = {"carry/total", "carry/weight"} if loss == "bco_loss" else {"carry"}
+    assert {x for x in leaves[0] if x.startswith("carry")} == names
 
 
 def test_a_checkpoint_that_remembers_is_exported(runs, tmp_path):

@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import json
-from typing import Any
 
 import pytest
 
@@ -12,10 +11,11 @@ from jaxalign.data.text import clock
 from jaxalign.data.text.clock import template_time
 from jaxalign.errors import UserError
 from jaxalign.recipes import sft
-from jaxalign.recipes.method import Method, open_run
+from jaxalign.recipes.policy import open_policy
+from jaxalign.recipes.rows import make_encoder, read_rows
+from jaxalign.recipes.run import open_run
 from jaxalign.recipes.run_files import open_folder
 from jaxalign.recipes.template_time import start_template_time
-from jaxalign.training import StopRequest
 from tests.recipes.conftest import TEMPLATE
 
 READS = "{{ strftime_now('%Y-%m-%d %H:%M:%S') }}" + TEMPLATE
@@ -73,17 +73,15 @@ def config(tiny_model, rows, tmp_path):
     return make
 
 
-def _nothing(policy) -> Any:
-    """No objective is needed before the first step."""
-
-
 def start(config):
     """As a run begins: its rows, and what it leaves in its folder."""
-    method = Method(name="", task="sft", main_metric="", objective=_nothing)
-    run = open_run(config, method, StopRequest())
-    with open_folder(config, run.fingerprints) as folder:
-        resumes = folder.resumes
-    rows = [x.sequences[0].ids.tolist() for x in run.rows.train]
+    with open_run(config) as run:
+        policy = open_policy(config.model, **config.layout)
+        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        read = read_rows(config, "sft", encoder, config.seed, run.console)
+        run.begin(policy, encoder.tokenizer, read.fingerprints)
+        resumes = run.folder.resumes
+    rows = [x.sequences[0].ids.tolist() for x in read.train]
     return rows, run.fingerprints, resumes
 
 

@@ -21,8 +21,10 @@ from jaxalign.ops import token_logps
 from jaxalign.training import (
     Checkpoints,
     Clock,
+    Intervals,
     MetricsLog,
     OptimizerConfig,
+    Record,
     RunFolder,
     StopRequest,
     TrainState,
@@ -32,6 +34,7 @@ from jaxalign.training import (
     make_optimizer,
     make_train_step,
     manifest,
+    on_host_batches,
     orbax_store,
     restore_or_start,
     train,
@@ -122,23 +125,28 @@ def run(settings: Settings) -> int:
             key=jax.random.key(1),
             stop=stop,
         )
+        record = Record(
+            metrics,
+            num_steps=settings.steps,
+            host=host,
+            start=int(state.step),
+            learning_rate=schedule,
+            logging_steps=settings.logging_steps,
+            clock=clock,
+        )
+        step = jax.jit(make_train_step(bigram_loss, optimizer), donate_argnums=0)
         finished = train(
-            jax.jit(make_train_step(bigram_loss, optimizer), donate_argnums=0),
+            on_host_batches(
+                step, place, num_tokens=lambda batch: int(batch["mask"].sum())
+            ),
             state,
             batches,
             num_steps=settings.steps,
-            place=place,
-            metrics=metrics,
+            record=record,
             stop=stop,
             checkpoints=checkpoints,
-            host=host,
             evaluate=evaluate,
-            learning_rate=schedule,
-            num_tokens=lambda batch: int(batch["mask"].sum()),
-            save_steps=settings.save_steps,
-            eval_steps=settings.eval_steps,
-            logging_steps=settings.logging_steps,
-            clock=clock,
+            intervals=Intervals(settings.save_steps, settings.eval_steps),
         )
         held.finished(finished.step, finished.exit_code)
     result = digests(finished.state)

@@ -5,11 +5,14 @@ from typing import Any
 import jax
 
 from jaxalign.training import (
+    Intervals,
     MetricsLog,
     OptimizerConfig,
+    Record,
     StopRequest,
     make_optimizer,
     make_train_step,
+    on_host_batches,
     read_metrics,
     train,
 )
@@ -34,16 +37,38 @@ def go(
     **options: Any,
 ):
     """`train` with what the test does not care about filled in."""
-    arguments: dict[str, Any] = {
-        "num_steps": 10,
-        "place": driver.place,
-        "metrics": MetricsLog(folder / "metrics.jsonl"),
-        "stop": StopRequest(),
-        "num_tokens": lambda batch: int(batch["mask"].sum()),
-        "learning_rate": SCHEDULE,
-    }
-    start = start or state()
-    return train(step_fn, start, batches, **(arguments | options))
+
+    def split(names):
+        return {name: options.pop(name) for name in names if name in options}
+
+    start, metrics = start or state(), MetricsLog(folder / "metrics.jsonl")
+    num_steps, host = options.pop("num_steps", 10), options.pop("host", None)
+    record = Record(
+        options.pop("metrics", metrics),
+        num_steps=num_steps,
+        host=host,
+        start=int(start.step),
+        learning_rate=options.pop("learning_rate", SCHEDULE),
+        **split(("logging_steps", "max_skipped", "steps_per_epoch", "clock")),
+        **split(("after_evaluation", "progress")),
+    )
+    step = on_host_batches(
+        step_fn,
+        options.pop("place", driver.place),
+        num_tokens=lambda batch: int(batch["mask"].sum()),
+        **split(("host_metrics",)),
+    )
+    intervals = Intervals(**split(Intervals._fields))
+    return train(
+        step,
+        start,
+        batches,
+        num_steps=num_steps,
+        record=record,
+        stop=options.pop("stop", StopRequest()),
+        intervals=intervals,
+        **options,
+    )
 
 
 def lines(folder, split="train"):

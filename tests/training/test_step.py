@@ -16,7 +16,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxalign.losses import LossOutput, TwoPass, combine, sft_loss
+from jaxalign.losses import LossOutput, Objective, combine, sft_loss
 from jaxalign.ops import Mean, token_stats
 from jaxalign.training import TrainState, make_eval_step, make_train_step
 from tests.ways import MESH
@@ -222,14 +222,14 @@ def test_what_is_measured_first_is_that_of_the_global_batch(way):
     expected_loss, expected = jax.value_and_grad(mean_surprise)(state.params, batch)
 
     def make_step(axis_name):
-        two = TwoPass(usual, surprise)
+        two = Objective(surprise, usual)
         return make_train_step(two, OPTIMIZER, axis_name=axis_name, microbatch_size=1)
 
     new, metrics = way(make_step, state, batch)
     grads = state.params["table"] - new.params["table"]
     np.testing.assert_allclose(grads, expected["table"], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(metrics["loss"].value, expected_loss, rtol=1e-5)
-    evaluated = jax.jit(make_eval_step(TwoPass(usual, surprise)))
+    evaluated = jax.jit(make_eval_step(Objective(surprise, usual)))
     found = evaluated(state.params, batch, jax.random.key(0))["loss"].value
     np.testing.assert_allclose(found, expected_loss, rtol=1e-5)
 
@@ -248,7 +248,7 @@ def surprise_by_now(params, batch, key, measured, memory):
 
 
 NOTHING = {"sums": Mean(jnp.zeros(()), jnp.zeros(())), "batches": jnp.zeros(())}
-REMEMBERS = TwoPass(usual, surprise_by_now, NOTHING, past)
+REMEMBERS = Objective(surprise_by_now, usual, NOTHING, past)
 
 
 def by_hand(table, batches):
@@ -283,7 +283,7 @@ def some_batches(batch, n=3):
 @pytest.mark.parametrize("parts", PARTS, ids=str)
 def test_what_is_remembered_is_of_all_global_batches(way, parts):
     state, batch = setup()
-    state = TrainState.create(state.params, OPTIMIZER, state.key, REMEMBERS.memory)
+    state = TrainState.create(state.params, OPTIMIZER, state.key, REMEMBERS.carry)
     batches = some_batches(batch)
     expected, seen = by_hand(state.params["table"], batches)
 
@@ -295,23 +295,23 @@ def test_what_is_remembered_is_of_all_global_batches(way, parts):
         state, metrics = way(make_step, state, batch)
         np.testing.assert_allclose(metrics["loss"].value, loss, rtol=1e-4)
         np.testing.assert_allclose(metrics["usual"].value, mean, rtol=1e-5)
-        np.testing.assert_allclose(state.memory["sums"].total, total, rtol=1e-5)
-        assert state.memory["sums"].weight == count
+        np.testing.assert_allclose(state.carry["sums"].total, total, rtol=1e-5)
+        assert state.carry["sums"].weight == count
     np.testing.assert_allclose(state.params["table"], expected, rtol=1e-4, atol=1e-5)
-    assert state.memory["batches"] == len(batches)
+    assert state.carry["batches"] == len(batches)
 
 
 def test_an_evaluation_reads_what_is_remembered_and_adds_nothing():
     state, batch = setup()
-    state = TrainState.create(state.params, OPTIMIZER, state.key, REMEMBERS.memory)
+    state = TrainState.create(state.params, OPTIMIZER, state.key, REMEMBERS.carry)
     first, second = some_batches(batch, 2)
     state, _ = jax.jit(make_train_step(REMEMBERS, OPTIMIZER))(state, first)
     evaluate = jax.jit(make_eval_step(REMEMBERS))
     for held_out in (first, second):
-        found = evaluate(state.params, held_out, state.key, state.memory)
+        found = evaluate(state.params, held_out, state.key, state.carry)
         logps = jax.nn.log_softmax(state.params["table"])
         logps = np.asarray(logps, np.float64)[held_out.inputs, held_out.targets]
-        mean = float(state.memory["sums"].value)
+        mean = float(state.carry["sums"].value)
         expected = np.mean(np.square(logps - mean)[np.asarray(held_out.mask)])
         np.testing.assert_allclose(found["loss"].value, expected, rtol=1e-5)
         assert found["batches"].value == 1
@@ -339,23 +339,23 @@ def test_a_non_finite_step_is_forgotten(where):
 
     state, batch = setup(optimizer=MOMENTUM)
     state = TrainState.create(state.params, MOMENTUM, state.key, NOTHING)
-    step = jax.jit(make_train_step(TwoPass(measure, loss, NOTHING, past), MOMENTUM))
+    step = jax.jit(make_train_step(Objective(loss, measure, NOTHING, past), MOMENTUM))
     state, metrics = step(state, (batch, np.zeros(16, bool)))
     assert metrics["skipped_steps"].value == 0
-    assert state.memory["batches"] == 1
+    assert state.carry["batches"] == 1
     skipped, metrics = step(state, (batch, np.ones(16, bool)))
     assert metrics["skipped_steps"].value == 1
-    kept = (state.params, state.opt_state, state.memory)
+    kept = (state.params, state.opt_state, state.carry)
     chex.assert_trees_all_equal(
-        kept, (skipped.params, skipped.opt_state, skipped.memory)
+        kept, (skipped.params, skipped.opt_state, skipped.carry)
     )
 
 
 def test_a_state_without_the_memory_is_refused():
     state, batch = setup()
-    with pytest.raises(ValueError, match="objective's memory is .*objective.memory"):
+    with pytest.raises(ValueError, match="objective's carry is .*objective.carry"):
         make_train_step(REMEMBERS, OPTIMIZER)(state, batch)
-    with pytest.raises(ValueError, match="objective's memory"):
+    with pytest.raises(ValueError, match="objective's carry"):
         make_eval_step(REMEMBERS)(state.params, batch, state.key)
 
 

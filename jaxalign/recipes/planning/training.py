@@ -1,28 +1,26 @@
 """The programs of a run that learns from rows."""
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
 
 from jaxalign.batch import Batch
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
-from jaxalign.losses import TwoPass
+from jaxalign.losses import Objective
 from jaxalign.objectives import token_statistics
 from jaxalign.parallel import batch_sharding
+from jaxalign.recipes import distill, dpo, kto, reward, sft
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.loss_flags import find_loss, reads
-from jaxalign.recipes.method import Method, Run, plan_batches
+from jaxalign.recipes.loss_flags import find_loss
+from jaxalign.recipes.packed import pack
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
 from jaxalign.recipes.planning.program import Planned
 from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.program import program_of
 from jaxalign.recipes.rows import Rows
-from jaxalign.training import StopRequest, make_optimizer
+from jaxalign.training import make_optimizer
 
 _SEQUENCES: Mapping[str, int] = {"preference": 2, "rankings": 4}
 """Completions to a prompt where a task has several."""
@@ -42,40 +40,30 @@ GROWS = (
 )
 
 
-def training_programs(
-    name: str, config: TrainingConfig, devices: list[Any]
-) -> list[Planned]:
+def training_programs(name: str, config: Any, devices: list[Any]) -> list[Planned]:
     """The step of `jaxalign NAME`, and the reference's scorer where there is one.
 
     Shapes are those of a batch in which every sequence has `max_length` tokens.
     """
-    method: Method = importlib.import_module(f"jaxalign.recipes.{name}").method_of(
-        config
-    )
-    policy = open_policy(
-        config.model, head=method.head, devices=devices, **config.layout
-    )
-    program = program_of(config.parallel, policy.mesh)
-    examples = examples_for(config, method.task, policy.config.vocab_size)
-    rows = method.arrange(Rows(examples, [], {}))
-    tokenizer: Any = None
-    console, stop = Console(quiet=True), StopRequest()
-    run = Run(config, console, policy, tokenizer, rows, program, {}, stop)
-    plan = plan_batches(run, read_ends=method.read_ends)
-    host = plan.batches[0]
-    scores_ref = getattr(config, "ref", None) in ("cached", "online")
+    scores = name == "reward"
+    head = {"head": "score"} if scores else {}
+    policy = open_policy(config.model, devices=devices, **head, **config.layout)
+    objective, frozen = _objective(name, config, policy, devices)
+    examples = examples_for(config, task_of(name, config), policy.config.vocab_size)
+    rows = Rows(examples, [], {})
+    if name == "kto":
+        rows = kto.mismatched(config, rows)
+    packed = pack(config, rows, devices=policy.row_devices, read_ends=scores)
+    program, host = policy.program, packed.train[0]
+    scores_ref = "ref" in objective.reads
     if scores_ref:
         nothing = np.zeros(host.tokens.target_ids.shape, np.float32)
         host = host.with_tokens(ref_logps=nothing)
     batch = placed(host, policy.mesh)
     optimizer, _ = make_optimizer(config.optimizer, 1000)
-    objective = method.objective(policy)
-    memory = objective.memory if isinstance(objective, TwoPass) else ()
-    key = jax.random.key(0)
-    state = policy.shapes(optimizer, key, memory)
-    frozen = _frozen(name, config, policy, devices)
-    step = program.train(objective, optimizer, plan.microbatch_size, frozen)
-    table = shape_of(host, policy, plan.microbatch_size)
+    state = policy.shapes(optimizer, jax.random.key(0), objective.carry)
+    step: Any = program.train(objective, optimizer, packed.microbatch_size, frozen)
+    table = shape_of(host, policy, packed.microbatch_size)
     planned = [
         Planned(
             name="train step",
@@ -88,7 +76,7 @@ def training_programs(
     ]
     if scores_ref:
         stats = token_statistics(policy.backbone, chunk_size=config.chunk_size)
-        score = program.map(lambda params, rows: stats(params, rows).logps)
+        score: Any = program.map(lambda params, rows: stats(params, rows).logps)
         shapes = policy.param_shapes()
         whole = len(host.tokens.target_ids) // program.row_devices
         planned.append(
@@ -102,6 +90,28 @@ def training_programs(
             )
         )
     return planned
+
+
+def task_of(name: str, config: Any) -> str:
+    """What kind of rows the command reads."""
+    if name == "dpo":
+        return dpo.kind_of(find_loss(config.loss)).task
+    if name == "reward":
+        return reward.TASKS[config.loss]
+    return "unpaired" if name == "kto" else "sft"
+
+
+def _objective(
+    name: str, config: Any, policy: Policy, devices: list[Any]
+) -> tuple[Objective, Any]:
+    """What is minimised, and the parameters that it reads beside what is trained."""
+    if name == "distill":
+        teacher = open_policy(config.teacher, devices=devices, **config.layout)
+        objective = distill.make_objective(config, policy, teacher)
+        return Objective.of(objective), teacher.param_shapes()
+    recipe = {"sft": sft, "dpo": dpo, "kto": kto, "reward": reward}[name]
+    objective = Objective.of(recipe.make_objective(config, policy))
+    return objective, policy.param_shapes() if "kl" in objective.reads else None
 
 
 def examples_for(config: TrainingConfig, task: str, vocab: int) -> list[Example]:
@@ -158,16 +168,6 @@ def work_of(host: Batch, policy: Policy) -> tuple:
 def _bytes(tree: Any, policy: Policy) -> float:
     leaves = (x for x in jax.tree.leaves(tree) if hasattr(x.dtype, "itemsize"))
     return sum(x.size * x.dtype.itemsize for x in leaves) / policy.mesh.size
-
-
-def _frozen(name: str, config: Any, policy: Policy, devices: list[Any]) -> Any:
-    """The models that an objective reads beside what is trained."""
-    if name == "distill":
-        teacher = open_policy(config.teacher, devices=devices, **config.layout)
-        return teacher.param_shapes()
-    if name == "dpo" and reads(find_loss(config.loss), "kl"):
-        return policy.param_shapes()
-    return None
 
 
 def refuse_pmap(config: TrainingConfig) -> None:

@@ -50,7 +50,7 @@ class Models(NamedTuple):
         """A copy of the policy in `params`, which training will consume; or None."""
         if not self.has_reference:
             return None
-        return self.program.spread(jax.tree.map(jnp.copy, self.policy_of(params)))
+        return self.program.replicate(jax.tree.map(jnp.copy, self.policy_of(params)))
 
     def policy_of(self, params: Any) -> Any:
         """The policy's part of what is trained."""

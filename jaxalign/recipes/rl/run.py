@@ -30,8 +30,11 @@ from jaxalign.recipes.stopping import ended_on_request, tell_start
 from jaxalign.training import (
     Clock,
     Finished,
+    Intervals,
     Progress,
+    Record,
     RunFolder,
+    StepResult,
     StopRequest,
     chaos,
     make_optimizer,
@@ -87,7 +90,7 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
     keep_template(folder.path, _chat(setup))
 
     def policy(params):
-        return program.whole(models.policy_of(params))
+        return program.unreplicate(models.policy_of(params))
 
     def rate(iteration):
         return schedule(iteration * setup.updates_per_iteration)
@@ -131,10 +134,30 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
         stop=stop,
     )
 
+    def advance(state, batch):
+        state, metrics = iteration(state, batch)
+        tokens, skipped = metrics.pop("num_tokens"), metrics.pop("skipped_steps", None)
+        return state, StepResult(metrics, tokens, skipped)
+
+    def unreplicate(state):
+        return dataclasses.replace(state, inner=program.unreplicate(state.inner))
+
     with Progress(setup.iterations, main_metric="reward") as progress:
+        record = Record(
+            metrics,
+            num_steps=setup.iterations,
+            host=host,
+            start=int(state.step),
+            learning_rate=rate,
+            steps_per_epoch=len(setup.prompts.train) / c.batch_size,
+            logging_steps=c.logging_steps,
+            after_evaluation=draw,
+            clock=clock,
+            progress=progress,
+        )
         done = train(
-            iteration,
-            dataclasses.replace(state, inner=program.spread(state.inner)),
+            advance,
+            dataclasses.replace(state, inner=program.replicate(state.inner)),
             lambda start: prompt_batches(
                 start,
                 size=len(setup.prompts.train),
@@ -142,22 +165,12 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
                 seed=c.seed,
             ),
             num_steps=setup.iterations,
-            place=lambda batch: batch,
-            metrics=metrics,
+            record=record,
             stop=stop,
             checkpoints=checkpoints,
-            host=host,
             evaluate=evaluate,
-            after_evaluation=draw,
-            learning_rate=rate,
-            num_tokens=lambda batch: 0,
-            steps_per_epoch=len(setup.prompts.train) / c.batch_size,
-            save_steps=c.save_steps,
-            eval_steps=c.eval_steps,
-            logging_steps=c.logging_steps,
-            clock=clock,
-            progress=progress,
-            whole=lambda x: dataclasses.replace(x, inner=program.whole(x.inner)),
+            intervals=Intervals(c.save_steps, c.eval_steps),
+            unreplicate=unreplicate,
         )
     metrics.close()
     if done.exit_code == FINISHED:
@@ -184,7 +197,7 @@ def _sampler(setup: Setup, reference: Any) -> Sampler:
         max_refills=method.max_refills,
         ends=ends_of(models.encoder.tokenizer, c.stop),
         rival=rival,
-        reference=rival and models.program.whole(reference),
+        reference=rival and models.program.unreplicate(reference),
         keep_special=c.keep_special_tokens,
     )
 

@@ -14,7 +14,7 @@ from jaxalign.losses import sft_loss
 from jaxalign.objectives import bind_token_loss, mixed_objective, rollout_scorer
 from jaxalign.recipes.display import open_console
 from jaxalign.recipes.generation_settings import tell_unused
-from jaxalign.recipes.method import rows_at_a_time
+from jaxalign.recipes.packed import rows_at_a_time
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.method import Method
