@@ -104,14 +104,14 @@ def run(name: str, argv: list[str]) -> int | None:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"Did you mean `{near[0]}`?" if near else "See `jaxalign --help`."
         raise UserError(f"jaxalign has no command `{name}`. {hint}")
-    from jaxalign.recipes.command_line import parse
+    from jaxalign.recipes.command_line import parse_command
 
     recipe = importlib.import_module(f"jaxalign.recipes.{name}")
     if hasattr(recipe, "command_line"):
         return recipe.command_line(argv)
     # Which settings there are may depend on a setting: `dpo --loss`.
     choose = getattr(recipe, "config_class", lambda argv: recipe.Config)
-    config = parse(choose(argv), argv, prog=f"jaxalign {name}")
+    config = parse_command(choose(argv), argv, prog=f"jaxalign {name}")
     from jaxalign.training import AskedToStop, StopRequest
 
     try:

@@ -12,7 +12,7 @@ _MOST_BYTES = 1 << 28
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def read_object(path: pathlib.Path, *, hint: str = "") -> dict[str, Any]:
+def read_json(path: pathlib.Path, *, hint: str = "") -> dict[str, Any]:
     """The JSON object in a file.
 
     Args:

@@ -46,14 +46,14 @@ def open_plain(path: str | os.PathLike[str]) -> io.BufferedReader:
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
-        raise UnreadableError(f"it is {kind_of(mode)}, and a file is needed")
+        raise UnreadableError(f"it is {file_kind(mode)}, and a file is needed")
     return io.BufferedReader(io.FileIO(handle, "rb"))
 
 
-def kind_of(mode: int) -> str:
+def file_kind(mode: int) -> str:
     """What a file's `st_mode` says that it is, in words.
 
-    >>> kind_of(os.stat("/dev/null").st_mode)
+    >>> file_kind(os.stat("/dev/null").st_mode)
     'a device'
     """
     return _KINDS.get(stat.S_IFMT(mode), "a file")

@@ -37,7 +37,7 @@ from jaxalign.objectives import (
 from jaxalign.parallel import make_mesh, shardings
 from jaxalign.recipes import reference
 from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.packed import Packed, pack
+from jaxalign.recipes.packed import Packed, pack_rows
 from jaxalign.recipes.policy import Policy, backbone_of
 from jaxalign.recipes.program import mesh_program
 from jaxalign.recipes.rows import Rows
@@ -163,7 +163,7 @@ def measure(args):
     policy = policy_of(shape, config)
     program = policy.program
     rows = Rows(examples_of(updates, config.seed), [], {})
-    packed = pack(config, rows, devices=program.row_devices)
+    packed = pack_rows(config, rows, devices=program.row_devices)
     optimizer, _ = make_optimizer(config.optimizer, len(updates))
     key = jax.random.key(config.seed)
     params = random_params(policy, key)

@@ -34,7 +34,7 @@ def export(model: pathlib.Path, out: pathlib.Path) -> None:
         logits,
         read_config,
         resolve_model,
-        score,
+        scalar_scores,
     )
 
     source = resolve_model(model)
@@ -49,7 +49,7 @@ def export(model: pathlib.Path, out: pathlib.Path) -> None:
     def run(params, inputs):
         transformer = Transformer(config)
         if config.head == "score":
-            return score(transformer, params, inputs, lengths[:, None] - 1)
+            return scalar_scores(transformer, params, inputs, lengths[:, None] - 1)
         return logits(transformer, params, inputs)
 
     ours = np.asarray(run(params, inputs))

@@ -256,10 +256,10 @@ def clip_metrics(
     low, high = ratio_bounds(clip, clip_high)
     below = (tokens.advantages < 0) & (tokens.ratio < low)
     above = (tokens.advantages > 0) & (tokens.ratio > high)
-    return ratio_metrics(tokens, mean) | stopped(below, above, tokens, mean)
+    return ratio_metrics(tokens, mean) | stopped_tokens(below, above, tokens, mean)
 
 
-def stopped(below, above, tokens: SampledTokens, mean: Aggregate = token_mean):
+def stopped_tokens(below, above, tokens: SampledTokens, mean: Aggregate = token_mean):
     """The shares of tokens whose gradient a bound stops: lower, upper, either."""
     values = {"low_mean": below, "high_mean": above, "region_mean": below | above}
     return {f"clip_ratio/{k}": share(v, tokens, mean) for k, v in values.items()}

@@ -12,7 +12,7 @@ from jaxalign.losses.sampled import (
     sampled_tokens,
     sequence_level,
     sequence_token_level,
-    stopped,
+    stopped_tokens,
 )
 from jaxalign.losses.surrogate import (
     check_clip,
@@ -211,5 +211,5 @@ def gmpo_loss(
         sequence_mean,
         kl=reference_kl(tokens, ref_logps),
         beta=beta,
-        metrics=ratio_metrics(tokens) | stopped(below, above, tokens),
+        metrics=ratio_metrics(tokens) | stopped_tokens(below, above, tokens),
     )

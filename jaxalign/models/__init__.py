@@ -18,7 +18,7 @@ from jaxalign.models.partition import PARTITION_RULES
 from jaxalign.models.scalar_head import (
     load_with_new_score,
     normalise_score,
-    score,
+    scalar_scores,
     with_score_head,
 )
 from jaxalign.models.transformer import (
@@ -60,7 +60,7 @@ __all__ = [
     "param_shapes",
     "read_config",
     "resolve_model",
-    "score",
+    "scalar_scores",
     "unembedding",
     "with_score_head",
 ]

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from jaxalign.json_file import read_object
+from jaxalign.json_file import read_json
 
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
@@ -39,7 +39,7 @@ def _write_template(folder: pathlib.Path, template: str) -> None:
     (folder / "chat_template.jinja").write_text(template, "utf-8")
     (folder / "chat_template.json").unlink(missing_ok=True)
     file = folder / "tokenizer_config.json"
-    data = read_object(file) if file.is_file() else {}
+    data = read_json(file) if file.is_file() else {}
     if data.get("chat_template") not in (None, template):
         _write(file, {**data, "chat_template": template})
 
@@ -48,9 +48,9 @@ def _add_stops(folder: pathlib.Path, stop_ids: Iterable[int]) -> None:
     """To `generation_config.json`: without them, servers would never stop."""
     file = folder / "generation_config.json"
     if file.is_file():
-        data = read_object(file)
+        data = read_json(file)
     else:  # then generation reads these keys of the model's config
-        config = read_object(folder / "config.json")
+        config = read_json(folder / "config.json")
         data = {k: config[k] for k in _TOKENS if config.get(k) is not None}
     known = data.get("eos_token_id")
     known = known if isinstance(known, list) else [] if known is None else [known]

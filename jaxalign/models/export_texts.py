@@ -6,7 +6,7 @@ import re
 import shutil
 from typing import Any, NamedTuple
 
-from jaxalign.json_file import read_object
+from jaxalign.json_file import read_json
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.export_chat import ChatTexts, write_chat
 from jaxalign.models.fields import Fields
@@ -94,7 +94,7 @@ def write_texts(
 
 def _write_config(file: pathlib.Path, original: pathlib.Path, dtype: str) -> None:
     """The same bytes but for the type; of a multimodal model the language model's."""
-    data = read_object(original)
+    data = read_json(original)
     if data.get("model_type") not in MULTIMODAL:
         file.write_bytes(_with_dtype(original.read_bytes(), dtype))
         return
@@ -145,7 +145,7 @@ def _describe_head(folder, config: ModelConfig, pad: PadToken | None) -> None:
 
 
 def _edit(file: pathlib.Path, change) -> None:
-    data = read_object(file)
+    data = read_json(file)
     changed = change(data)
     if changed != data:
         _write_json(file, changed)

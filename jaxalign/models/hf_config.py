@@ -8,7 +8,7 @@ import warnings
 from dataclasses import replace
 
 from jaxalign.errors import UserError
-from jaxalign.json_file import read_object
+from jaxalign.json_file import read_json
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.fields import Fields
 from jaxalign.models.hf_families import check_architecture, model_config
@@ -40,7 +40,7 @@ def read_config(folder: pathlib.Path | str) -> ModelConfig:
         or the files are too small for the model.
     """
     folder = pathlib.Path(folder)
-    data = read_object(folder / "config.json", hint=_FOLDER)
+    data = read_json(folder / "config.json", hint=_FOLDER)
     fields = Fields(data, str(folder / "config.json"))
     check_architecture(fields)
     if data.get("auto_map"):

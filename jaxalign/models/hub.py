@@ -4,7 +4,7 @@ import pathlib
 import re
 
 from jaxalign.errors import UserError
-from jaxalign.json_file import read_object
+from jaxalign.json_file import read_json
 from jaxalign.models.fields import Fields
 from jaxalign.models.hf_families import check_architecture
 
@@ -54,7 +54,7 @@ def _fetch(name: str) -> pathlib.Path:
     try:
         # A few hundred bytes say whether the rest is worth fetching.
         config = pathlib.Path(hf_hub_download(name, "config.json"))
-        check_architecture(Fields(read_object(config), f"config.json of {name}"))
+        check_architecture(Fields(read_json(config), f"config.json of {name}"))
         return pathlib.Path(snapshot_download(name, allow_patterns=_PATTERNS))
     except RepositoryNotFoundError as error:
         raise UserError(

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from jaxalign.errors import UserError
-from jaxalign.json_file import read_object
+from jaxalign.json_file import read_json
 
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _FILE_NAME = r"[^/\\\0]+\.safetensors"
@@ -147,7 +147,7 @@ def _listing(folder: pathlib.Path) -> dict[str, set[str] | None]:
 
 def _read_index(path: pathlib.Path) -> dict[str, set[str]]:
     """File name -> names of its tensors; every file lies in the index's own folder."""
-    entries = read_object(path).get("weight_map")
+    entries = read_json(path).get("weight_map")
     if not isinstance(entries, dict) or not entries:
         raise UserError(
             f"{path}: `weight_map` is missing or no object from tensors to files. "

@@ -13,7 +13,7 @@ from jaxalign.models.transformer import Transformer, apply_hidden, init_score
 from jaxalign.models.weights import load_params
 
 
-def score(
+def scalar_scores(
     model: Transformer,
     params,
     inputs,

@@ -2,6 +2,7 @@
 
 from jaxalign.batch import Batch, Tokens
 from jaxalign.losses import Objective
+from jaxalign.objectives.batch_statistics import RUNNING
 from jaxalign.objectives.bind import (
     bind,
     bind_token_loss,
@@ -45,7 +46,6 @@ from jaxalign.objectives.reward import (
     scored,
 )
 from jaxalign.objectives.rollouts import Scores, rollout_scorer
-from jaxalign.objectives.running import RUNNING
 from jaxalign.objectives.signatures import array_names, takes_ref
 from jaxalign.objectives.unpaired import kto_objective
 

@@ -13,6 +13,7 @@ import jax
 
 from jaxalign.batch import Batch
 from jaxalign.losses import Pair
+from jaxalign.objectives.batch_statistics import RUNNING
 from jaxalign.objectives.by_completion import by_completion, completion_mask
 from jaxalign.objectives.model import (
     Backbone,
@@ -21,7 +22,6 @@ from jaxalign.objectives.model import (
     stats_at,
     token_statistics,
 )
-from jaxalign.objectives.running import RUNNING
 from jaxalign.ops import TokenStats, chunked_kl
 
 Critic = Callable[[Any, Any], jax.Array]

@@ -42,8 +42,7 @@ from jaxalign.ops.control import (
     adaptive_kl_update,
     fixed_kl_update,
 )
-from jaxalign.ops.exponent import capped_exp, log1mexp
-from jaxalign.ops.few_rows import rows_times
+from jaxalign.ops.decode_matmul import rows_times
 from jaxalign.ops.fused import fused_token_loss
 from jaxalign.ops.kl import kl_exact, kl_k1, kl_k2, kl_k3, kl_k3_k2
 from jaxalign.ops.layout import (
@@ -58,6 +57,7 @@ from jaxalign.ops.layout import (
 from jaxalign.ops.logps import TokenStats, sequence_logps, token_logps, token_stats
 from jaxalign.ops.reduce import Mean, SumOfMeans, masked, sum_dtype, sum_of_means
 from jaxalign.ops.returns import decoupled_gae, gae, reward_to_go
+from jaxalign.ops.safe_exp import capped_exp, log1mexp
 from jaxalign.ops.whitening import (
     Moments,
     masked_rescale,

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from jaxalign.ops.head import (
-    Head,
+    LocalHead,
     chunk_grads,
     chunk_logits,
     chunk_parts,
@@ -76,7 +76,7 @@ def chunked_stats(
         chex.assert_equal_shape([targets, mask])
         chex.assert_type(mask, bool)
     size, split = vocab_size or kernel.shape[0], split_of(hidden, kernel)
-    head = Head(softcap, size, entropy, chunk_size, split)
+    head = LocalHead(softcap, size, entropy, chunk_size, split)
     return token_stats_of(
         head, hidden, kernel, temperature_of(temperature, hidden), targets, mask
     )
@@ -98,7 +98,7 @@ def check_states(hidden, kernel, targets):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def token_stats_of(head: Head, hidden, kernel, tau, targets, mask):
+def token_stats_of(head: LocalHead, hidden, kernel, tau, targets, mask):
     """`chunked_stats` with all that is static in `head`."""
 
     def per_device(hidden, kernel, tau, targets, mask):

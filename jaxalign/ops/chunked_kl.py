@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from jaxalign.ops.checks import check_arrays, check_positive, check_range
-from jaxalign.ops.head import Head, chunk_logits, join_chunks, split_chunks
+from jaxalign.ops.head import LocalHead, chunk_logits, join_chunks, split_chunks
 from jaxalign.ops.per_device import everywhere, on_each, split_of, whole
 from jaxalign.ops.reduce import sum_dtype
 
@@ -143,7 +143,7 @@ def _each_token(
     check_positive("temperature", temperature)
     size = vocab_size or kernel.shape[0]
     split, other = split_of(hidden, kernel), split_of(ref_hidden, ref_kernel)
-    heads = [Head(cap, size, False, chunk_size) for cap in caps]
+    heads = [LocalHead(cap, size, False, chunk_size) for cap in caps]
 
     def per_device(hidden, kernel, ref_hidden, ref_kernel, tau):
         mine = whole(split, hidden.dtype, kernel)
@@ -194,7 +194,7 @@ def _filled_up(x: jax.Array, parts: int) -> jax.Array:
     return jnp.pad(x, [(0, 0), (0, -x.shape[1] % parts), (0, 0)])
 
 
-def _logits(head: Head, hidden, kernel, tau):
+def _logits(head: LocalHead, hidden, kernel, tau):
     flat = hidden.reshape(-1, hidden.shape[-1])
     return chunk_logits(head, flat, kernel.astype(hidden.dtype), None) / tau
 

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxalign.ops.chunked import check_states, temperature_of, token_stats_of
 from jaxalign.ops.head import (
-    Head,
+    LocalHead,
     chunk_grads,
     chunk_stats,
     join_chunks,
@@ -68,7 +68,7 @@ def fused_token_loss(
     chex.assert_equal_shape([targets, mask, *per_token])
     chex.assert_type(mask, bool)
     size, split = vocab_size or kernel.shape[0], split_of(hidden, kernel)
-    head = Head(softcap, size, entropy, chunk_size, split)
+    head = LocalHead(softcap, size, entropy, chunk_size, split)
     tau, per_token = temperature_of(temperature, hidden), (targets, mask, *per_token)
     if not head.shared:
         return _loss(loss_fn, head, hidden, kernel, tau, per_token)
@@ -79,7 +79,7 @@ def fused_token_loss(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _loss(loss_fn, head: Head, hidden, kernel, tau, per_token):
+def _loss(loss_fn, head: LocalHead, hidden, kernel, tau, per_token):
     def per_device(hidden, kernel, tau, per_token):
         w = unembedder(head, hidden, kernel, tau)
 

@@ -20,7 +20,7 @@ from jaxalign.ops.per_device import (
 from jaxalign.ops.reduce import sum_dtype
 
 
-class Head(NamedTuple):
+class LocalHead(NamedTuple):
     """The static half of an unembedding, and what to compute from it."""
 
     softcap: float | None
@@ -69,14 +69,14 @@ class Parts(NamedTuple):
     spread: jax.Array | None
 
 
-def unembedder(head: Head, hidden, kernel, tau) -> Unembedder:
+def unembedder(head: LocalHead, hidden, kernel, tau) -> Unembedder:
     """The kernel, gathered once for all chunks."""
     mean = gathered(head.split, mean_row(head, kernel))
     cast = gathered(head.split, kernel.astype(hidden.dtype))
     return Unembedder(cast, mean, tau, first_id(head.split, kernel))
 
 
-def split_chunks(head: Head, *arrays):
+def split_chunks(head: LocalHead, *arrays):
     """`[R, M, ...]` each -> `[n, R, m, ...]`, the last chunk filled up with zeros."""
     rows, length = arrays[0].shape[:2]
     m = max(1, min(head.chunk_size // rows, -(-length // 2)))
@@ -104,7 +104,7 @@ def _flat(tree):
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
-def chunk_logits(head: Head, hidden, kernel, tau, first: jax.Array | int = 0):
+def chunk_logits(head: LocalHead, hidden, kernel, tau, first: jax.Array | int = 0):
     """The logits `[n, V]` of the states `[n, D]`, in a type to sum in."""
     dtype = sum_dtype(hidden)
     z = jnp.einsum("nd,vd->nv", hidden, kernel, preferred_element_type=dtype)
@@ -121,13 +121,13 @@ def _ids(z, first: jax.Array | int):
     return first + jax.lax.broadcasted_iota(jnp.int32, z.shape, z.ndim - 1)
 
 
-def _padded(head: Head, kernel) -> bool:
+def _padded(head: LocalHead, kernel) -> bool:
     """Whether some rows of some device's part of the kernel are no tokens."""
     parts = 1 if head.split is None else head.split.sharers
     return head.vocab_size < kernel.shape[0] * parts
 
 
-def mean_row(head: Head, kernel):
+def mean_row(head: LocalHead, kernel):
     """The kernel averaged over the vocabulary, `[D]`: gives mean logits cheaply."""
     if not head.shared:
         return jnp.mean(kernel[: head.vocab_size], axis=0, dtype=sum_dtype(kernel))
@@ -137,7 +137,7 @@ def mean_row(head: Head, kernel):
     return total / head.vocab_size
 
 
-def _mean_logits(head: Head, hidden, w: Unembedder, z):
+def _mean_logits(head: LocalHead, hidden, w: Unembedder, z):
     if head.softcap is None:
         mean = jnp.einsum("nd,d->n", hidden.astype(z.dtype), w.mean)
         return mean if w.tau is None else mean / w.tau
@@ -145,7 +145,7 @@ def _mean_logits(head: Head, hidden, w: Unembedder, z):
     return jnp.sum(z, axis=-1, where=counted) / head.vocab_size
 
 
-def _picked(head: Head, z, w: Unembedder, targets):
+def _picked(head: LocalHead, z, w: Unembedder, targets):
     if not head.shared:
         return jnp.take_along_axis(z, targets[:, None], axis=-1)[:, 0]
     at = targets - w.first
@@ -154,7 +154,9 @@ def _picked(head: Head, z, w: Unembedder, targets):
     return jnp.where(here, jnp.take_along_axis(z, at[:, None], axis=-1)[:, 0], 0.0)
 
 
-def chunk_parts(head: Head, hidden, w: Unembedder, targets) -> tuple[Parts, jax.Array]:
+def chunk_parts(
+    head: LocalHead, hidden, w: Unembedder, targets
+) -> tuple[Parts, jax.Array]:
     """One chunk's parts `[R, m]` from this device's tokens, and its logits."""
     shape, hidden, targets = targets.shape, *_flat((hidden, targets))
     z = chunk_logits(head, hidden, w.kernel, w.tau, w.first)
@@ -170,7 +172,7 @@ def chunk_parts(head: Head, hidden, w: Unembedder, targets) -> tuple[Parts, jax.
     return jax.tree.map(lambda x: x.reshape(shape), parts), z
 
 
-def stats_of(head: Head, parts: Parts) -> TokenStats:
+def stats_of(head: LocalHead, parts: Parts) -> TokenStats:
     """The statistics, of all devices' tokens; 0 where no device has computed any."""
     split = head.split
     top = top_over_vocabulary(split, parts.top)
@@ -188,13 +190,15 @@ def stats_of(head: Head, parts: Parts) -> TokenStats:
     return TokenStats(picked - logz, logz, mean - logz, correct, entropy)
 
 
-def chunk_stats(head: Head, hidden, w: Unembedder, targets):
+def chunk_stats(head: LocalHead, hidden, w: Unembedder, targets):
     """One chunk's statistics `[R, m]`, and its logits `[R * m, V]`."""
     parts, z = chunk_parts(head, hidden, w, targets)
     return stats_of(head, parts), z
 
 
-def chunk_grads(head: Head, ct: TokenStats, stats, z, hidden, w: Unembedder, targets):
+def chunk_grads(
+    head: LocalHead, ct: TokenStats, stats, z, hidden, w: Unembedder, targets
+):
     """Cotangents of `hidden` and `kernel`, in float32, from those of the statistics.
 
     Both are the parts that come from this device's tokens and rows.

@@ -77,7 +77,7 @@ class _Line(NamedTuple):
     text: str
 
 
-class Program:
+class HloProgram:
     """The computations of a compiled program."""
 
     def __init__(self, text: str):

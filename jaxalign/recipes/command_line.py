@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     line: int
 
 
-def parse(config_class: type[C], argv: list[str], *, prog: str) -> C:
+def parse_command(config_class: type[C], argv: list[str], *, prog: str) -> C:
     """Reads a recipe's config from flags and, below them, from `--config FILE`.
 
     Args:
@@ -98,7 +98,7 @@ def peek(argv: list[str], name: str) -> str | None:
     try:
         root = yaml.safe_load(read_plain(file).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return None  # `parse` says what is wrong with it
+        return None  # `parse_command` says what is wrong with it
     found = root.get(name) if isinstance(root, dict) else None
     return None if found is None else str(found)
 

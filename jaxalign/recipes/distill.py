@@ -14,7 +14,7 @@ from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.finish import finish
 from jaxalign.recipes.fit import fit, held_out_means, start_state
 from jaxalign.recipes.on_policy import OnPolicy
-from jaxalign.recipes.packed import pack
+from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.paths import Found
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.reference import weights_digest
@@ -48,7 +48,7 @@ class Config(TrainingConfig):
             raise UserError(f"temperature must be positive, got {self.temperature}")
 
 
-def make_objective(config: Config, policy: Policy, teacher: Policy):
+def make_distillation_objective(config: Config, policy: Policy, teacher: Policy):
     """What is minimised: a function of the student's and the teacher's parameters."""
     return distillation_objective(
         policy.backbone,
@@ -67,7 +67,7 @@ def main(config: Config) -> int:
         encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
         rows = read_rows(config, "sft", encoder, config.seed, run.console)
         check_teacher(config, teacher, rows, encoder.tokenizer)
-        packed = pack(config, rows, devices=policy.row_devices)
+        packed = pack_rows(config, rows, devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))
         sampler = OnPolicy(run, policy, encoder.tokenizer, rows, packed, config)
         if config.dry_run:
@@ -77,7 +77,7 @@ def main(config: Config) -> int:
 
         params = policy.load()
         frozen = policy.program.replicate(teacher.load())
-        objective = make_objective(config, policy, teacher)
+        objective = make_distillation_objective(config, policy, teacher)
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         state = start_state(run, policy, params, optimizer, len(packed.train))
         samples = sample_greedily(run, policy, encoder.tokenizer, rows)

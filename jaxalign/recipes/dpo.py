@@ -23,7 +23,7 @@ from jaxalign.recipes.loss_flags import (
     hyperparameters,
     rows_of,
 )
-from jaxalign.recipes.packed import Packed, pack
+from jaxalign.recipes.packed import Packed, pack_rows
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.ref_logps import score_reference
 from jaxalign.recipes.rows import Rows, TrainingTask, make_encoder, read_rows
@@ -60,7 +60,7 @@ KINDS: Mapping[RowKind, Kind] = {
 }
 
 
-def kind_of(loss: Callable[..., Any]) -> Kind:
+def row_kind(loss: Callable[..., Any]) -> Kind:
     """The kind of rows that a loss is trained on."""
     rows = rows_of(loss)
     assert rows is not None
@@ -101,13 +101,13 @@ def config_class(argv: list[str]) -> type:
 Config = config_class([])
 
 
-def make_objective(config: PreferenceConfig, policy: Policy) -> Objective:
+def make_preference_objective(config: PreferenceConfig, policy: Policy) -> Objective:
     """What is minimised."""
     loss = find_loss(config.loss)
     return bind(
         loss,
         policy.backbone,
-        metrics=kind_of(loss).metrics,
+        metrics=row_kind(loss).metrics,
         chunk_size=config.chunk_size,
         **config.hyperparameters,
     )
@@ -115,14 +115,14 @@ def make_objective(config: PreferenceConfig, policy: Policy) -> Objective:
 
 def main(config: PreferenceConfig) -> int:
     """Trains a policy; returns the exit code."""
-    kind = kind_of(find_loss(config.loss))
+    kind = row_kind(find_loss(config.loss))
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
         encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
         rows = read_rows(config, kind.task, encoder, config.seed, run.console)
-        objective = make_objective(config, policy)
-        check_labels(config, rows, objective.reads)
-        packed = pack(config, rows, devices=policy.row_devices)
+        objective = make_preference_objective(config, policy)
+        check_preferences(config, rows, objective.reads)
+        packed = pack_rows(config, rows, devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))
         if is_batch_coupled(find_loss(config.loss)):
             refuse_parts(config, packed, policy.row_devices)
@@ -161,7 +161,9 @@ def main(config: PreferenceConfig) -> int:
     return run.exit_code
 
 
-def check_labels(config: PreferenceConfig, rows: Rows, reads: frozenset[str]) -> None:
+def check_preferences(
+    config: PreferenceConfig, rows: Rows, reads: frozenset[str]
+) -> None:
     """Refuses rows without what the loss reads, before any weight is loaded."""
     for name, label, columns in LABELLED:
         if name in reads:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from jaxalign.errors import UserError
-from jaxalign.json_file import read_object
+from jaxalign.json_file import read_json
 from jaxalign.recipes.paths import Found, Place
 
 
@@ -102,7 +102,7 @@ def _settings(folder: Path) -> dict:
     file = folder / "config.json"
     if not file.exists():
         raise UserError(f"{folder} is not a run folder: it has no config.json.")
-    settings = read_object(file)
+    settings = read_json(file)
     for name in ("model", "chat_template"):
         if not isinstance(settings.get(name), str | None):
             raise UserError(

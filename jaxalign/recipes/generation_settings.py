@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxalign.errors import UserError
-from jaxalign.json_file import read_object
+from jaxalign.json_file import read_json
 
 FILE = "generation_config.json"
 
@@ -84,7 +84,7 @@ class SamplingSettings(NamedTuple):
 def read_settings(folder: Path) -> dict[str, Any]:
     """The keys of a checkpoint's `generation_config.json`; empty without the file."""
     file = folder / FILE
-    return read_object(file) if file.exists() else {}
+    return read_json(file) if file.exists() else {}
 
 
 def in_force(settings: Mapping[str, Any]) -> dict[str, Any]:

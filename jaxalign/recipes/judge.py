@@ -48,7 +48,7 @@ def respond_of(judge: Checkpoint, batch_size: int) -> Respond:
     return respond
 
 
-def read_template(file: str | None, default: str) -> str:
+def read_judge_template(file: str | None, default: str) -> str:
     """The text of a prompt template in a file."""
     if file is None:
         return default
@@ -119,7 +119,7 @@ def _judge(asked: Asked) -> Callable[..., Any]:
         """
         grade = rating_judge(
             asked(model, batch_size),
-            template=read_template(template, RATE),
+            template=read_judge_template(template, RATE),
             pattern=GRADE if pattern is None else pattern,
             lowest=lowest,
             highest=highest,
@@ -150,7 +150,7 @@ def _rival_judge(asked: Asked) -> Callable[..., Any]:
           batch_size: Replies computed at a time.
         """
         compare = rival_judge_of(
-            asked(model, batch_size), template=read_template(template, COMPARE)
+            asked(model, batch_size), template=read_judge_template(template, COMPARE)
         )
         return list(compare(_as_questions(completions)))  # pyright: ignore[reportArgumentType]
 
@@ -185,7 +185,7 @@ def _judged_abstention(asked: Asked) -> Callable[..., Any]:
           batch_size: Replies computed at a time.
         """
         detector = abstention_judge(
-            asked(model, batch_size), template=read_template(template, ABSTAINS)
+            asked(model, batch_size), template=read_judge_template(template, ABSTAINS)
         )
         return abstention(
             completions,

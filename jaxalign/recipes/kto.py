@@ -13,7 +13,7 @@ from jaxalign.objectives import kto_objective
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.finish import finish
 from jaxalign.recipes.fit import fit, held_out_means, start_state
-from jaxalign.recipes.packed import pack
+from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.ref_logps import score_reference
 from jaxalign.recipes.rows import Rows, make_encoder, read_rows
@@ -48,7 +48,7 @@ class Config(TrainingConfig):
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
-def make_objective(config: Config, policy: Policy) -> Objective:
+def make_kto_objective(config: Config, policy: Policy) -> Objective:
     """What is minimised."""
     return kto_objective(
         policy.backbone,
@@ -67,7 +67,7 @@ def main(config: Config) -> int:
         rows = read_rows(config, "unpaired", encoder, config.seed, run.console)
         tell_balance(config, rows.train, run.console)
         # Beside each completion stands one of another prompt: they give z₀.
-        packed = pack(config, mismatched(config, rows), devices=policy.row_devices)
+        packed = pack_rows(config, mismatched(config, rows), devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))
         if config.dry_run:
             return FINISHED
@@ -76,7 +76,7 @@ def main(config: Config) -> int:
         params = policy.load()
         online = config.ref == "online"
         packed = score_reference(run, policy, params, packed, online=online)
-        objective = make_objective(config, policy)
+        objective = make_kto_objective(config, policy)
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         state = start_state(run, policy, params, optimizer, len(packed.train))
         samples = sample_greedily(run, policy, encoder.tokenizer, rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.errors import UserError
-from jaxalign.json_file import read_object
+from jaxalign.json_file import read_json
 
 _HUB_NAME = re.compile(r"[\w.\-]+/[\w.\-]+")
 _CACHED_NAME = re.compile(r"models--([\w.\-]+?)--([\w.\-]+)")
@@ -88,7 +88,7 @@ def base_name(model: str) -> str | None:
     if cached:
         return "/".join(cached.groups())
     try:
-        said = read_object(folder / "config.json").get("_name_or_path")
+        said = read_json(folder / "config.json").get("_name_or_path")
     except UserError:
         return None
     return said if isinstance(said, str) and _HUB_NAME.fullmatch(said) else None

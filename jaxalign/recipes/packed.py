@@ -43,7 +43,7 @@ def rows_at_a_time(config: TrainingConfig, tokens: int) -> int:
     return config.microbatch_size or max(1, MICROBATCH_TOKENS // tokens)
 
 
-def pack(
+def pack_rows(
     config: TrainingConfig, rows: Rows, *, devices: int, read_ends: bool = False
 ) -> Packed:
     """The updates of a run, and the held-out rows in batches of the same size.

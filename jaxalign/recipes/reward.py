@@ -23,7 +23,7 @@ from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.finish import finish
 from jaxalign.recipes.fit import fit, start_state
 from jaxalign.recipes.labels import check_ranks
-from jaxalign.recipes.packed import pack
+from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.paths import RowsAt
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.reward_report import ScoreTable, held_out_scores, scorer_of
@@ -75,7 +75,7 @@ class Config(TrainingConfig):
             )
 
 
-def make_objective(config: Config, policy: Policy) -> LossFn:
+def make_reward_objective(config: Config, policy: Policy) -> LossFn:
     """What is minimised."""
     return reward_objective(make_loss(config), score_fn_of(policy.model))
 
@@ -87,16 +87,16 @@ def main(config: Config) -> int:
         encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
         task, tokenizer = TASKS[config.loss], encoder.tokenizer
         rows = read_rows(config, task, encoder, config.seed, run.console)
-        check_labels(config, rows)
+        check_judgements(config, rows)
         reference = reference_rows(config, policy, rows, run.console)
-        packed = pack(config, rows, devices=policy.row_devices, read_ends=True)
+        packed = pack_rows(config, rows, devices=policy.row_devices, read_ends=True)
         run.console.print(packed.describe(policy.row_devices))
         if config.dry_run:
             return FINISHED
         run.begin(policy, tokenizer, rows.fingerprints)
 
         params = policy.load(run.key)
-        objective = make_objective(config, policy)
+        objective = make_reward_objective(config, policy)
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         state = start_state(run, policy, params, optimizer, len(packed.train))
         scorer = scorer_of(config, policy)
@@ -140,7 +140,7 @@ def make_loss(config: Config) -> ScoreLoss:
     }[config.loss]
 
 
-def check_labels(config: Config, rows: Rows) -> None:
+def check_judgements(config: Config, rows: Rows) -> None:
     """Refuses what the loss is not defined for, naming the first such row."""
     if config.loss == "plackett_luce":
         instead = "pass --loss kwise, which leaves such pairs out"

@@ -12,7 +12,7 @@ from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.display import open_console
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.reference import weights_digest
-from jaxalign.recipes.run_files import open_files, open_folder
+from jaxalign.recipes.run_files import open_run_files, open_run_folder
 from jaxalign.recipes.stopping import Ending, ended_on_request, tell_start
 from jaxalign.recipes.template_time import start_template_time
 from jaxalign.training import (
@@ -81,10 +81,10 @@ class Run:
             **self.fingerprints,
         }
         with self.stop.between_steps():
-            folder = open_folder(config, self.fingerprints)
+            folder = open_run_folder(config, self.fingerprints)
             self.folder = self._stack.enter_context(folder)
         self.stop.on_leaving(self.folder.leave)
-        files = open_files(self.folder.path, config, self.fingerprints)
+        files = open_run_files(self.folder.path, config, self.fingerprints)
         self.metrics, self.checkpoints, self.draw = files
         given, size = config.chat_template, policy.config.vocab_size
         self.chat = chat_texts(tokenizer, size, given)

@@ -29,7 +29,9 @@ FREE = ("output_dir", "resume", "allow_change", "save_steps", "keep_last", "repo
 """Settings that an interrupted run may change without a word."""
 
 
-def open_folder(config: TrainingConfig, fingerprints: Mapping[str, str]) -> RunFolder:
+def open_run_folder(
+    config: TrainingConfig, fingerprints: Mapping[str, str]
+) -> RunFolder:
     """The run's folder, new or gone on with, as the settings say."""
     return RunFolder(
         config.output_dir,
@@ -55,7 +57,7 @@ class Files(NamedTuple):
     draw: Callable[[int], None]
 
 
-def open_files(
+def open_run_files(
     folder: Path, config: TrainingConfig, fingerprints: Mapping[str, str]
 ) -> Files:
     """Opens metrics and checkpoints of a run's folder."""

@@ -14,7 +14,7 @@ from jaxalign.data.packing.pack import RowShape, fill, pack, unpack_targets
 from jaxalign.data.packing.row_plan import buckets
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
-from jaxalign.models import ModelConfig, Transformer, score
+from jaxalign.models import ModelConfig, Transformer, scalar_scores
 from jaxalign.recipes.policy import open_policy
 from jaxalign.recipes.program import Program, mesh_program
 
@@ -29,7 +29,7 @@ def score_fn_of(model: Transformer) -> Callable[[Any, Tokens], jax.Array]:
     """`(params, Tokens) -> [R, M]`: the scalar head at the batch's `target_at`."""
 
     def score_fn(params, tokens: Tokens):
-        return score(
+        return scalar_scores(
             model,
             params,
             tokens.inputs,

@@ -8,7 +8,7 @@ from jaxalign.objectives import bind_token_loss, token_accuracy, token_entropy
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.finish import finish
 from jaxalign.recipes.fit import fit, held_out_means, start_state
-from jaxalign.recipes.packed import pack
+from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.rows import make_encoder, read_rows
 from jaxalign.recipes.run import open_run
@@ -39,7 +39,7 @@ class Config(TrainingConfig):
             raise UserError(f"z_loss must be 0 or more, got {self.z_loss}")
 
 
-def make_objective(config: Config, policy: Policy) -> LossFn:
+def make_sft_objective(config: Config, policy: Policy) -> LossFn:
     """What is minimised."""
     return bind_token_loss(
         sft_loss,
@@ -58,14 +58,14 @@ def main(config: Config) -> int:
         policy = open_policy(config.model, **config.layout)
         encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
         rows = read_rows(config, "sft", encoder, config.seed, run.console)
-        packed = pack(config, rows, devices=policy.row_devices)
+        packed = pack_rows(config, rows, devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))
         if config.dry_run:
             return FINISHED
         run.begin(policy, encoder.tokenizer, rows.fingerprints)
 
         params = policy.load()
-        objective = make_objective(config, policy)
+        objective = make_sft_objective(config, policy)
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         state = start_state(run, policy, params, optimizer, len(packed.train))
         samples = sample_greedily(run, policy, encoder.tokenizer, rows)

@@ -13,7 +13,7 @@ from jaxalign.rewards.builtin import BUILT_IN
 from jaxalign.rewards.columns import SHOWN, STEP
 from jaxalign.rewards.reward import Reward
 from jaxalign.rewards.reward_text import read_reward
-from jaxalign.rewards.user.function import Missing, UserFunction
+from jaxalign.rewards.user.function import MissingInput, UserFunction
 from jaxalign.rewards.user.process import UserProcess
 
 _OF_EVERY_REWARD = ("fallback", "time_limit")
@@ -188,7 +188,7 @@ def _user_function(name: str, text: str, processes: Processes) -> UserFunction:
         raise UserError(f"--reward {text!r}: there is no file {origin}.")
     try:
         return UserFunction(processes.of(origin), origin, attribute)
-    except Missing as error:
+    except MissingInput as error:
         near = difflib.get_close_matches(attribute, error.has, 1)
         hint = (
             f"Did you mean `{near[0]}`?"

@@ -32,7 +32,7 @@ _visits: collections.Counter[str] = collections.Counter()
 
 
 @dataclasses.dataclass(frozen=True)
-class Fault:
+class Injected:
     """One fault: what happens, in which phase, at which visit, how much."""
 
     action: str
@@ -41,11 +41,11 @@ class Fault:
     value: float
 
 
-def parse(text: str) -> tuple[Fault, ...]:
+def parse_faults(text: str) -> tuple[Injected, ...]:
     """Reads a list of faults.
 
-    >>> parse("kill@step:7;delay@save*0.5")[0]
-    Fault(action='kill', phase='step', index=7, value=1.0)
+    >>> parse_faults("kill@step:7;delay@save*0.5")[0]
+    Injected(action='kill', phase='step', index=7, value=1.0)
 
     Raises:
       UserError: Naming the part that is not understood.
@@ -60,17 +60,17 @@ def parse(text: str) -> tuple[Fault, ...]:
                 f"action of {', '.join(ACTIONS)} and a phase of {', '.join(PHASES)}"
             )
         faults.append(
-            Fault(action, phase, int(index) if index else None, float(value or 1))
+            Injected(action, phase, int(index) if index else None, float(value or 1))
         )
     return tuple(faults)
 
 
 @functools.cache
-def faults() -> tuple[Fault, ...]:
+def faults() -> tuple[Injected, ...]:
     """The faults that this process was started with; none outside of tests."""
     if os.environ.get("JAXALIGN_TEST_RUN") != "1":
         return ()
-    return parse(os.environ.get("JAXALIGN_CHAOS", ""))
+    return parse_faults(os.environ.get("JAXALIGN_CHAOS", ""))
 
 
 def at(phase: str, index: int | None = None) -> None:
@@ -102,7 +102,7 @@ def spoiled(phase: str, index: int, batch: Any) -> Any:
     return batch
 
 
-def _due(phase: str, index: int | None) -> list[Fault]:
+def _due(phase: str, index: int | None) -> list[Injected]:
     if not faults():
         return []
     if index is None:

@@ -235,7 +235,7 @@ class Checkpoints:
 
     def _verified(self, step: int, verify: Verify) -> dict[str, Any]:
         folder = self.folder / str(step)
-        body = manifest.read(folder)
+        body = manifest.read_manifest(folder)
         if body.get("step") != step:
             raise BadCheckpointError(f"its manifest is that of step {body.get('step')}")
         if verify != "off":
@@ -255,7 +255,8 @@ class Checkpoints:
         step = body["step"]
         temporary = self.folder / f"{step}.tmp"
         try:
-            step_folder.write(temporary, body | {"about": self._about}, arrays, texts)
+            body = body | {"about": self._about}
+            step_folder.write_step(temporary, body, arrays, texts)
             self._publish(temporary, step)
         except Exception as error:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -106,7 +106,7 @@ def _newest_manifest(checkpoints: pathlib.Path) -> dict[str, Any]:
     )
     for step in steps:
         try:
-            return _object_in(manifest.read(checkpoints / str(step)), "about")
+            return _object_in(manifest.read_manifest(checkpoints / str(step)), "about")
         except manifest.BadCheckpointError:
             continue
     return {}

@@ -83,7 +83,7 @@ def _opened(path: pathlib.Path) -> io.BufferedRandom:
         handle = os.open(path, flags, 0o666)
         if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
             os.close(handle)
-            raise IsADirectoryError(errno.EISDIR, plain_files.kind_of(mode), path)
+            raise IsADirectoryError(errno.EISDIR, plain_files.file_kind(mode), path)
     except OSError as error:
         if error.errno not in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
             raise

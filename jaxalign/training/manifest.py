@@ -44,17 +44,17 @@ def leaf_digest(array: np.ndarray) -> str:
     return hashlib.sha256(flat.view(np.uint8).data).hexdigest()
 
 
-def describe(leaf: Any) -> dict[str, Any]:
+def describe_leaf(leaf: Any) -> dict[str, Any]:
     """Shape and dtype of a leaf, as a manifest spells them.
 
-    >>> describe(np.zeros((2, 3), np.int32))
+    >>> describe_leaf(np.zeros((2, 3), np.int32))
     {'shape': [2, 3], 'dtype': 'int32'}
     """
     return {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
 
 
 def differences(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Says where two tables of `describe` differ, a sentence for each leaf."""
+    """Says where two tables of `describe_leaf` differ, a sentence for each leaf."""
     found = []
     for name in sorted(saved.keys() | wanted.keys()):
         if name not in wanted:
@@ -87,7 +87,7 @@ def file_table(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
     return table
 
 
-def write(folder: pathlib.Path, body: dict[str, Any]) -> None:
+def write_manifest(folder: pathlib.Path, body: dict[str, Any]) -> None:
     """Writes the manifest, sealed with a digest of its own, and flushes it to disk."""
     body = {"format": FORMAT, **body}
     path = folder / NAME
@@ -96,7 +96,7 @@ def write(folder: pathlib.Path, body: dict[str, Any]) -> None:
     sync(folder)
 
 
-def read(folder: pathlib.Path) -> dict[str, Any]:
+def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     """Reads a manifest back.
 
     Raises:

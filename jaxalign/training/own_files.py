@@ -118,4 +118,4 @@ def _clear(path: pathlib.Path) -> None:
         set_aside(path, "it is a loop of symbolic links")
     else:
         if not stat.S_ISREG(mode):
-            set_aside(path, f"it is {plain_files.kind_of(mode)}, and no file")
+            set_aside(path, f"it is {plain_files.file_kind(mode)}, and no file")

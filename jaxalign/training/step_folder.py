@@ -14,7 +14,7 @@ from jaxalign.training.exits import UNAVAILABLE, USER_ERROR, CheckpointSaveError
 from jaxalign.training.manifest import BadCheckpointError
 
 
-def write(
+def write_step(
     folder: pathlib.Path,
     body: dict[str, Any],
     arrays: dict[tuple[str, ...], np.ndarray],
@@ -38,13 +38,13 @@ def write(
         (folder / name).write_text(text)
     files = manifest.file_table(folder)
     chaos.at("manifest")
-    manifest.write(folder, {**body, "files": files})
+    manifest.write_manifest(folder, {**body, "files": files})
 
 
 def described(tree: Any) -> dict[str, dict[str, Any]]:
     """Shape and dtype of every leaf, by its path with slashes."""
     leaves = manifest.named_leaves(tree).items()
-    return {"/".join(path): manifest.describe(leaf) for path, leaf in leaves}
+    return {"/".join(path): manifest.describe_leaf(leaf) for path, leaf in leaves}
 
 
 def load(

@@ -19,7 +19,7 @@ from jaxalign.models import (
     load_with_new_score,
     param_shapes,
     read_config,
-    score,
+    scalar_scores,
     unembedding,
     with_score_head,
 )
@@ -49,7 +49,7 @@ def scores_of(case, starts, shape=SHAPE):
 
     @jax.jit
     def run(params, inputs, at, *rest):
-        return score(model, params, inputs, at, *rest)
+        return scalar_scores(model, params, inputs, at, *rest)
 
     inputs, *rest = rows.arrays
     got = np.asarray(run(case.params, inputs, at, *rest))
@@ -206,4 +206,4 @@ def test_heads_are_not_mixed_up():
         unembedding(Transformer(reward.config), reward.params)
     ids = np.zeros((1, 2), np.int32)
     with pytest.raises(ValueError, match="gives no scores"):
-        score(Transformer(language.config), language.params, ids, ids)
+        scalar_scores(Transformer(language.config), language.params, ids, ids)

@@ -14,7 +14,7 @@ import pytest
 from jaxalign.data.packing.batches import Batches
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.losses import LossOutput
-from jaxalign.models import PARTITION_RULES, Transformer, score, with_score_head
+from jaxalign.models import PARTITION_RULES, Transformer, scalar_scores, with_score_head
 from jaxalign.objectives import (
     compared,
     reward_objective,
@@ -78,7 +78,8 @@ def plain_loss(params, examples):
         for k, x in enumerate(example.sequences):
             end = np.flatnonzero(x.trained)[-1]
             ids = jnp.asarray(np.pad(x.ids[: end + 1], (0, 11 - end))[None])
-            value = score(model, params, ids, jnp.array([[end]], jnp.int32))[0, 0]
+            at = jnp.array([[end]], jnp.int32)
+            value = scalar_scores(model, params, ids, at)[0, 0]
             total += (k + 1.0) * (value - float(example.labels["score"][k])) ** 2
             count += 1
     return total / count
@@ -172,7 +173,7 @@ def test_rows_are_read_as_the_losses_want_them():
         for k, ids in enumerate(ends):
             rows[k, : len(ids)] = ids
         at = np.array([[len(ids) - 1] for ids in ends] + [[0]] * (3 - len(ends)))
-        values = jax.jit(lambda p, x, at: score(model, p, x, at))(
+        values = jax.jit(lambda p, x, at: scalar_scores(model, p, x, at))(
             params, rows, at.astype(np.int32)
         )
         scores.append([float(x) for x in values[: len(ends), 0]])

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxalign.models import PARTITION_RULES, Transformer
 from jaxalign.parallel import batch_sharding, make_mesh, replicated, shardings
-from jaxalign.parallel.hlo import Program
+from jaxalign.parallel.hlo import HloProgram
 from jaxalign.recipes.planning.topology import devices_of
 from tests.parallel.tasks import state_of, step_on, task_of
 from tests.tiny import make_model
@@ -38,7 +38,7 @@ def main(name: str) -> None:
         out_shardings=(places, replicated(mesh)),
     )
     compiled = step.lower(state, batch).compile()
-    program = Program(compiled.as_text() or "")
+    program = HloProgram(compiled.as_text() or "")
     shapes = {x.shape for x in program.arrays}
     layers = {x.shape for x in program.arrays_in("Transformer")}
     count = len(devices)

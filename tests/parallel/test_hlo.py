@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from jaxalign.parallel import make_mesh
-from jaxalign.parallel.hlo import Array, Program
+from jaxalign.parallel.hlo import Array, HloProgram
 
 TEXT = """HloModule jit_step, entry_computation_layout={()->f32[]}
 
@@ -38,7 +38,7 @@ ENTRY %main (p: f32[4]) -> f32[] {
 
 
 def test_loops_pieces_and_fused_sums_are_read():
-    program = Program(TEXT)
+    program = HloProgram(TEXT)
     found = {(c.kind, c.source, c.loops): c for c in program.collectives}
     assert len(found) == len(program.collectives) == 4
     start = found["all-gather", "layers/gate", ("layers/while",)]
@@ -67,7 +67,7 @@ def test_a_real_program_is_read_as_it_was_written():
         fn, mesh=mesh, in_specs=P("fsdp"), out_specs=P(), check_vma=False
     )
     text = jax.jit(mapped).lower(jnp.zeros((40, 3))).compile().as_text()
-    kinds = {c.kind: c for c in Program(text or "").collectives}
+    kinds = {c.kind: c for c in HloProgram(text or "").collectives}
     assert kinds.keys() == {"all-gather", "all-reduce"}
     assert kinds["all-gather"].arrays == (Array("f32", (40, 3)),)
     assert kinds["all-gather"].loops == ()

@@ -8,7 +8,7 @@ import pytest
 
 from jaxalign.models import PARTITION_RULES
 from jaxalign.parallel import batch_sharding, make_mesh, replicated, shardings
-from jaxalign.parallel.hlo import Program
+from jaxalign.parallel.hlo import HloProgram
 from tests.parallel.tasks import state_of, step_on, task_of
 from tests.tiny import make_model
 
@@ -46,7 +46,7 @@ def compiled(name, **sizes):
         donate_argnums=0,
         out_shardings=(places, replicated(mesh)),
     )
-    return Program(step.lower(state, batch).compile().as_text() or "")
+    return HloProgram(step.lower(state, batch).compile().as_text() or "")
 
 
 def shapes(program):
@@ -149,4 +149,4 @@ def compiled_for(count):
     step = jax.jit(
         step_on(mesh, task.objective), out_shardings=(places, replicated(mesh))
     )
-    return Program(step.lower(state, batch).compile().as_text() or "")
+    return HloProgram(step.lower(state, batch).compile().as_text() or "")

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.command_line import field_names, parse
+from jaxalign.recipes.command_line import field_names, parse_command
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Config:
 
 
 def run(*argv):
-    return parse(Config, [*map(str, argv)], prog="test")
+    return parse_command(Config, [*map(str, argv)], prog="test")
 
 
 def yaml(tmp_path, text):
@@ -169,11 +169,11 @@ def test_unknown_command(argv, message, capsys):
 def test_values_may_begin_with_dashes(argv, stop, tmp_path):
     from jaxalign.recipes.generate import Config
 
-    config = parse(Config, ["--model", "m", "--prompt", "p", *argv], prog="x")
+    config = parse_command(Config, ["--model", "m", "--prompt", "p", *argv], prog="x")
     assert config.stop == stop
     file = tmp_path / "x.yaml"
     file.write_text(json.dumps({"model": "m", "prompt": "p", "stop": stop}))
-    assert parse(Config, ["--config", str(file)], prog="x").stop == stop
+    assert parse_command(Config, ["--config", str(file)], prog="x").stop == stop
 
 
 def test_two_values_of_which_one_looks_like_a_flag(tmp_path):
@@ -181,4 +181,4 @@ def test_two_values_of_which_one_looks_like_a_flag(tmp_path):
 
     argv = ["--model", "m", "--prompt", "p", "--stop=--x", "--stop", "y"]
     with pytest.raises(UserError, match="--stop: '--x' looks like a flag"):
-        parse(Config, argv, prog="x")
+        parse_command(Config, argv, prog="x")

@@ -10,7 +10,7 @@ import pytest
 
 from jaxalign.__main__ import main
 from jaxalign.errors import UserError
-from jaxalign.models import Transformer, load_params, logits, read_config, score
+from jaxalign.models import Transformer, load_params, logits, read_config, scalar_scores
 from jaxalign.recipes.evaluate import Config
 from jaxalign.recipes.evaluation import run as evaluation
 from jaxalign.rewards import Completion
@@ -124,7 +124,7 @@ def test_a_reward_model_orders_pairs(reward_model, pairs, tmp_path, capsys):
     longest = max(map(len, sequences))
     padded = np.array([x + [0] * (longest - len(x)) for x in sequences])
     ends = np.array([[len(x) - 1] for x in sequences])
-    forward = jax.jit(functools.partial(score, Transformer(config)))
+    forward = jax.jit(functools.partial(scalar_scores, Transformer(config)))
     alone = forward(load_params(reward_model, config), padded, ends)
     by_hand = np.asarray(alone, float).reshape(12, 2)
     margins = by_hand[:, 0] - by_hand[:, 1]

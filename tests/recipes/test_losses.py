@@ -13,7 +13,7 @@ from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.objectives import array_names
 from jaxalign.recipes import dpo, ref_logps
-from jaxalign.recipes.command_line import field_names, parse
+from jaxalign.recipes.command_line import field_names, parse_command
 from jaxalign.recipes.config import MeshConfig
 from jaxalign.recipes.dpo import KINDS
 from jaxalign.recipes.loss_flags import (
@@ -30,7 +30,7 @@ PATHS = ["--model", "m", "--data", "d", "--output-dir", "o"]
 
 def parsed(*argv) -> Any:
     argv = [*PATHS, *argv]
-    return parse(dpo.config_class(argv), argv, prog="jaxalign dpo")
+    return parse_command(dpo.config_class(argv), argv, prog="jaxalign dpo")
 
 
 GIVEN = {"kl", "log_sum_squares", "reward_gap", "win_rate"}

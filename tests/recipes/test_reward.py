@@ -12,7 +12,7 @@ import pytest
 
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
-from jaxalign.models import Transformer, load_params, read_config, score
+from jaxalign.models import Transformer, load_params, read_config, scalar_scores
 from jaxalign.recipes import reward
 from jaxalign.recipes.scorer import load_scorer
 from jaxalign.training import OptimizerConfig
@@ -105,7 +105,7 @@ def test_the_export_scores_with_mean_zero(reward_run, tiny_model, pairs):
     assert np.mean(scores[::2] > scores[1::2]) >= 0.9
 
     model, params = Transformer(config), load_params(out, config)
-    alone = jax.jit(lambda p, x, at: score(model, p, x, at))
+    alone = jax.jit(lambda p, x, at: scalar_scores(model, p, x, at))
     for i in (0, 1, 7):
         row = np.zeros((1, 128), np.int32)
         row[0, : len(sequences[i])] = sequences[i]

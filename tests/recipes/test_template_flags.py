@@ -14,7 +14,7 @@ from jaxalign.recipes import sft
 from jaxalign.recipes.policy import open_policy
 from jaxalign.recipes.rows import make_encoder, read_rows
 from jaxalign.recipes.run import open_run
-from jaxalign.recipes.run_files import open_folder
+from jaxalign.recipes.run_files import open_run_folder
 from jaxalign.recipes.template_time import start_template_time
 from tests.recipes.conftest import TEMPLATE
 
@@ -101,14 +101,14 @@ def test_a_resumed_run_reads_the_time_at_which_it_began(config, today, capsys):
 
 def test_another_time_is_another_run(config, today):
     today(1)
-    with open_folder(config(), start_template_time(config())):
+    with open_run_folder(config(), start_template_time(config())):
         pass
     other = config(template_time="2026-01-05")
     with (
         pytest.raises(
             UserError, match="template_time was .*2026-01-01.*is '2026-01-05"
         ),
-        open_folder(other, start_template_time(other)),
+        open_run_folder(other, start_template_time(other)),
     ):
         pass
 
@@ -134,7 +134,7 @@ def test_a_damaged_record_is_left_to_the_run_folder(content, config, today, tmp_
 
 def test_a_run_that_recorded_no_time_can_be_gone_on_with(config, today):
     today(1)
-    with open_folder(config(), {"model": "x"}):
+    with open_run_folder(config(), {"model": "x"}):
         pass
     assert start_template_time(config()) == {}
 

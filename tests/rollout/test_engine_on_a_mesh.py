@@ -17,7 +17,7 @@ from jaxalign.models import (
 )
 from jaxalign.ops import Layout
 from jaxalign.parallel import ACTIVATIONS, make_mesh, shardings
-from jaxalign.parallel.hlo import Program
+from jaxalign.parallel.hlo import HloProgram
 from jaxalign.rollout import Decoder, generate, steps
 from tests.tiny import make_model, make_params
 
@@ -101,7 +101,7 @@ def test_a_step_moves_a_few_rows_and_neither_weights_nor_logits():
     decoder = decoder_on(model, ALL)
     params = spread(make_params(model), ALL)
     text = lowered_decode(model, decoder, params).compile().as_text()
-    program = Program(text or "")
+    program = HloProgram(text or "")
     # Of eight rows those of one copy of the parameters, as wide as their logits.
     widest = 4 * 4 * 1024
     assert program.collectives

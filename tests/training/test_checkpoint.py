@@ -211,7 +211,7 @@ def test_at_every_instant_there_is_a_verified_checkpoint(tmp_path):
 
 def test_a_save_that_fails_says_where_and_how_much(tmp_path, monkeypatch):
     checkpoints = saved(tmp_path, 1)
-    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse("enospc@save"))
+    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse_faults("enospc@save"))
     checkpoints.save(2, state(2))
     with pytest.raises(CheckpointSaveError, match=r"2\.tmp.*No space.*MB are free"):
         checkpoints.wait()

@@ -159,18 +159,18 @@ def test_a_manifest_of_another_step(folder, caplog):
 
 
 def test_a_manifest_of_a_later_format(folder, caplog, monkeypatch):
-    body = manifest.read(folder / "8")
+    body = manifest.read_manifest(folder / "8")
     monkeypatch.setattr(manifest, "FORMAT", 2)
-    manifest.write(folder / "8", body | {"format": 2})
+    manifest.write_manifest(folder / "8", body | {"format": 2})
     monkeypatch.undo()
     assert_falls_back(folder, caplog, "has format 2, this version reads 1")
 
 
 @pytest.mark.parametrize("name", ["../4/data.json", "/etc/hostname", "a/../data.json"])
 def test_a_manifest_cannot_name_files_elsewhere(folder, caplog, name):
-    body = manifest.read(folder / "8")
+    body = manifest.read_manifest(folder / "8")
     body["files"][name] = {"size": 1, "sha256": "0"}
-    manifest.write(folder / "8", body)
+    manifest.write_manifest(folder / "8", body)
     assert_falls_back(folder, caplog, name)
 
 

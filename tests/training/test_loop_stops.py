@@ -31,7 +31,7 @@ from tests.training.short_run import (
 
 
 def test_a_step_that_is_not_finite_is_left_out_and_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse("nan@batch:5"))
+    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse_faults("nan@batch:5"))
     finished = go(tmp_path)
     monkeypatch.undo()
     expected, history = by_hand(10, skip={5})
@@ -47,7 +47,7 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(tmp_path, monkeypatch
 
 def test_five_in_a_row_stop_the_run_and_name_the_examples(tmp_path, monkeypatch):
     faults = ";".join(f"nan@batch:{n}" for n in (2, 4, 5, 6, 7, 8, 9))
-    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse(faults))
+    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse_faults(faults))
     with pytest.raises(NonFiniteError, match="in 5 steps in a row, the last.* step 8"):
         go(tmp_path)
     assert issubclass(NonFiniteError, UserError)
@@ -61,7 +61,7 @@ def test_five_in_a_row_stop_the_run_and_name_the_examples(tmp_path, monkeypatch)
 
 def test_a_row_of_bad_steps_is_counted_across_a_resume(tmp_path, monkeypatch):
     faults = ";".join(f"nan@batch:{n}" for n in (4, 5, 6, 7, 8))
-    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse(faults))
+    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse_faults(faults))
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     options = {"checkpoints": checkpoints, "learning_rate": None}
     go(tmp_path, num_steps=6, **options)
@@ -132,7 +132,7 @@ def test_data_that_ends_hangs_or_fails_is_an_error_here(tmp_path):
 
 
 def test_a_failing_save_stops_within_one_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse("enospc@save:3"))
+    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse_faults("enospc@save:3"))
     monkeypatch.setattr(chaos, "_visits", chaos.collections.Counter())
     checkpoints = Checkpoints(tmp_path / "checkpoints")
 

@@ -298,7 +298,7 @@ WRONG_ENTRIES = {
 )
 def test_an_entry_of_another_type_in_a_sealed_manifest(folder, place, entry, caplog):
     step = folder / "checkpoints" / "4"
-    body = manifest.read(step)
+    body = manifest.read_manifest(step)
     *table, name = place.split("/")
     (body[table[0]] if table else body)[name] = entry
     (step / "MANIFEST.json").write_bytes(manifest._sealed(body))
@@ -311,11 +311,11 @@ def test_a_manifest_that_names_a_file_elsewhere_is_refused_before_it_is_read(
     folder, name, caplog
 ):
     step = folder / "checkpoints" / "4"
-    body = manifest.read(step)
+    body = manifest.read_manifest(step)
     file = step / name
     size = file.stat().st_size if file.is_file() else 0
     body["files"][name] = {"size": size, "sha256": "0" * 64}
-    manifest.write(step, body)
+    manifest.write_manifest(step, body)
     assert start(folder) == 2
     assert f"MANIFEST.json names a file elsewhere: '{name}'" in caplog.text
 

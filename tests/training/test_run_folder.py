@@ -184,7 +184,7 @@ def test_a_damaged_config_is_an_error_that_names_it(tmp_path):
 
 
 def test_a_run_with_faults_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse("kill@step:7"))
+    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse_faults("kill@step:7"))
     with run(tmp_path):
         pass
     assert "kill" in starts(tmp_path)[0]["chaos"][0]
@@ -195,7 +195,7 @@ def test_a_run_with_faults_says_so(tmp_path, monkeypatch):
 )
 def test_unknown_faults_are_refused(text):
     with pytest.raises(UserError, match="is not action@phase"):
-        chaos.parse(f"kill@step:7;{text}")
+        chaos.parse_faults(f"kill@step:7;{text}")
 
 
 def test_no_fault_without_the_mark_of_a_test(monkeypatch):

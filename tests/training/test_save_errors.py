@@ -120,7 +120,8 @@ def test_orbax_on_a_full_disk_leaves_no_trace_behind(tmp_path, monkeypatch, capl
 def test_an_error_that_ends_a_run_waits_for_the_save_in_the_background(
     tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse("delay@manifest:2*1.5"))
+    faults = chaos.parse_faults("delay@manifest:2*1.5")
+    monkeypatch.setattr(chaos, "faults", lambda: faults)
     monkeypatch.setattr(chaos, "_visits", chaos.collections.Counter())
 
     def step_fn(state, batch):
@@ -134,7 +135,7 @@ def test_an_error_that_ends_a_run_waits_for_the_save_in_the_background(
     assert checkpoints.latest() == 4
     assert {x.name for x in (tmp_path / "checkpoints").iterdir()} == {"0", "4"}
     # If that save fails too, the first error counts, and the other is told.
-    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse("enospc@save:4"))
+    monkeypatch.setattr(chaos, "faults", lambda: chaos.parse_faults("enospc@save:4"))
     with pytest.raises(UserError, match="the reward failed"):
         go(tmp_path / "b", step_fn=step_fn, checkpoints=checkpoints, save_steps=4)
     assert "the disk is full" in caplog.text

@@ -13,9 +13,9 @@ from jaxalign.data.records.formats import Format, renamed
 from jaxalign.data.records.messages import check_roles, messages
 from jaxalign.data.records.prefix import split_messages, split_text
 from jaxalign.data.records.record import (
-    Completion,
     Conversation,
     Preference,
+    PromptCompletion,
     PromptOnly,
     Rankings,
     Record,
@@ -111,12 +111,12 @@ def _prompt_only(row, format: Format, common) -> PromptOnly:
     return PromptOnly(contents.prompt(row, format), **common)
 
 
-def _completion(row, format: Format, common) -> Completion:
+def _completion(row, format: Format, common) -> PromptCompletion:
     prompt, completion = (
         contents.prompt(row, format),
         contents.response(row, "completion", format),
     )
-    return Completion(prompt, completion, **common)
+    return PromptCompletion(prompt, completion, **common)
 
 
 def _preference(row, format: Format, common) -> Preference:

@@ -93,7 +93,7 @@ class PromptOnly(Common):
 
 
 @dataclasses.dataclass(frozen=True)
-class Completion(Common):
+class PromptCompletion(Common):
     """A prompt and its answer; the answer is trained."""
 
     prompt: Content
@@ -215,7 +215,7 @@ Record: TypeAlias = (
     Text
     | Conversation
     | PromptOnly
-    | Completion
+    | PromptCompletion
     | Preference
     | Unpaired
     | Scored

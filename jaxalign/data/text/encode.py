@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxalign.data.records.record import (
-    Completion,
     Content,
     Conversation,
     Message,
     Preference,
+    PromptCompletion,
     PromptOnly,
     Rankings,
     Record,
@@ -111,7 +111,7 @@ class Encoder:
                 return (self._plain("", record.text, "all"),)
             case Conversation():
                 return (self._chat(record, (), record.messages),)
-            case Completion() | Unpaired() | Scored():
+            case PromptCompletion() | Unpaired() | Scored():
                 return (self._answer(record, record.prompt, record.completion),)
             case Preference():
                 sides = (record.chosen, record.rejected)

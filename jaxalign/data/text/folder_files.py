@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxalign.errors import UserError
-from jaxalign.json_file import read_object
+from jaxalign.json_file import read_json
 
 _SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token")
 _MOST_ID = 1 << 31
@@ -13,7 +13,7 @@ _MOST_ID = 1 << 31
 
 def read_optional(file: pathlib.Path) -> dict[str, Any]:
     """The JSON object in a file; empty if there is no such file."""
-    return read_object(file) if file.exists() else {}
+    return read_json(file) if file.exists() else {}
 
 
 def special_tokens(folder: pathlib.Path, config: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ _TURNS = (
 )
 
 
-def end_of_turn(
+def stop_of_turn(
     backend: Any, template: ChatTemplate | None, special_ids: Collection[int]
 ) -> int | None:
     """The special token that the template ends an assistant turn with, or None.

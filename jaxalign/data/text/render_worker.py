@@ -53,7 +53,7 @@ class Generation(ext.Extension):
         return begin + caller() + end
 
 
-def to_json(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+def tojson_filter(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
     """JSON without HTML escapes, as templates written for transformers expect."""
     return json.dumps(
         x,
@@ -75,7 +75,7 @@ def compiled(source: str, time: str, block: tuple[str, str]) -> jinja2.Template:
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, ext.loopcontrols]
     )
     now = datetime.datetime.fromisoformat(time)
-    environment.filters["tojson"] = to_json
+    environment.filters["tojson"] = tojson_filter
     environment.globals |= {
         "raise_exception": _raise,
         "strftime_now": now.strftime,
@@ -84,7 +84,9 @@ def compiled(source: str, time: str, block: tuple[str, str]) -> jinja2.Template:
     return environment.from_string(source)
 
 
-def answer(source: str, time: str, block: tuple[str, str], variables: Mapping) -> dict:
+def render_request(
+    source: str, time: str, block: tuple[str, str], variables: Mapping
+) -> dict:
     """What to say about one rendering."""
     random.seed(0)  # Jinja has a filter `random`: a row is the same at every reading
     try:
@@ -164,7 +166,7 @@ def main(seconds: float, memory: int, parent: int) -> None:
         for variables in request["variables"]:
             # Nobody handles SIGPROF, so the kernel ends the process, even within C.
             signal.setitimer(signal.ITIMER_PROF, seconds)
-            said = answer(request["source"], request["time"], block, variables)
+            said = render_request(request["source"], request["time"], block, variables)
             out.write(json.dumps(said).encode("ascii") + b"\n")
             if said.get("limit") == "memory":
                 return

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxalign.data.text.templates import BUILTIN, ChatTemplate
 from jaxalign.errors import UserError
-from jaxalign.json_file import read_object, read_text
+from jaxalign.json_file import read_json, read_text
 
 
 def builtin_template(
@@ -84,7 +84,7 @@ def _named_templates(folder: pathlib.Path) -> tuple[dict[str, str], str]:
     # Processors of models that also read pictures keep the template in a third place.
     for name in ("tokenizer_config.json", "chat_template.json"):
         file = folder / name
-        given = read_object(file).get("chat_template") if file.exists() else None
+        given = read_json(file).get("chat_template") if file.exists() else None
         if given is not None:
             return _by_name(given, file), f"of {file}"
     return {}, str(folder)

@@ -20,7 +20,7 @@ from jaxalign.data.text.folder_files import (
     stop_ids_of,
 )
 from jaxalign.data.text.markers import Markers
-from jaxalign.data.text.probes import around_contents, end_of_turn
+from jaxalign.data.text.probes import around_contents, stop_of_turn
 from jaxalign.data.text.template_files import builtin_template, read_template
 from jaxalign.data.text.templates import BUILTIN, ChatTemplate
 from jaxalign.errors import UserError
@@ -141,7 +141,7 @@ def load_tokenizer(
     added = backend.get_added_tokens_decoder()
     special_ids = frozenset(i for i, token in added.items() if token.special)
     template = _choose_template(folder, chat_template, special)
-    turn_end = end_of_turn(backend, template, special_ids)
+    turn_end = stop_of_turn(backend, template, special_ids)
     stops = stop_ids_of(folder)
     stops |= {i for i in (eos, turn_end) if i is not None}
     pad = ids.get("pad_token")

@@ -30,7 +30,7 @@ from jaxalign.recipes.evaluation.reward_model import (
 from jaxalign.recipes.evaluation.rows import need_flags, open_reader
 from jaxalign.recipes.evaluation.scoring import Answers, abstentions, scored
 from jaxalign.recipes.generation_settings import tell_unused
-from jaxalign.recipes.judge import read_template, respond_of
+from jaxalign.recipes.judge import read_judge_template, respond_of
 from jaxalign.recipes.open_rewards import (
     log_rewards,
     open_reward_model,
@@ -78,7 +78,7 @@ def evaluate(config: Config, console: Console) -> Results:
     if is_reward_model(config.model):
         found = evaluate_reward_model(config, console)
         return Results(_about(config), found, {}, {})
-    template = read_template(config.judge_template, COMPARE)
+    template = read_judge_template(config.judge_template, COMPARE)
     model = _open(config, config.model)
     rewards = _rewards(config, model)
     task = _read(config, model, console)

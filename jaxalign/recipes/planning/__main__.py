@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Takes the names of two files: the order and the answer, both JSON."""
+    """Takes the names of two files: the order and the carry_out, both JSON."""
     from jaxalign.errors import UserError
-    from jaxalign.recipes.planning.order import Order, answer
+    from jaxalign.recipes.planning.order import Order, carry_out
 
     order, out = (Path(name) for name in sys.argv[1:])
 
@@ -20,7 +20,7 @@ def main() -> int:
         print(text, flush=True)
 
     try:
-        found = answer(Order(**json.loads(order.read_text())), tell)
+        found = carry_out(Order(**json.loads(order.read_text())), tell)
     except UserError as error:
         found = {"error": str(error)}
     out.write_text(json.dumps(found))

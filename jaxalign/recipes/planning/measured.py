@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jaxalign.parallel.hlo import Array, Collective, Program
+from jaxalign.parallel.hlo import Array, Collective, HloProgram
 from jaxalign.recipes.planning.chips import GIB, Chip
 from jaxalign.recipes.planning.program import Planned
 
@@ -40,7 +40,7 @@ def measured(
     out["compile_seconds"] = round(time.monotonic() - start, 1)
     tell(f"{planned.name}: compiled in {out['compile_seconds']} s")
     memory = compiled.memory_analysis()
-    program = Program(compiled.as_text() or "")
+    program = HloProgram(compiled.as_text() or "")
     sizes = {
         "arguments": memory.argument_size_in_bytes,
         "results": memory.output_size_in_bytes,
@@ -114,7 +114,7 @@ def _loops(collectives: list[Collective]) -> dict[str, int]:
     }
 
 
-def _suspicious(planned: Planned, program: Program) -> list[str]:
+def _suspicious(planned: Planned, program: HloProgram) -> list[str]:
     """What no program of ours should have, in words."""
     found = []
     if any("chunks" in loop for c in program.collectives for loop in c.loops):

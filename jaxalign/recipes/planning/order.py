@@ -1,11 +1,11 @@
-"""What a plan is asked for, and the answer: one run, or the cheapest that fits."""
+"""What a plan is asked for, and the carry_out: one run, or the cheapest that fits."""
 
 import importlib
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from jaxalign.recipes.command_line import parse
+from jaxalign.recipes.command_line import parse_command
 from jaxalign.recipes.planning.chips import chip_of
 from jaxalign.recipes.planning.measured import measured
 from jaxalign.recipes.planning.topology import devices_of
@@ -32,7 +32,7 @@ class Order(NamedTuple):
     suggest: bool = False
 
 
-def answer(order: Order, tell: Callable[[str], None]) -> dict[str, Any]:
+def carry_out(order: Order, tell: Callable[[str], None]) -> dict[str, Any]:
     """Compiles what is asked for; JSON data."""
     devices = devices_of(order.topology, order.slices)
     kind = devices[0].device_kind
@@ -86,7 +86,7 @@ def _run(order: Order, argv: list[str], devices, tell) -> dict[str, Any]:
 
     recipe = importlib.import_module(f"jaxalign.recipes.{order.recipe}")
     choose = getattr(recipe, "config_class", lambda argv: recipe.Config)
-    config = parse(choose(argv), argv, prog=f"jaxalign plan {order.recipe}")
+    config = parse_command(choose(argv), argv, prog=f"jaxalign plan {order.recipe}")
     refuse_pmap(config)
     programs = training_programs
     if isinstance(config, RLConfig):

@@ -15,7 +15,7 @@ from jaxalign.parallel import batch_sharding
 from jaxalign.recipes import distill, dpo, kto, reward, sft
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.loss_flags import find_loss
-from jaxalign.recipes.packed import pack
+from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
 from jaxalign.recipes.planning.program import Planned
 from jaxalign.recipes.policy import Policy, open_policy
@@ -53,7 +53,7 @@ def training_programs(name: str, config: Any, devices: list[Any]) -> list[Planne
     rows = Rows(examples, [], {})
     if name == "kto":
         rows = kto.mismatched(config, rows)
-    packed = pack(config, rows, devices=policy.row_devices, read_ends=scores)
+    packed = pack_rows(config, rows, devices=policy.row_devices, read_ends=scores)
     program, host = policy.program, packed.train[0]
     scores_ref = "ref" in objective.reads
     if scores_ref:
@@ -95,7 +95,7 @@ def training_programs(name: str, config: Any, devices: list[Any]) -> list[Planne
 def task_of(name: str, config: Any) -> str:
     """What kind of rows the command reads."""
     if name == "dpo":
-        return dpo.kind_of(find_loss(config.loss)).task
+        return dpo.row_kind(find_loss(config.loss)).task
     if name == "reward":
         return reward.TASKS[config.loss]
     return "unpaired" if name == "kto" else "sft"
@@ -107,10 +107,15 @@ def _objective(
     """What is minimised, and the parameters that it reads beside what is trained."""
     if name == "distill":
         teacher = open_policy(config.teacher, devices=devices, **config.layout)
-        objective = distill.make_objective(config, policy, teacher)
+        objective = distill.make_distillation_objective(config, policy, teacher)
         return Objective.of(objective), teacher.param_shapes()
-    recipe = {"sft": sft, "dpo": dpo, "kto": kto, "reward": reward}[name]
-    objective = Objective.of(recipe.make_objective(config, policy))
+    make: Any = {
+        "sft": sft.make_sft_objective,
+        "dpo": dpo.make_preference_objective,
+        "kto": kto.make_kto_objective,
+        "reward": reward.make_reward_objective,
+    }[name]
+    objective = Objective.of(make(config, policy))
     return objective, policy.param_shapes() if "kl" in objective.reads else None
 
 

@@ -21,8 +21,8 @@ from jaxalign.recipes.rl.setup import Setup, open_setup
 from jaxalign.recipes.rl.state import Start
 from jaxalign.recipes.run_files import (
     export_place,
-    open_files,
-    open_folder,
+    open_run_files,
+    open_run_folder,
     write_card,
 )
 from jaxalign.recipes.samples import ends_of
@@ -58,7 +58,7 @@ def run_rl(config: RLConfig, method: Method) -> int:
         with contextlib.closing(setup.score):
             if config.dry_run:
                 return FINISHED
-            with open_folder(config, setup.fingerprints) as folder:
+            with open_run_folder(config, setup.fingerprints) as folder:
                 stop.on_leaving(folder.leave)
                 setup.score.log_to(folder.path)
                 done = _train(setup, folder, stop, clock)
@@ -78,7 +78,7 @@ def _train(setup: Setup, folder: RunFolder, stop: StopRequest, clock: Clock):
         with clock.phase("init"):
             params = models.load(key)
             reference = models.reference(params)
-        metrics, checkpoints, draw = open_files(folder.path, c, setup.fingerprints)
+        metrics, checkpoints, draw = open_run_files(folder.path, c, setup.fingerprints)
         with clock.phase("restore"):
             target = start.shapes(params)
             state, host = restore_or_start(folder, checkpoints, metrics, target)

@@ -39,7 +39,7 @@ class UserFunction:
         if "raised" in reply:
             raise UserError(f"loading {origin} {reply['raised']}. Mend the file.")
         if "missing" in reply:
-            raise Missing(reply["missing"], reply["has"])
+            raise MissingInput(reply["missing"], reply["has"])
         self.is_async = bool(reply["async"])
         self.signature = _signature(reply["parameters"])
 
@@ -77,7 +77,7 @@ class UserFunction:
         return outcome.values
 
 
-class Missing(UserError):
+class MissingInput(UserError):
     """A file or module has no such function.
 
     Attributes:

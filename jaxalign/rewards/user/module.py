@@ -14,7 +14,7 @@ from typing import Any
 from jaxalign.rewards.faults import is_users
 
 
-class Missing(Exception):
+class NoSuchModule(Exception):
     """There is no such function; the text is the end of a sentence about the file."""
 
 
@@ -60,19 +60,19 @@ def find_function(module: ModuleType, attribute: str) -> Callable[..., Any]:
     """The function that a module has under a name, dots in it being attributes.
 
     Raises:
-      Missing: There is none, or what is there is no function.
+      NoSuchModule: There is none, or what is there is no function.
     """
     found: Any = module
     for part in attribute.split("."):
         found = getattr(found, part, None)
     if inspect.isclass(found):
-        raise Missing(
+        raise NoSuchModule(
             f"has a class `{attribute}`, and a reward is a function, or an object that "
             "can be called. Make one in the file, and name that."
         )
     if callable(found):
         return found
-    raise Missing(f"has no function `{attribute}`.")
+    raise NoSuchModule(f"has no function `{attribute}`.")
 
 
 def functions_of(module: ModuleType) -> list[str]:

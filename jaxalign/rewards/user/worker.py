@@ -21,7 +21,7 @@ from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.faults import Given, given, hung, raised
 from jaxalign.rewards.reward import is_async
 from jaxalign.rewards.user.module import (
-    Missing,
+    NoSuchModule,
     find_function,
     functions_of,
     import_user,
@@ -120,7 +120,7 @@ class Worker:
         try:
             module = import_user(file)
             function = find_function(module, attribute)
-        except Missing as error:
+        except NoSuchModule as error:
             return {"missing": str(error), "has": functions_of(module)}
         except BaseException as error:  # also SystemExit
             return {"raised": raised(error).what}

@@ -10,10 +10,10 @@ from jaxalign.data.records.checks import Flaw
 from jaxalign.data.records.formats import detect
 from jaxalign.data.records.prefix import split_messages, split_text, split_transcripts
 from jaxalign.data.records.record import (
-    Completion,
     Conversation,
     Message,
     Preference,
+    PromptCompletion,
     Rankings,
     Tie,
 )
@@ -71,15 +71,17 @@ def test_sharegpt_pairs():
 
 def test_alpaca():
     row = {"instruction": "Add.", "input": "2, 3", "output": "5"}
-    assert record(row, "sft") == Completion(*_qa("Add.\n\n2, 3", "5"))
+    assert record(row, "sft") == PromptCompletion(*_qa("Add.\n\n2, 3", "5"))
     row = {**row, "input": " ", "history": [["Hi", "Hello"], ["You?", "Fine"]]}
-    expected = Completion(turns("Hi", "Hello", "You?", "Fine", "Add."), _qa("", "5")[1])
+    expected = PromptCompletion(
+        turns("Hi", "Hello", "You?", "Fine", "Add."), _qa("", "5")[1]
+    )
     assert record(row, "sft") == expected
     row = {"instruction": "Add.", "input": None, "output": "5", "system": "Be brief."}
     got = record(row, "sft")
     assert got.prompt == (Message("system", "Be brief."), Message("user", "Add."))
     row = {"instruction": "Add.", "input": "2, 3", "output": "5"}
-    assert record(row, "sft", conversational=False) == Completion(
+    assert record(row, "sft", conversational=False) == PromptCompletion(
         "Add.\n\n2, 3\n\n", "5"
     )
 
@@ -209,7 +211,7 @@ def test_a_bottomless_tree_is_a_bad_row():
 def test_question_answer():
     row = {"question": "2 + 2?", "answer": ["4", "four"], "source": "s"}
     kept = {"answer": ["4", "four"], "source": "s"}
-    assert record(row, "sft") == Completion(*_qa("2 + 2?", "4"), extra=kept)
+    assert record(row, "sft") == PromptCompletion(*_qa("2 + 2?", "4"), extra=kept)
     assert record(row, "prompt").extra == kept
 
 

@@ -5,10 +5,10 @@ import pytest
 from jaxalign.data.records.build_records import to_record
 from jaxalign.data.records.formats import detect, parse_columns
 from jaxalign.data.records.record import (
-    Completion,
     Conversation,
     Message,
     Preference,
+    PromptCompletion,
     PromptOnly,
     Rankings,
     Scored,
@@ -56,19 +56,19 @@ CASES = {
         {"prompt": "a", "completion": " b", "weight": 0.5},
         "sft",
         "prompt-completion, plain",
-        Completion("a", " b", weight=0.5),
+        PromptCompletion("a", " b", weight=0.5),
     ),
     "prompt-completion of messages": (
         {"prompt": [USER], "completion": [GOOD]},
         "sft",
         "prompt-completion, conversational",
-        Completion((Q,), (A,)),
+        PromptCompletion((Q,), (A,)),
     ),
     "a label does not keep SFT away": (
         {"prompt": "a", "completion": " b", "label": True},
         "sft",
         "prompt-completion, plain",
-        Completion("a", " b", extra={"label": True}),
+        PromptCompletion("a", " b", extra={"label": True}),
     ),
     "preference": (
         {"prompt": "a", "chosen": "b", "rejected": "c", "margin": 2},
@@ -110,7 +110,7 @@ CASES = {
         {"prompt": "a", "completion": "b", "score": 2},
         "sft",
         "prompt-completion, plain",
-        Completion("a", "b", extra={"score": 2}),
+        PromptCompletion("a", "b", extra={"score": 2}),
     ),
     "rankings by rank": (
         {"prompt": "a", "completions": ["b", "c"], "ranks": [1, 0]},
@@ -161,7 +161,7 @@ CASES = {
         {"prompt": "2 + 2?", "completion": "4", "system": "Be brief."},
         "sft",
         "prompt-completion, conversational",
-        Completion((Message("system", "Be brief."), Q), (A,)),
+        PromptCompletion((Message("system", "Be brief."), Q), (A,)),
     ),
     "tool calls": (
         {
@@ -243,9 +243,9 @@ def test_text_or_messages_can_be_chosen():
     row = {"question": "2 + 2?", "answer": ["4", "four"]}
     format = detect(row, row, "sft")
     kept = {"answer": ["4", "four"]}
-    assert to_record(row, format, "") == Completion((Q,), (A,), extra=kept)
+    assert to_record(row, format, "") == PromptCompletion((Q,), (A,), extra=kept)
     format = detect(row, row, "sft", conversational=False)
-    assert to_record(row, format, "") == Completion("2 + 2?\n\n", "4", extra=kept)
+    assert to_record(row, format, "") == PromptCompletion("2 + 2?\n\n", "4", extra=kept)
     row = {"messages": [USER, GOOD]}
     with pytest.raises(UserError, match="--conversational no: the rows hold messages"):
         detect(row, row, "sft", conversational=False)

@@ -9,7 +9,7 @@ from jaxalign.data.records.build_records import to_record
 from jaxalign.data.records.formats import detect
 from jaxalign.data.records.layouts import Task
 from jaxalign.data.records.read import detect_format, read_records
-from jaxalign.data.records.record import Completion, Message, PromptOnly
+from jaxalign.data.records.record import Message, PromptCompletion, PromptOnly
 from jaxalign.data.records.report import ReadReport
 from jaxalign.data.sources.source import open_source
 from jaxalign.errors import RowError
@@ -198,7 +198,7 @@ def test_a_system_prompt_by_its_other_name():
 def test_a_system_text_that_comes_late_is_not_passed_over():
     format = detect(TEXT, TEXT, "sft")
     found = to_record({**TEXT, "system": ""}, format, "")
-    assert isinstance(found, Completion)
+    assert isinstance(found, PromptCompletion)
     assert found.prompt == "a"
     with pytest.raises(RowError, match="`system` is for chat templates"):
         to_record({**TEXT, "system": "Be brief."}, format, "")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jaxalign.data.records.record import (
-    Completion,
     Conversation,
     Message,
     Preference,
+    PromptCompletion,
     PromptOnly,
     Rankings,
     Scored,
@@ -55,12 +55,12 @@ def trained(tokenizer, record, **options):
 
 def test_every_shape(tokenizer):
     chosen, rejected = (Message("assistant", x) for x in ("good", "bad"))
-    plain = Completion(prompt="the time is", completion=" noon")
+    plain = PromptCompletion(prompt="the time is", completion=" noon")
     assert trained(tokenizer, plain) == [[" noon" + END]]
     assert trained(tokenizer, Unpaired(prompt="a", completion=" b", label=True)) == [
         [" b" + END]
     ]
-    chat = Completion(prompt=(USER,), completion=(ANSWER,))
+    chat = PromptCompletion(prompt=(USER,), completion=(ANSWER,))
     assert trained(tokenizer, chat) == [["Hello!" + END]]
     pair = Preference(prompt=(USER,), chosen=(chosen,), rejected=(rejected,))
     assert trained(tokenizer, pair) == [["good" + END], ["bad" + END]]
@@ -82,12 +82,12 @@ def test_loss_on(tokenizer):
     assert trained(tokenizer, talk, loss_on="assistant") == trained(tokenizer, talk)
     (everything,) = Encoder(tokenizer, loss_on="all")(talk).sequences
     assert everything.trained.tolist() == [False] + [True] * (len(everything.ids) - 1)
-    answer = Completion(prompt=TALK[:3], completion=TALK[3:])
+    answer = PromptCompletion(prompt=TALK[:3], completion=TALK[3:])
     assert trained(tokenizer, answer) == [["Still here." + END]]
     assert trained(tokenizer, answer, loss_on="assistant") == [
         ["Hello!" + END, "Still here." + END]
     ]
-    plain = Completion(prompt="the time is", completion=" noon")
+    plain = PromptCompletion(prompt="the time is", completion=" noon")
     (both,) = Encoder(tokenizer, loss_on="all")(plain).sequences
     assert both.trained[1:].all()
     with pytest.raises(RowError, match="needs messages"):
@@ -104,7 +104,9 @@ def test_tool_results_and_users_within_an_answer_are_not_trained(tmp_path):
         Message("assistant", "Bye"),
     )
     tokenizer = chatml(tmp_path, template=template_text("qwen.training.jinja"))
-    record = Completion(prompt=(USER,), completion=answer, tools=({"name": "now"},))
+    record = PromptCompletion(
+        prompt=(USER,), completion=answer, tools=({"name": "now"},)
+    )
     written = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
     last = "<think>\n\n</think>\n\nBye"
     assert trained(tokenizer, record) == [[written + END, "Noon." + END, last + END]]
@@ -117,7 +119,7 @@ def test_the_ids_are_those_of_the_whole_text(tokenizer):
         tokenizer.encode("the wea")[0].tolist() + tokenizer.encode("ther")[0].tolist()
     )
     assert whole != shared
-    record = Completion(prompt="the wea", completion="ther")
+    record = PromptCompletion(prompt="the wea", completion="ther")
     (got,) = Encoder(tokenizer)(record).sequences
     assert got.ids.tolist() == [*whole, tokenizer.eos_id]
     end, first = 0, None
@@ -144,7 +146,9 @@ def test_one_bos_in_front_and_none_elsewhere(writes_bos, adds_bos, tmp_path):
         assert not x.trained[0]
     prompt = Encoder(tokenizer).prompt(PromptOnly(prompt=(USER,)))
     assert int((prompt == tokenizer.bos_id).sum()) == int(writes_bos or adds_bos)
-    (plain,) = Encoder(tokenizer)(Completion(prompt="a", completion="b")).sequences
+    (plain,) = Encoder(tokenizer)(
+        PromptCompletion(prompt="a", completion="b")
+    ).sequences
     assert int((plain.ids == tokenizer.bos_id).sum()) == int(adds_bos)
     (text,) = Encoder(tokenizer)(Text(text="<s>the time is")).sequences
     assert int((text.ids == tokenizer.bos_id).sum()) == 1
@@ -155,7 +159,7 @@ def test_one_bos_in_front_and_none_elsewhere(writes_bos, adds_bos, tmp_path):
 def test_one_stop_token_at_the_end(stop, tmp_path):
     """Fault 12. Also where the text ends in one already, or in another of the set."""
     tokenizer = chatml(tmp_path, generation={"eos_token_id": [2]})
-    record = Completion(prompt="the time is", completion=" noon" + stop)
+    record = PromptCompletion(prompt="the time is", completion=" noon" + stop)
     assert trained(tokenizer, record) == [[" noon" + (stop or END)]]
 
 
@@ -169,7 +173,7 @@ def test_text_that_was_rendered_before_gets_no_second_stop_token(behind, tmp_pat
     (x,) = Encoder(tokenizer)(whole).sequences
     assert tokenizer.decode(x.ids) == f"{before}yo{end}"
     assert x.trained[1:].all()
-    record = Completion(prompt=before, completion=f"yo{behind}")
+    record = PromptCompletion(prompt=before, completion=f"yo{behind}")
     assert trained(tokenizer, record) == [[f"yo{end}"]]
 
 
@@ -206,7 +210,7 @@ def test_the_pad_token_changes_no_mask(pad, tmp_path):
 
 def test_eos_may_be_bos(tmp_path):
     tokenizer = chatml(tmp_path, bos="<|im_end|>", add_bos_token=True)
-    (got,) = Encoder(tokenizer)(Completion(prompt="a", completion="b")).sequences
+    (got,) = Encoder(tokenizer)(PromptCompletion(prompt="a", completion="b")).sequences
     eos = tokenizer.eos_id
     assert [got.ids[0], got.ids[-1]] == [eos, eos]
     assert runs(tokenizer, got) == ["b" + END]
@@ -218,7 +222,7 @@ def test_a_template_that_renders_the_prompt_otherwise(tmp_path):
         "'<|im_start|>assistant\\n'", "'<|im_start|>assistant\\n<think>\\n'"
     )
     tokenizer = chatml(tmp_path, template=source)
-    record = Completion(prompt=(USER,), completion=(ANSWER,))
+    record = PromptCompletion(prompt=(USER,), completion=(ANSWER,))
     example = Encoder(tokenizer)(record)
     assert example.prompt_differs
     assert runs(tokenizer, example.sequences[0]) == ["Hello!" + END]
@@ -228,9 +232,9 @@ def test_a_template_that_renders_the_prompt_otherwise(tmp_path):
 
 def test_what_the_template_adds_behind_the_header_is_trained(tmp_path):
     tokenizer = chatml(tmp_path, template=template_text("qwen.jinja"))
-    record = Completion(prompt=(USER,), completion=(ANSWER,))
+    record = PromptCompletion(prompt=(USER,), completion=(ANSWER,))
     assert trained(tokenizer, record) == [["<think>\n\n</think>\n\nHello!" + END]]
-    quiet = Completion(
+    quiet = PromptCompletion(
         prompt=(USER,),
         completion=(ANSWER,),
         template_kwargs={"enable_thinking": False},
@@ -254,7 +258,7 @@ def test_thoughts_and_calls_need_no_generation_blocks(tmp_path):
             '{"name": "now", "arguments": {}}\n</tool_call>',
         ),
     ):
-        record = Completion(prompt=(USER,), completion=(answer,))
+        record = PromptCompletion(prompt=(USER,), completion=(answer,))
         assert trained(tokenizer, record) == [[said + END]]
         talk = Conversation(messages=(USER, answer))
         assert trained(tokenizer, talk) == [[said + END]]
@@ -286,7 +290,7 @@ def test_an_id_outside_of_the_vocabulary_is_named_with_its_row(bad, tokenizer):
 
 
 def test_the_models_vocabulary_counts_and_not_the_tokenizers(tokenizer):
-    record = Completion(prompt="the time is", completion=" noon")
+    record = PromptCompletion(prompt="the time is", completion=" noon")
     largest = int(max(Encoder(tokenizer)(record).sequences[0].ids))
     Encoder(tokenizer, vocab_size=largest + 1)(record)
     with pytest.raises(RowError, match=f"0 to {largest - 1}"):
@@ -297,7 +301,10 @@ def test_the_models_vocabulary_counts_and_not_the_tokenizers(tokenizer):
     ("record", "reason"),
     [
         (Conversation(messages=(USER,), where="a:1"), "no assistant turn"),
-        (Completion(prompt="Hi", completion="", where="a:1"), "no assistant turn"),
+        (
+            PromptCompletion(prompt="Hi", completion="", where="a:1"),
+            "no assistant turn",
+        ),
         (
             Tokenised(input_ids=(1, 2), loss_mask=(True, False), where="a:1"),
             "loss_mask",
@@ -337,12 +344,12 @@ def test_a_very_long_conversation(tokenizer):
 
 def test_a_weight_is_not_passed_over_in_silence(tokenizer):
     with pytest.raises(RowError, match="`weight` is 2, and no loss takes weights"):
-        Encoder(tokenizer)(Completion(prompt="a", completion=" b", weight=2.0))
+        Encoder(tokenizer)(PromptCompletion(prompt="a", completion=" b", weight=2.0))
 
 
 def test_mixed_dress_and_shapes_without_target_are_refused(tokenizer):
     with pytest.raises(RowError, match="One side"):
-        Encoder(tokenizer)(Completion(prompt="Hi", completion=(ANSWER,)))
+        Encoder(tokenizer)(PromptCompletion(prompt="Hi", completion=(ANSWER,)))
     with pytest.raises(RowError, match="Stepwise"):
         Encoder(tokenizer)(Stepwise(prompt="a", steps=("b",), labels=(True,)))
 
@@ -355,7 +362,7 @@ def test_what_rows_say_of_their_answers_comes_along(tokenizer):
     scored = encode(Scored("a", " b", -3.0))
     assert scored.labels["score"].tolist() == [-3.0]
     assert scored.labels["score"].dtype == np.float32
-    assert not encode(Completion("a", " b")).labels
+    assert not encode(PromptCompletion("a", " b")).labels
 
 
 def test_ranked_answers_come_best_first(tokenizer):

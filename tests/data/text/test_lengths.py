@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from jaxalign.data.records.record import Completion, Conversation, Message
+from jaxalign.data.records.record import Conversation, Message, PromptCompletion
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.lengths import LengthLimits, Spread, TooLongError, apply_limits
 from jaxalign.data.text.prepare import encode_all
@@ -99,7 +99,7 @@ def test_spreads_by_sorting():
 
 def rows(*answers):
     return [
-        Completion(prompt="the time is", completion=x, where=f"a:{i + 1}")
+        PromptCompletion(prompt="the time is", completion=x, where=f"a:{i + 1}")
         for i, x in enumerate(answers)
     ]
 
@@ -109,7 +109,9 @@ def test_the_report_counts_what_became_of_the_rows(tmp_path):
     tokenizer = chatml(tmp_path)
     encoder = Encoder(tokenizer)
     records = rows(*[" noon"] * 198, " noon" * 40, "")
-    records[5] = Completion(prompt="is the time" * 9, completion=" noon", where="a:6")
+    records[5] = PromptCompletion(
+        prompt="is the time" * 9, completion=" noon", where="a:6"
+    )
     examples, report = encode_all(
         records, encoder, limits=LengthLimits(max_length=20), on_bad_row="drop"
     )
@@ -146,7 +148,7 @@ def test_a_row_of_a_million_tokens_costs_little(side, tmp_path):
     encoder = Encoder(chatml(tmp_path))
     long = "x y " * 1_000_000
     prompt, completion = (long, " noon") if side == "prompt" else ("the time is", long)
-    records = [Completion(prompt=prompt, completion=completion), *rows(" noon")]
+    records = [PromptCompletion(prompt=prompt, completion=completion), *rows(" noon")]
     start = time.monotonic()
     examples, report = encode_all(records, encoder, limits=LengthLimits(max_length=512))
     assert time.monotonic() - start < 2

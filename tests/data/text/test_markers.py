@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxalign.data.records.record import (
-    Completion,
     Conversation,
     Message,
     Preference,
+    PromptCompletion,
     PromptOnly,
     Text,
 )
@@ -128,7 +128,7 @@ def test_plain_text_is_what_it_says(tokenizer):
     encoder = Encoder(tokenizer, markers="refuse")
     (x,) = encoder(Text(text="<s>a<|im_end|>b")).sequences
     assert "<|im_end|>" in special(tokenizer, x.ids)
-    (x,) = encoder(Completion(prompt="a", completion=" b<|im_end|>")).sequences
+    (x,) = encoder(PromptCompletion(prompt="a", completion=" b<|im_end|>")).sequences
     assert special(tokenizer, x.ids) == ["<|im_end|>"]
     assert not encoder.notes
 

@@ -3,10 +3,10 @@
 import pytest
 
 from jaxalign.data.records.record import (
-    Completion,
     Conversation,
     Message,
     Preference,
+    PromptCompletion,
     PromptOnly,
 )
 from jaxalign.data.text.dialect import for_template, to_json
@@ -110,7 +110,7 @@ def test_system_messages_that_are_left_out_are_told(tmp_path):
         "system messages that the chat template leaves out": 1
     }
     # As a prompt it is there, so prompt and whole differ, which is counted too.
-    example = encoder(Completion(talk[:2], talk[2:]))
+    example = encoder(PromptCompletion(talk[:2], talk[2:]))
     assert example.prompt_differs
 
 
@@ -141,7 +141,7 @@ def test_rows_are_refused_by_name(tmp_path):
     encoder = Encoder(tokenizer)
     for record in (
         Conversation((USER, CALLS, RESULT, SAID), where="a:1"),
-        Completion((USER,), (CALLS,), where="a:1"),
+        PromptCompletion((USER,), (CALLS,), where="a:1"),
         Preference((USER,), (CALLS,), (SAID,), where="a:1"),
         Conversation((USER, CALLS, RESULT, SAID), where="a:1"),
     ):
@@ -162,7 +162,7 @@ def test_a_completion_of_nothing_but_a_stop_token_is_refused(tmp_path):
     tokenizer = chatml(tmp_path)
     for completion in ("<|im_end|>", " \n", " <|im_end|>\n"):
         with pytest.raises(NoTargetError, match="beside its stop token"):
-            Encoder(tokenizer)(Completion("a", completion, where="a:1"))
+            Encoder(tokenizer)(PromptCompletion("a", completion, where="a:1"))
     source = template_text("chatml.training.jinja").replace(
         "message['content'] + '<|im_end|>'", "'<|im_end|>'", 1
     )

@@ -2,7 +2,12 @@
 
 import pytest
 
-from jaxalign.data.records.record import Completion, Conversation, Message, Preference
+from jaxalign.data.records.record import (
+    Conversation,
+    Message,
+    Preference,
+    PromptCompletion,
+)
 from jaxalign.data.text.encode import Encoder
 from jaxalign.errors import RowError
 from tests.data.chat_fixtures import chatml
@@ -50,7 +55,7 @@ def test_a_turn_of_a_conversation(encoder):
 def test_turns_of_responses(encoder):
     pair = Preference((ASKED,), (BAD, ASKED, GOOD), (WELL,))
     assert trained(encoder(), pair) == [f"good{END}", f"well{END}"]
-    reply = Completion((ASKED, BAD, ASKED), (GOOD,))
+    reply = PromptCompletion((ASKED, BAD, ASKED), (GOOD,))
     assert trained(encoder(), reply) == [f"good{END}"]
 
 

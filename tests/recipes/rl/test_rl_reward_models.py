@@ -8,7 +8,7 @@ import pytest
 
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
-from jaxalign.models import Transformer, load_params, read_config, score
+from jaxalign.models import Transformer, load_params, read_config, scalar_scores
 from jaxalign.recipes import grpo, judge, ppo, reward
 from jaxalign.recipes.open_rewards import reward_digests
 from jaxalign.recipes.rl import scoring
@@ -25,7 +25,7 @@ def scores_by_hand(folder, sequences):
     ends = np.array([[len(ids) - 1] for ids in sequences], np.int32)
     for row, ids in zip(rows, sequences, strict=True):
         row[: len(ids)] = ids
-    run = jax.jit(lambda p, x, at: score(model, p, x, at))
+    run = jax.jit(lambda p, x, at: scalar_scores(model, p, x, at))
     return np.asarray(run(load_params(folder, config), rows, ends))[:, 0]
 
 
