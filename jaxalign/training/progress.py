@@ -1,4 +1,4 @@
-"""What people see of a run: a line that moves, or plain lines in a log."""
+"""What people see of a run: a bar that moves, or plain lines in a log."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ class Progress:
         main_metric: str | None = None,
         stream: TextIO | None = None,
     ):
-        """Draws on `stream`; a moving line only on a terminal without CI or NO_COLOR.
+        """Draws on `stream`; a moving bar only on a terminal without CI or NO_COLOR.
 
         Args:
           num_steps: Where the run ends.
@@ -29,24 +29,28 @@ class Progress:
         self._num_steps, self._main = num_steps, main_metric
         self._stream = stream or sys.stderr
         plain = os.environ.get("CI") or os.environ.get("NO_COLOR")
-        self._live = None
+        self._bar = None
         if self._stream.isatty() and not plain:
             from rich.console import Console
-            from rich.live import Live
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bar
 
+            # The line may hold brackets, in the name of a metric say: it is no markup.
+            line = TextColumn("{task.description}", markup=False)
             console = Console(file=self._stream)
-            self._live = Live(console=console, refresh_per_second=4, transient=False)
+            self._bar = Bar(BarColumn(20), line, console=console, refresh_per_second=4)
+            self._bar.add_task("compiling", total=num_steps)
 
     def __enter__(self) -> "Progress":
         """Begins to draw."""
-        if self._live is not None:
-            self._live.start()
+        if self._bar is not None:
+            self._bar.start()
         return self
 
     def __exit__(self, *exception) -> None:
         """Leaves the last line standing."""
-        if self._live is not None:
-            self._live.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
         """Shows the line of a step that was logged."""
@@ -60,7 +64,7 @@ class Progress:
         if "step_time" in values:
             left = values["step_time"] * (self._num_steps - step)
             parts.append(f"{duration(left)} left")
-        self._show("  ".join(parts))
+        self._show(step, "  ".join(parts))
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Prints a line that stays, with the held-out numbers."""
@@ -71,17 +75,16 @@ class Progress:
     def say(self, text: str) -> None:
         """Prints a line that stays."""
         with _unless_gone():
-            if self._live is not None:
-                self._live.console.print(text, markup=False, highlight=False)
+            if self._bar is not None:
+                self._bar.console.print(text, markup=False, highlight=False)
             else:
                 print(text, file=self._stream, flush=True)
 
-    def _show(self, line: str) -> None:
+    def _show(self, step: int, line: str) -> None:
         with _unless_gone():
-            if self._live is not None:
-                from rich.text import Text
-
-                self._live.update(Text(line))
+            if self._bar is not None:
+                task = self._bar.task_ids[0]
+                self._bar.update(task, completed=step, description=line)
             else:
                 print(line, file=self._stream, flush=True)
 
