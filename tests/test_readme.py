@@ -65,3 +65,11 @@ def test_flags_exist():
                 flags -= set(PLAN_FLAGS)
             recipe = importlib.import_module(f"jaxalign.recipes.{words[1]}")
             assert flags <= field_names(recipe.Config).keys()
+
+
+def test_paths_exist():
+    """Files and folders of the project that the text names, as far as they are there."""
+    root = pathlib.Path(__file__).parents[1]
+    named = set(re.findall(r"`((?:jaxalign|tests|experiments)/[\w./]*)`", README))
+    assert len(named) > 10
+    assert [x for x in sorted(named) if not (root / x).exists()] == []
