@@ -39,8 +39,8 @@ def kto_loss(
       desirable: Which responses are good, `[...]`, bool.
       z0: The reference point before it is clamped, a scalar or `[...]`, float.
       beta: Strength of the pull towards the reference, > 0.
-      desirable_weight: λ_D, ≥ 0.
-      undesirable_weight: λ_U, ≥ 0.
+      desirable_weight: Weight of desirable responses, λ_D ≥ 0.
+      undesirable_weight: Weight of undesirable responses, λ_U ≥ 0.
 
     Returns:
       The mean over responses, and the metrics `rewards/chosen`, `logps/chosen` of the

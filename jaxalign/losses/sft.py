@@ -30,17 +30,18 @@ def sft_loss(
       logps: Log-probability of each token, `[..., T]`, float.
       mask: True on the tokens to learn, `[..., T]`, bool. Other entries may hold
         anything, inf and NaN included.
-      label_smoothing: ε in [0, 1); other than 0 it needs `mean_logps`.
+      label_smoothing: Share of each target's weight that is spread over the
+        vocabulary, ε in [0, 1).
       mean_logps: Log-probability averaged over the vocabulary, `[..., T]`, float.
-      z_loss: ζ ≥ 0; other than 0 it needs `logz`.
+      z_loss: Weight of the squared log partition function, ζ ≥ 0.
       logz: Log of the partition function, `[..., T]`, float.
 
     Returns:
       The mean over tokens; no metrics.
 
     Raises:
-      ValueError: If a hyperparameter lacks the array that it needs, or is a Python
-        number out of its range.
+      ValueError: If a hyperparameter other than 0 lacks the array that it needs
+        (`mean_logps`, `logz`), or is a Python number out of its range.
 
     >>> logps = jnp.array([[-1.0, -3.0, -9.0]])
     >>> print(sft_loss(logps, jnp.array([[True, True, False]])).loss.value)

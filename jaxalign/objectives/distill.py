@@ -33,8 +33,8 @@ def distillation_objective(
       student: The model that learns.
       teacher: The model that it learns from, with the same tokens; where one of the
         two unembeddings has more rows, the additional ones are left out.
-      beta: In [0, 1].
-      temperature: Both distributions are those of `logits / temperature`.
+      beta: 0: KL(teacher, student); 1: KL(student, teacher); between: Jensen-Shannon.
+      temperature: Of the sampler, and of both distributions, > 0.
       chunk_size: Positions whose logits are held at a time, of each model.
 
     Returns:

@@ -13,18 +13,26 @@ from jaxalign.losses import (
     regression_loss,
 )
 from jaxalign.objectives.reward import ScoreLoss
+from jaxalign.ops.checks import check_range
 
 
 def pair_loss(*, margin_scale: float = 1.0, center: float = 0.0) -> ScoreLoss:
-    """`bradley_terry_loss` of the first answer over the second.
+    """`bradley_terry_loss` of the first completion over the second.
 
     Args:
-      margin_scale: Factor on the batch's `margin`, if it has one.
-      center: As for `bradley_terry_loss`.
+      margin_scale: By how many units of score a pair shall differ for each unit of its
+        `margin`, ≥ 0.
+      center: Weight of (s_chosen + s_rejected)², which keeps scores near 0; 0.01 is
+        usual.
 
     Returns:
       A loss for `reward_objective`.
+
+    Raises:
+      ValueError: If a number is out of its range.
     """
+    check_range("margin_scale", margin_scale, 0, float("inf"))
+    check_range("center", center, 0, float("inf"))
 
     def loss(scores, mask, labels: Mapping[str, jax.Array]) -> LossOutput:
         margin = None

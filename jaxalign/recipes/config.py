@@ -145,6 +145,11 @@ class TrainingConfig(DataConfig):
     """Check data and model, then stop."""
 
     @property
+    def keywords(self) -> dict[str, Any]:
+        """Those of the function that the command is about; see `with_keywords`."""
+        return {}
+
+    @property
     def layout(self) -> dict[str, Any]:
         """How every model of the run is computed: keywords of `open_policy`."""
         return {

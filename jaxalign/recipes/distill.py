@@ -13,6 +13,7 @@ from jaxalign.ops import Mean
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.finish import finish
 from jaxalign.recipes.fit import fit, held_out_means, start_state
+from jaxalign.recipes.keyword_flags import with_keywords
 from jaxalign.recipes.on_policy import OnPolicy
 from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.paths import Found
@@ -26,40 +27,40 @@ from jaxalign.training.exits import FINISHED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
+class DistillConfig(TrainingConfig):
     """Generalised knowledge distillation (GKD) on data and on own completions."""
 
     teacher: Found
     """Folder of the model to learn from, or its name on the hub."""
-    beta: float = 0.5
-    """0: KL(teacher, student); 1: KL(student, teacher); between: Jensen-Shannon."""
     lmbda: float = 0.5
     """Share of the updates whose completions the student samples."""
-    temperature: float = 1.0
-    """Of the sampler, and of both distributions."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
-        for name in ("beta", "lmbda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        if not self.temperature > 0:
-            raise UserError(f"temperature must be positive, got {self.temperature}")
+        if not 0 <= self.lmbda <= 1:
+            raise UserError(f"lmbda must be in [0, 1], got {self.lmbda}")
+        try:  # binding looks at the numbers alone
+            nothing: Any = None
+            distillation_objective(nothing, nothing, **self.keywords)
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
 
-def make_distillation_objective(config: Config, policy: Policy, teacher: Policy):
+Config = with_keywords(DistillConfig, distillation_objective)
+
+
+def make_distillation_objective(config: DistillConfig, policy: Policy, teacher: Policy):
     """What is minimised: a function of the student's and the teacher's parameters."""
     return distillation_objective(
         policy.backbone,
         teacher.backbone,
-        beta=config.beta,
-        temperature=config.temperature,
         chunk_size=config.chunk_size,
+        **config.keywords,
     )
 
 
-def main(config: Config) -> int:
+def main(config: DistillConfig) -> int:
     """Trains the student; returns the exit code."""
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
@@ -69,7 +70,15 @@ def main(config: Config) -> int:
         check_teacher(config, teacher, rows, encoder.tokenizer)
         packed = pack_rows(config, rows, devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))
-        sampler = OnPolicy(run, policy, encoder.tokenizer, rows, packed, config)
+        sampler = OnPolicy(
+            run,
+            policy,
+            encoder.tokenizer,
+            rows,
+            packed,
+            config.lmbda,
+            temperature=config.keywords["temperature"],
+        )
         if config.dry_run:
             return FINISHED
         digests = rows.fingerprints | {"teacher": weights_digest(teacher.folder)}
@@ -115,7 +124,7 @@ def main(config: Config) -> int:
 
 
 def check_teacher(
-    config: Config, teacher: Policy, rows: Rows, tokenizer: Tokenizer
+    config: DistillConfig, teacher: Policy, rows: Rows, tokenizer: Tokenizer
 ) -> None:
     """Refuses a teacher whose ids mean other words, or that reads too little."""
     if not load_tokenizer(teacher.folder).same_words(tokenizer):

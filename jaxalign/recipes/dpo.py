@@ -20,7 +20,6 @@ from jaxalign.recipes.loss_flags import (
     checked,
     config_for,
     find_loss,
-    hyperparameters,
     rows_of,
 )
 from jaxalign.recipes.packed import Packed, pack_rows
@@ -84,13 +83,7 @@ class PreferenceConfig(TrainingConfig):
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
-        checked(find_loss(self.loss), self.hyperparameters)
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """The keywords of the loss."""
-        names = hyperparameters(find_loss(self.loss))
-        return {name: getattr(self, name) for name in names}
+        checked(find_loss(self.loss), self.keywords)
 
 
 def config_class(argv: list[str]) -> type:
@@ -109,7 +102,7 @@ def make_preference_objective(config: PreferenceConfig, policy: Policy) -> Objec
         policy.backbone,
         metrics=row_kind(loss).metrics,
         chunk_size=config.chunk_size,
-        **config.hyperparameters,
+        **config.keywords,
     )
 
 

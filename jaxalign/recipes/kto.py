@@ -7,12 +7,13 @@ from rich.console import Console
 
 from jaxalign.data.packing.mismatch import with_mismatched
 from jaxalign.data.text.example import Example
-from jaxalign.errors import UserError
-from jaxalign.losses import Objective
+from jaxalign.losses import Objective, kto_loss
 from jaxalign.objectives import kto_objective
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.finish import finish
 from jaxalign.recipes.fit import fit, held_out_means, start_state
+from jaxalign.recipes.keyword_flags import with_keywords
+from jaxalign.recipes.loss_flags import checked
 from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.ref_logps import score_reference
@@ -26,40 +27,31 @@ LEAST_BALANCE, MOST_BALANCE = 1.0, 1.5  # of good to bad weights, Eq. 8 of the p
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
+class KTOConfig(TrainingConfig):
     """Kahneman-Tversky Optimization; rows have a label, or are pairs to be split."""
 
-    beta: float = 0.1
-    """Strength of the pull towards the reference, > 0."""
-    desirable_weight: float = 1.0
-    """Weight of desirable completions, 0 or more."""
-    undesirable_weight: float = 1.0
-    """Weight of undesirable completions, 0 or more."""
     ref: Literal["cached", "online"] = "cached"
     """Reference log-probs: computed once and kept on disk, or anew in each step."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
-        if not self.beta > 0:
-            raise UserError(f"beta must be positive, got {self.beta}")
-        for name in ("desirable_weight", "undesirable_weight"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        checked(kto_loss, self.keywords)
 
 
-def make_kto_objective(config: Config, policy: Policy) -> Objective:
+Config = with_keywords(KTOConfig, kto_loss)
+
+
+def make_kto_objective(config: KTOConfig, policy: Policy) -> Objective:
     """What is minimised."""
     return kto_objective(
         policy.backbone,
         chunk_size=config.chunk_size,
-        beta=config.beta,
-        desirable_weight=config.desirable_weight,
-        undesirable_weight=config.undesirable_weight,
+        **config.keywords,
     )
 
 
-def main(config: Config) -> int:
+def main(config: KTOConfig) -> int:
     """Trains a policy; returns the exit code."""
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
@@ -99,7 +91,7 @@ def main(config: Config) -> int:
     return run.exit_code
 
 
-def mismatched(config: Config, rows: Rows) -> Rows:
+def mismatched(config: KTOConfig, rows: Rows) -> Rows:
     """The rows, each with a second sequence: its prompt and another's completion."""
 
     def beside_others(examples: list[Example]) -> list[Example]:
@@ -110,13 +102,14 @@ def mismatched(config: Config, rows: Rows) -> Rows:
     )
 
 
-def tell_balance(config: Config, examples: list[Example], console: Console) -> None:
+def tell_balance(config: KTOConfig, examples: list[Example], console: Console) -> None:
     """Says how many rows are desirable, and which weights would balance the kinds."""
     good = sum(bool(x.labels["desirable"][0]) for x in examples)
     bad = len(examples) - good
     console.print(f"{good} desirable and {bad} undesirable rows", highlight=False)
-    weight = config.undesirable_weight * bad
-    balance = config.desirable_weight * good / weight if weight else float("inf")
+    weights = config.keywords
+    weight = weights["undesirable_weight"] * bad
+    balance = weights["desirable_weight"] * good / weight if weight else float("inf")
     if not LEAST_BALANCE <= balance <= MOST_BALANCE:
         hint = ""
         if good and bad:

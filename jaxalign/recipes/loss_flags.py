@@ -1,12 +1,10 @@
 """Preference losses by their functions' names, with their own keywords as settings."""
 
-import dataclasses
 import difflib
 import inspect
-import re
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +13,7 @@ from jaxalign import losses
 from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput, Pair
 from jaxalign.objectives import RUNNING, array_names
+from jaxalign.recipes.keyword_flags import with_keywords
 
 Loss = Callable[..., LossOutput]
 EXTRAS = ("kl", "log_sum_squares", "reward_gap", "win_rate", *RUNNING)
@@ -74,42 +73,23 @@ def find_loss(name: str) -> Loss:
     raise UserError(f"--loss {name}: no preference loss has this name. {hint}")
 
 
-def hyperparameters(loss: Loss) -> dict[str, float]:
-    """The keywords of a loss that are numbers, with their defaults.
-
-    >>> hyperparameters(losses.dpo_loss)
-    {'beta': 0.1, 'label_smoothing': 0.0}
-    """
-    keywords = inspect.signature(loss).parameters.values()
-    return {p.name: p.default for p in keywords if isinstance(p.default, float)}
-
-
 def config_for(name: str, base: type) -> type:
     """`base` with the keywords of a loss as further fields, and `loss` set to it.
 
     Args:
-      name: Of a pairwise loss.
+      name: Of a preference loss.
       base: A frozen dataclass with a field `loss`.
-
-    Returns:
-      A frozen dataclass; what its fields mean is said as in the loss's docstring.
     """
-    import tyro
-
-    loss = find_loss(name)
-    about, kinds = arguments(loss), typing.get_type_hints(loss)
-    fields: list[Any] = [("loss", str, dataclasses.field(default=name))]
-    for keyword, default in hyperparameters(loss).items():
-        kind = Annotated[kinds[keyword], tyro.conf.arg(help=about[keyword])]
-        fields.append((keyword, kind, dataclasses.field(default=default)))
-    doc = {"__doc__": base.__doc__, "__module__": base.__module__}
-    return dataclasses.make_dataclass(
-        "Config", fields, bases=(base,), namespace=doc, frozen=True, kw_only=True
-    )
+    return with_keywords(base, find_loss(name), loss=name)
 
 
-def checked(loss: Loss, values: dict[str, float]) -> None:
+def checked(loss: Loss, values: Mapping[str, float], *more: str) -> None:
     """Lets a loss refuse its hyperparameters, before anything is read.
+
+    Args:
+      loss: The loss.
+      values: Its keywords.
+      *more: Arrays `[..., T]` with a default that it is given as well.
 
     Raises:
       UserError: With the loss's own words.
@@ -119,30 +99,18 @@ def checked(loss: Loss, values: dict[str, float]) -> None:
     token = jax.ShapeDtypeStruct((*number.shape, 1), jnp.float32)
     mask = jax.ShapeDtypeStruct(token.shape, jnp.bool_)
     flag = jax.ShapeDtypeStruct(number.shape, jnp.bool_)
-    unlike = {"mask": mask, "desirable": flag, **dict.fromkeys(RUNNING, scalar)}
+    unlike = {"mask": mask, "desirable": flag, "z0": scalar}
+    unlike |= dict.fromkeys(RUNNING, scalar)
     unlike |= dict.fromkeys(("reward_gap", "win_rate", "rewards"), number)
     arrays = {
         name: Pair(x, x) if kind is Pair else x
         for name, kind in _arrays(loss)
         for x in [unlike.get(name, token)]
-    }
+    } | dict.fromkeys(more, token)
     try:
         jax.eval_shape(lambda x: loss(**x, **values), arrays)
     except ValueError as error:
         raise UserError(str(error)) from error
-
-
-def arguments(loss: Loss) -> dict[str, str]:
-    """What a docstring says of each argument, in one line each.
-
-    >>> arguments(losses.ipo_loss)["tau"]
-    'Strength of the pull towards the reference, > 0.'
-    """
-    doc = inspect.getdoc(loss) or ""
-    section = doc.partition("\nArgs:\n")[2].partition("\n\n")[0]
-    entries = re.split(r"\n?^  (\w+): ", section, flags=re.MULTILINE)[1:]
-    texts = (" ".join(text.split()) for text in entries[1::2])
-    return dict(zip(entries[::2], texts, strict=True))
 
 
 def reads(loss: Loss, name: str) -> bool:

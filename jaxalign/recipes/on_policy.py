@@ -1,6 +1,6 @@
 """Batches whose completions the model writes itself, for on-policy distillation."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,20 +18,6 @@ from jaxalign.rollout import generate
 _COIN, _SAMPLE = 0xC014, 0x5A4E
 
 
-class Shares(Protocol):
-    """The settings that say how much is sampled, and how."""
-
-    @property
-    def lmbda(self) -> float:
-        """Share of the updates that sample, in [0, 1]."""
-        ...
-
-    @property
-    def temperature(self) -> float:
-        """Of the sampler."""
-        ...
-
-
 class OnPolicy:
     """For a share of the updates, their prompts with completions sampled just now.
 
@@ -47,7 +33,9 @@ class OnPolicy:
         tokenizer: Tokenizer,
         rows: Rows,
         packed: Packed,
-        shares: Shares,
+        share: float,
+        *,
+        temperature: float,
     ):
         """Plans the rows of the completions; nothing is sampled yet.
 
@@ -57,17 +45,14 @@ class OnPolicy:
           tokenizer: With the stop tokens.
           rows: Whose prompts are completed.
           packed: Which prompts belong to which update.
-          shares: How much is sampled, and how.
+          share: Of the updates that sample, in [0, 1].
+          temperature: Of the sampler.
 
         Raises:
           UserError: A prompt and its completion may be longer than the model reads.
         """
-        self._run, self._policy, self._packed, self._shares = (
-            run,
-            policy,
-            packed,
-            shares,
-        )
+        self._run, self._policy, self._packed = run, policy, packed
+        self._share, self._temperature = share, temperature
         self._stop_ids = tokenizer.stop_ids
         self._decoder = decoder_of(policy.model, policy.mesh, tokenizer=tokenizer)
         self._prompts = [
@@ -75,12 +60,12 @@ class OnPolicy:
             for x in rows.train
         ]
         self._key = jax.random.fold_in(run.key, _SAMPLE)
-        self._rows = self._plan_rows() if shares.lmbda else None
+        self._rows = self._plan_rows() if share else None
 
     def is_due(self, number: int) -> bool:
         """Whether update `number` learns from the model's own completions."""
         coin = np.random.default_rng([self._run.config.seed, _COIN, number])
-        return bool(coin.random() < self._shares.lmbda)
+        return bool(coin.random() < self._share)
 
     def batch(self, params: Any, number: int) -> Any:
         """The batch of update `number`, on the devices.
@@ -100,7 +85,7 @@ class OnPolicy:
                 jax.random.fold_in(self._key, number),
                 max_new_tokens=run.config.max_new_tokens,
                 stop_ids=self._stop_ids,
-                temperature=self._shares.temperature,
+                temperature=self._temperature,
             )
         layouts = answer_layouts(prompts, done.tokens, done.lengths, together=1)
         return self._packed.complete(program.place(self._rows.batch(layouts)))

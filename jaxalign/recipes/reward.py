@@ -22,6 +22,7 @@ from jaxalign.objectives.score_losses import (
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.finish import finish
 from jaxalign.recipes.fit import fit, start_state
+from jaxalign.recipes.keyword_flags import with_keywords
 from jaxalign.recipes.labels import check_ranks
 from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.paths import RowsAt
@@ -42,7 +43,7 @@ TASKS: dict[str, Literal["preference", "rankings", "scored"]] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
+class RewardConfig(TrainingConfig):
     """Train a reward model: a scalar head on a language model."""
 
     loss: Literal["bradley_terry", "plackett_luce", "kwise", "regression"] = (
@@ -50,10 +51,6 @@ class Config(TrainingConfig):
     )
     """What it learns from: pairs; ranked lists, as orders or as all of their pairs; or
     answers with a score."""
-    center: float = 0.0
-    """Weight of (s_chosen + s_rejected)², which keeps scores near 0; 0.01 is usual."""
-    margin_scale: float = 1.0
-    """By how many units of score a pair shall differ for each unit of its `margin`."""
     normalize: Literal["none", "mean", "variance"] = "mean"
     """At the end, let the scores of reference answers have mean 0 (and variance 1,
     after which differences of scores are no log-odds any more)."""
@@ -66,21 +63,25 @@ class Config(TrainingConfig):
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
-        for name in ("center", "margin_scale"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        try:
+            pair_loss(**self.keywords)
+        except ValueError as error:
+            raise UserError(str(error)) from error
         if self.normalize_rows < 1:
             raise UserError(
                 f"normalize_rows must be 1 or more, got {self.normalize_rows}"
             )
 
 
-def make_reward_objective(config: Config, policy: Policy) -> LossFn:
+Config = with_keywords(RewardConfig, pair_loss)
+
+
+def make_reward_objective(config: RewardConfig, policy: Policy) -> LossFn:
     """What is minimised."""
     return reward_objective(make_loss(config), score_fn_of(policy.model))
 
 
-def main(config: Config) -> int:
+def main(config: RewardConfig) -> int:
     """Trains a reward model; returns the exit code."""
     with open_run(config) as run:
         policy = open_policy(config.model, head="score", **config.layout)
@@ -129,9 +130,9 @@ def main(config: Config) -> int:
     return run.exit_code
 
 
-def make_loss(config: Config) -> ScoreLoss:
+def make_loss(config: RewardConfig) -> ScoreLoss:
     """The loss that the settings name."""
-    pairs = pair_loss(margin_scale=config.margin_scale, center=config.center)
+    pairs = pair_loss(**config.keywords)
     return {
         "bradley_terry": pairs,
         "plackett_luce": order_loss,
@@ -140,14 +141,14 @@ def make_loss(config: Config) -> ScoreLoss:
     }[config.loss]
 
 
-def check_judgements(config: Config, rows: Rows) -> None:
+def check_judgements(config: RewardConfig, rows: Rows) -> None:
     """Refuses what the loss is not defined for, naming the first such row."""
     if config.loss == "plackett_luce":
         instead = "pass --loss kwise, which leaves such pairs out"
         check_ranks(rows.all, instead=instead)
     for example in rows.all:
         margin = example.labels.get("margin")
-        if config.margin_scale and margin is not None and margin.min() < 0:
+        if config.keywords["margin_scale"] and margin is not None and margin.min() < 0:
             raise UserError(
                 f"{example.where}: `margin` is {margin[0]:g}, below 0: the rejected "
                 "completion would be the better one. Swap the sides, or pass "
@@ -156,7 +157,7 @@ def check_judgements(config: Config, rows: Rows) -> None:
 
 
 def reference_rows(
-    config: Config, policy: Policy, rows: Rows, console: Console
+    config: RewardConfig, policy: Policy, rows: Rows, console: Console
 ) -> list[Example]:
     """The rows whose completions shall have a mean score of 0."""
     examples = rows.train
@@ -179,7 +180,7 @@ def reference_rows(
 
 
 def normalised(
-    config: Config, model: ModelConfig, params: Any, scores: np.ndarray, console
+    config: RewardConfig, model: ModelConfig, params: Any, scores: np.ndarray, console
 ) -> tuple[ModelConfig, Any]:
     """The model whose scores of the reference rows have mean 0, perhaps variance 1."""
     mean, deviation = float(scores.mean()), float(scores.std())

@@ -2,12 +2,13 @@
 
 import dataclasses
 
-from jaxalign.errors import UserError
 from jaxalign.losses import LossFn, sft_loss
 from jaxalign.objectives import bind_token_loss, token_accuracy, token_entropy
 from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.finish import finish
 from jaxalign.recipes.fit import fit, held_out_means, start_state
+from jaxalign.recipes.keyword_flags import with_keywords
+from jaxalign.recipes.loss_flags import checked
 from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.rows import make_encoder, read_rows
@@ -18,28 +19,22 @@ from jaxalign.training.exits import FINISHED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
+class SFTConfig(TrainingConfig):
     """Supervised fine-tuning on text, conversations, or prompts with completions."""
 
-    label_smoothing: float = 0.0
-    """Share of each target's weight that is spread over the vocabulary."""
-    z_loss: float = 0.0
-    """Weight of the squared log partition function; PaLM uses 1e-4."""
     entropy: bool = False
     """Log the entropy too, at the cost of a pass over the logits."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
-        if not 0 <= self.label_smoothing < 1:
-            raise UserError(
-                f"label_smoothing must be in [0, 1), got {self.label_smoothing}"
-            )
-        if self.z_loss < 0:
-            raise UserError(f"z_loss must be 0 or more, got {self.z_loss}")
+        checked(sft_loss, self.keywords, "mean_logps", "logz")
 
 
-def make_sft_objective(config: Config, policy: Policy) -> LossFn:
+Config = with_keywords(SFTConfig, sft_loss)
+
+
+def make_sft_objective(config: SFTConfig, policy: Policy) -> LossFn:
     """What is minimised."""
     return bind_token_loss(
         sft_loss,
@@ -47,12 +42,11 @@ def make_sft_objective(config: Config, policy: Policy) -> LossFn:
         metrics=(token_accuracy, token_entropy),
         chunk_size=config.chunk_size,
         entropy=config.entropy,
-        label_smoothing=config.label_smoothing,
-        z_loss=config.z_loss,
+        **config.keywords,
     )
 
 
-def main(config: Config) -> int:
+def main(config: SFTConfig) -> int:
     """Fine-tunes a model; returns the exit code."""
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)

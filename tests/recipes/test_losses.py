@@ -16,13 +16,8 @@ from jaxalign.recipes import dpo, ref_logps
 from jaxalign.recipes.command_line import field_names, parse_command
 from jaxalign.recipes.config import MeshConfig
 from jaxalign.recipes.dpo import KINDS
-from jaxalign.recipes.loss_flags import (
-    arguments,
-    find_loss,
-    hyperparameters,
-    losses_on,
-    pairwise_losses,
-)
+from jaxalign.recipes.keyword_flags import arguments, hyperparameters
+from jaxalign.recipes.loss_flags import find_loss, losses_on, pairwise_losses
 from jaxalign.training import OptimizerConfig
 
 PATHS = ["--model", "m", "--data", "d", "--output-dir", "o"]
@@ -64,18 +59,18 @@ def test_every_loss_is_offered_whose_arrays_are_at_hand():
 def test_keywords_are_flags_with_the_function_s_defaults(name):
     config = parsed("--loss", name)
     assert config.loss == name
-    assert config.hyperparameters == hyperparameters(find_loss(name))
+    assert config.keywords == hyperparameters(find_loss(name))
     flags = field_names(type(config))
-    assert set(config.hyperparameters) <= flags.keys()
-    assert all(arguments(find_loss(name))[x] for x in config.hyperparameters)
-    for keyword, default in config.hyperparameters.items():
+    assert set(config.keywords) <= flags.keys()
+    assert all(arguments(find_loss(name))[x] for x in config.keywords)
+    for keyword, default in config.keywords.items():
         value = default * 0.5
         got = parsed("--loss", name, f"--{keyword.replace('_', '-')}", str(value))
-        assert got.hyperparameters[keyword] == value
+        assert got.keywords[keyword] == value
 
 
 def test_the_default_is_dpo():
-    assert parsed("--label-smoothing", "0.2").hyperparameters == {
+    assert parsed("--label-smoothing", "0.2").keywords == {
         "beta": 0.1,
         "label_smoothing": 0.2,
     }
@@ -85,7 +80,7 @@ def test_the_loss_may_stand_in_a_file_and_a_flag_wins(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("loss: simpo_loss\ngamma: 0.7\n")
     got = parsed("--config", str(file))
-    assert got.hyperparameters == {
+    assert got.keywords == {
         "beta": 2.0,
         "gamma": 0.7,
         "label_smoothing": 0.0,
