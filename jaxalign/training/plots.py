@@ -91,7 +91,7 @@ def _axes():
     figure = Figure(figsize=(7, 4))
     FigureCanvasAgg(figure)
     # A layout that is computed draws everything twice.
-    axes = figure.add_axes((0.12, 0.13, 0.85, 0.84))
+    axes = figure.add_axes((0.12, 0.13, 0.85, 0.81))
     axes.grid(alpha=0.3)
     return axes, figure
 

@@ -41,6 +41,7 @@ _REAL = "--model SMOLLM2 --data DATA --out DIR"
 
 NOT_RUN = {
     "make test": _ITSELF,
+    "make test-fast": _ITSELF,
     "make test-slow": _ITSELF,
     "pip install -e .": _SERVER,
     "pip install --no-deps --target DIR trl==1.12.0": _SERVER,
