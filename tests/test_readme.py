@@ -68,7 +68,7 @@ def test_flags_exist():
 
 
 def test_paths_exist():
-    """Files and folders of the project that the text names, as far as they are there."""
+    """Files and folders of the project that the text names."""
     root = pathlib.Path(__file__).parents[1]
     named = set(re.findall(r"`((?:jaxalign|tests|experiments)/[\w./]*)`", README))
     assert len(named) > 10

@@ -45,6 +45,7 @@ NOT_RUN = {
     "make test-slow": _ITSELF,
     "pip install -e .": _SERVER,
     "pip install --no-deps --target DIR trl==1.12.0": _SERVER,
+    "python -m experiments.loss_table": "it writes the page that a test compares",
     f"python experiments/benchmarks/step_throughput.py {_TRL} {_TUNIX} --data DIR "
     "--model DIR --out results.json": _PEERS,
     f"python experiments/benchmarks/generation_throughput.py {_TRL} {_TUNIX} "
