@@ -26,15 +26,22 @@ if jax.__version_info__ < (0, 11):  # XLA dies of a flag that it does not know
 
 
 def pytest_configure(config):
-    """Folders of compiled programs: one of this process, one of those it starts."""
-    folder = tempfile.TemporaryDirectory(prefix="compiled-")
-    config.add_cleanup(folder.cleanup)
-    jax.config.update("jax_compilation_cache_dir", f"{folder.name}/here")
+    """One folder of compiled programs for this run: its processes and their children.
+
+    Two processes may write a file at the same time, and a third may read half of it:
+    that is a warning of JAX, which is ignored (pyproject.toml), and one more compiling.
+    """
+    if not hasattr(config, "workerinput"):  # workers inherit the environment
+        folder = tempfile.TemporaryDirectory(prefix="compiled-")
+        config.add_cleanup(folder.cleanup)
+        os.environ |= {
+            "JAX_COMPILATION_CACHE_DIR": folder.name,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+    jax.config.update(
+        "jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"]
+    )
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    os.environ |= {
-        "JAX_COMPILATION_CACHE_DIR": f"{folder.name}/children",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
 
 
 @pytest.fixture(scope="session")

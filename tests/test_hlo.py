@@ -103,15 +103,16 @@ def sizes_in(text: str) -> dict[int, str]:
 @pytest.mark.parametrize(
     ("task", "num_microbatches"),
     [
-        ("sft", 1),
         ("sft", 2),
-        ("dpo", 1),
         ("dpo", 2),
-        ("bco", 2),
         ("tdpo", 2),
         ("grpo", 2),
-        ("online", 2),
         ("distill", 2),
+        # Their statistics are those of one of the above.
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("sft", 1), ("dpo", 1), ("bco", 2), ("online", 2))
+        ),
     ],
 )
 def test_no_array_holds_all_logits(task, num_microbatches):
@@ -136,7 +137,7 @@ def test_the_test_sees_whole_logits():
     assert ROWS * TARGETS * VOCAB in sizes_in(text or "")
 
 
-@pytest.mark.parametrize("task", ["sft", "dpo"])
+@pytest.mark.parametrize("task", [pytest.param("sft", marks=pytest.mark.slow), "dpo"])
 def test_temporary_memory_grows_less_than_the_vocabulary(task):
     memory = [
         compile_step(task, v, num_microbatches=1).memory_analysis()

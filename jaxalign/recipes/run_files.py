@@ -80,8 +80,11 @@ def open_run_files(
 
 def _draw(folder: Path) -> None:
     """Draws `plots/`; that it fails is no reason for a run to end."""
+    metrics, newest = folder / "metrics.jsonl", folder / "plots" / "loss.png"
     try:
-        draw_plots(folder / "metrics.jsonl", make_folder(folder / "plots"))
+        if newest.is_file() and newest.stat().st_mtime > metrics.stat().st_mtime:
+            return  # nothing was logged since
+        draw_plots(metrics, make_folder(folder / "plots"))
     except Exception as error:
         if disk_is_full(error):
             raise

@@ -74,6 +74,7 @@ def test_the_student_comes_nearer_on_data_and_on_its_on_policy(
     assert record["teacher"] == str(teacher)
 
 
+@pytest.mark.slow
 def test_without_packing_each_answer_has_a_row(
     tiny_model, teacher, rows, tmp_path, monkeypatch
 ):

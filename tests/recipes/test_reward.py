@@ -209,7 +209,10 @@ def test_margins_are_read(tiny_model, pairs, tmp_path):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"packing": False, "row_length": None}, {"parallel": "pmap"}],
+    [
+        {"packing": False, "row_length": None},
+        pytest.param({"parallel": "pmap"}, marks=pytest.mark.slow),
+    ],
     ids=["unpacked", "pmap"],
 )
 def test_every_layout_gives_the_same_run(

@@ -6,6 +6,7 @@ It prints `ready`, and then what became of it.
 import ctypes
 import multiprocessing
 import pathlib
+import signal
 import sys
 import time
 import types
@@ -86,6 +87,9 @@ def forking(stop: StopRequest) -> None:
 
 if __name__ == "__main__":
     doing = globals()[sys.argv[1]]
+    # Also where the tests run in the background or under nohup, which ignore these.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         with StopRequest() as request:
             print("ready", flush=True)

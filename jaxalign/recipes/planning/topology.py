@@ -59,7 +59,10 @@ def devices_of(topology: str, slices: int = 1) -> list[Any]:
         )
     except Exception as error:
         text = " ".join(str(error).split())[:300]
-        if "libtpu" in text.lower() and "found" in text.lower():
+        said = text.lower()
+        if "tpu support not installed" in said or (
+            "libtpu" in said and "found" in said
+        ):
             raise UserError(
                 f"Programs for {topology} are compiled by libtpu, which is not "
                 "installed. Run `pip install libtpu` (no TPU is needed)."
