@@ -102,7 +102,7 @@ class Record:
         self._metrics, self._progress = metrics, progress
         self._num_steps, self._logging_steps = num_steps, logging_steps
         self._learning_rate, self._steps_per_epoch = learning_rate, steps_per_epoch
-        self._max_skipped, self._after_evaluation = max_skipped, after_evaluation
+        self._max_skipped, self.after_evaluation = max_skipped, after_evaluation
         self._window = Window(host.get("window"))
         self._skipped: int = host.get("skipped_steps", 0)
         self._in_a_row: int = host.get("skipped_in_a_row", 0)
@@ -156,7 +156,6 @@ class Record:
         self._metrics.write(step, "eval", self._with_epoch(step) | named)
         if self._progress is not None:
             self._progress.evaluation(step, named)
-        self._after_evaluation(step)
 
     def say(self, step: int, text: str) -> None:
         """Prints a line about a step."""

@@ -15,6 +15,9 @@ from jaxalign.data.records.checks import Flaw
 
 SIDES = ("chosen", "rejected")
 
+SCORES = ("score_chosen", "score_rejected")
+"""Columns whose difference is the margin, in rows of the layout `ultrafeedback`."""
+
 MASKS = ("labels", "loss_mask", "completion_mask", "assistant_masks", "assistant_mask")
 """Columns with one entry per token that say which of them are trained."""
 
@@ -140,6 +143,16 @@ def told(extra: Mapping[str, Any], layout: str = "") -> list[str]:
     """
     read = (*_READ_LATER, *_READ_AND_KEPT.get(layout, ()))
     return [name for name in extra if name not in read]
+
+
+def margin_of(extra: Mapping[str, Any], layout: str = "") -> tuple[str, ...]:
+    """The columns that the margin of a pair is from; as `told`.
+
+    >>> margin_of({}, "ultrafeedback")
+    ('score_chosen', 'score_rejected')
+    """
+    scored = layout == "ultrafeedback" and not any(x in extra for x in SCORES)
+    return SCORES if scored else ("margin",)
 
 
 def _masks_of(shape: str) -> tuple[str, ...]:
