@@ -95,7 +95,7 @@ def ultrafeedback(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
         raise Flaw("message lists have no plain form", "Leave out --conversational no.")
     out = _without(row, "prompt")
     if "margin" not in row and all(row.get(name) is not None for name in keys.SCORES):
-        better, worse = (checks.number(out.pop(name), name) for name in keys.SCORES)
+        better, worse = (checks.number(out[name], name) for name in keys.SCORES)
         out["margin"] = better - worse
     return [out]
 

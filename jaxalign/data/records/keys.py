@@ -145,14 +145,19 @@ def told(extra: Mapping[str, Any], layout: str = "") -> list[str]:
     return [name for name in extra if name not in read]
 
 
-def margin_of(extra: Mapping[str, Any], layout: str = "") -> tuple[str, ...]:
-    """The columns that the margin of a pair is from; as `told`.
+def margin_of(
+    margin: float, extra: Mapping[str, Any], layout: str = ""
+) -> tuple[str, ...]:
+    """The columns that the margin of a pair is from; the others as for `told`.
 
-    >>> margin_of({}, "ultrafeedback")
+    >>> margin_of(2.5, {"score_chosen": 8.5, "score_rejected": 6}, "ultrafeedback")
     ('score_chosen', 'score_rejected')
     """
-    scored = layout == "ultrafeedback" and not any(x in extra for x in SCORES)
-    return SCORES if scored else ("margin",)
+    if layout == "ultrafeedback" and all(name in extra for name in SCORES):
+        better, worse = (checks.number(extra[name], name) for name in SCORES)
+        if better - worse == margin:
+            return SCORES
+    return ("margin",)
 
 
 def _masks_of(shape: str) -> tuple[str, ...]:

@@ -57,9 +57,10 @@ class ReadReport:
         if isinstance(record, PromptOnly):
             self.kept.update(list(record.extra))
         else:
-            self.unread.update(keys.told(record.extra, layout))
-        if isinstance(record, Preference) and record.margin is not None:
-            self.margins.update(keys.margin_of(record.extra, layout))
+            margin = _margin(record, layout)
+            told = keys.told(record.extra, layout)
+            self.unread.update(name for name in told if name not in margin)
+            self.margins.update(margin)
         for message in _messages(record):
             self.untrained += not message.trained
             self.passed_on.update(k for k in message.extra if k not in FOR_TEMPLATES)
@@ -97,6 +98,13 @@ class ReadReport:
     def _listed(self, what: str, names: collections.Counter[str]) -> Iterator[str]:
         if names:
             yield f"{what}: {', '.join(sorted(names))}"
+
+
+def _margin(record: Record, layout: str) -> tuple[str, ...]:
+    """The columns that say how much better a side is, if the record knows it."""
+    if not isinstance(record, Preference) or record.margin is None:
+        return ()
+    return keys.margin_of(record.margin, record.extra, layout)
 
 
 def _messages(record: Record) -> Iterator[Message]:

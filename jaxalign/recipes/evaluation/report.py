@@ -19,12 +19,14 @@ class Results(NamedTuple):
       measures: Numbers with intervals, by name.
       best_of_n: `{n: {"reward": ..., "kl_bound": ...}}`, empty without several samples.
       abstention: `{"all" | "known" | "unknown": shares}`, empty without that reward.
+      abstains_by: The name of the reward that says what abstains.
     """
 
     about: dict[str, Any]
     measures: dict[str, Measure]
     best_of_n: dict[int, dict[str, float]]
     abstention: dict[str, dict[str, float]]
+    abstains_by: str | None = None
 
 
 def show(results: Results, console: Console) -> None:
@@ -35,6 +37,7 @@ def show(results: Results, console: Console) -> None:
     console.print(table)
     if results.abstention:
         table = Table("questions", "correct", "abstain", "wrong", "answers")
+        console.print(f"what abstains is what the reward `{results.abstains_by}` says:")
         for group, row in results.abstention.items():
             shares = (f"{row[name]:.1%}" for name in ("correct", "abstain", "wrong"))
             table.add_row(group, *shares, f"{row['completions']:.0f}")
