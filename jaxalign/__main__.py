@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 
 from jaxalign.errors import UserError
+from jaxalign.leaving import leaving_on_request
 from jaxalign.os_errors import STOPPED, exit_code_of, paragraph
 
 COMMANDS = {
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(0)
     name, *rest = argv
     try:
-        with _leaving_on_request():
+        with leaving_on_request():
             code = run(name, rest)
             sys.stdout.flush()  # here, where a full disk is still an error
     except BrokenPipeError:  # whoever read what was printed has enough
@@ -61,25 +61,6 @@ def main(argv: list[str] | None = None) -> None:
     if code == STOPPED and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only an echo can come now
     sys.exit(code)
-
-
-@contextlib.contextmanager
-def _leaving_on_request() -> Iterator[None]:
-    """Until a command hears requests to stop by itself, it has nothing to save."""
-
-    def leave(number, frame):
-        sys.exit(STOPPED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _stdout_works() -> bool:

@@ -42,7 +42,7 @@ def write_pairs(file: Path, count: int, *, words: int = 24) -> Path:
 def dpo(model: Path, folder: Path) -> list[str]:
     """A run with every phase of training on pairs."""
     rows = write_pairs(folder / "pairs.jsonl", 900)
-    return _flags(
+    return flags(
         "dpo",
         model=model,
         data=rows,
@@ -62,7 +62,7 @@ def grpo(model: Path, folder: Path) -> list[str]:
     lines = (json.dumps({"prompt": f"One day {x}"}) + "\n" for x in _WORDS[:16])
     prompts.write_text("".join(lines))
     reward.write_text(_REWARD.format(seconds=0.7))
-    return _flags(
+    return flags(
         "grpo",
         model=model,
         data=prompts,
@@ -79,6 +79,7 @@ def grpo(model: Path, folder: Path) -> list[str]:
     )
 
 
-def _flags(command: str, **values: object) -> list[str]:
+def flags(command: str, **values: object) -> list[str]:
+    """A command line."""
     pairs = ((f"--{k.replace('_', '-')}", str(v)) for k, v in values.items())
     return [command, *(part for pair in pairs for part in pair)]
