@@ -60,6 +60,8 @@ class Phases:
 
     def _take(self, at: float, kind: str, name: str) -> None:
         name = "save" if name == "saving" else _CLOCK.get(name, name)
+        if name == "loading" and any(x.phase == "data" for x in self.spans):
+            name = "finishing"
         with self._changed:
             if kind == "=":
                 for i, x in enumerate(self.spans):

@@ -65,6 +65,7 @@ class Record:
     Attributes:
       clock: Accounts for all of the run's time.
       is_new: Whether the run begins: no checkpoint was restored.
+      after_evaluation: Called by the loop, after the line of an evaluation was written.
     """
 
     def __init__(

@@ -1,5 +1,6 @@
 """The results of an evaluation: on the console, as JSON, as a picture."""
 
+import io
 import json
 import math
 from pathlib import Path
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxalign.recipes.evaluation.measure import Measure
+from jaxalign.training.own_files import write_bytes, write_text
 
 
 class Results(NamedTuple):
@@ -51,13 +53,12 @@ def show(results: Results, console: Console) -> None:
 
 def write(results: Results, folder: Path) -> None:
     """Writes `results.json` and `results.png`."""
-    folder.mkdir(parents=True, exist_ok=True)
     whole = {
         **results._asdict(),
         "measures": {k: _finite(v) for k, v in results.measures.items()},
     }
     text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "results.json", text + "\n")
     draw(results, folder / "results.png")
 
 
@@ -90,7 +91,9 @@ def draw(results: Results, file: Path) -> None:
         axes.grid(axis="x", alpha=0.3)
     for i, paint in enumerate(tables):
         paint(results, figure.add_subplot(grid[:, i + 1]))
-    figure.savefig(file, dpi=120)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=120)
+    write_bytes(file, drawn.getvalue())
 
 
 def _abstention(results: Results, axes) -> None:
