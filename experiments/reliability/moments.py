@@ -100,31 +100,49 @@ class Moment:
 def main() -> None:
     args = _arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    cache = args.out / "compiled"
-    straight = {
-        name: leave_alone(
-            getattr(commands, name)(args.model, args.out), args.out, cache
-        )
-        for name in sorted({COMMANDS[x] for x in args.phases})
-    }
+    straight = {}
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        found = list(
-            pool.map(
-                lambda x: moments_of(
-                    x, straight[COMMANDS[x]], args.out, args.moments, args.seed
-                ),
-                args.phases,
-            )
-        )
-    everything = [x for part in found for x in part]
+        for name in sorted({COMMANDS[x] for x in args.phases}):
+            command = getattr(commands, name)(args.model, args.out)
+            cache = args.out / f"{name}-compiled"
+            straight[name] = pool.submit(leave_alone, command, args.out, cache)
+        straight = {name: x.result() for name, x in straight.items()}
+
+        def one(phase: str, number: int) -> Moment:
+            folder = args.out / f"{phase.replace(' ', '-')}-{number}"
+            rng = random.Random(f"{args.seed} {phase} {number}")
+            return watched_moment(phase, straight[COMMANDS[phase]], folder, rng, args)
+
+        found: list[Moment] = []
+        for again in range(3):  # where a signal came beside its phase, another one
+            due = {
+                x: args.moments - sum(y.inside for y in found if y.phase == x)
+                for x in args.phases
+            }
+            drawn = [
+                pool.submit(one, x, 100 * again + n)
+                for n in range(max(due.values()))
+                for x in args.phases
+                if n < due[x]
+            ]
+            found += [x.result() for x in drawn]
     (args.out / "moments.json").write_text(
-        json.dumps([dataclasses.asdict(x) for x in everything], indent=1) + "\n"
+        json.dumps([dataclasses.asdict(x) for x in found], indent=1) + "\n"
     )
     limits = {x: straight[COMMANDS[x]].limit for x in args.phases}
-    (args.out / "moments.md").write_text(text := table(everything, limits))
+    (args.out / "moments.md").write_text(text := table(found, limits))
     print(text)
-    if not all(is_right(x) for x in everything):
+    if not all(is_right(x) for x in found):
         raise SystemExit("a run was not as it should be; see moments.json")
+
+
+def watched_moment(phase, straight, folder, rng, args) -> Moment:
+    """One interrupted run, told in a line; its folder goes if all was right."""
+    found = interrupt(phase, straight, folder, rng, urgent=args.urgent)
+    print(found, flush=True)
+    if is_right(found):
+        shutil.rmtree(folder)
+    return found
 
 
 def leave_alone(command: list[str], out: Path, cache: Path) -> Straight:
@@ -138,23 +156,13 @@ def leave_alone(command: list[str], out: Path, cache: Path) -> Straight:
     return Straight(command, dict(watched.result(folder)), run.phases.spans, cache)
 
 
-def moments_of(
-    phase: str, straight: Straight, out: Path, count: int, seed: int
-) -> list[Moment]:
-    """Interrupts runs until `count` were in the phase; at most twice as many."""
-    rng = random.Random(f"{seed} {phase}")
-    found: list[Moment] = []
-    while sum(x.inside for x in found) < count and len(found) < 2 * count:
-        folder = out / f"{phase.replace(' ', '-')}-{len(found)}"
-        found.append(interrupt(phase, straight, folder, rng))
-        print(found[-1], flush=True)
-        if is_right(found[-1]):
-            shutil.rmtree(folder)
-    return found
-
-
 def interrupt(
-    phase: str, straight: Straight, folder: Path, rng: random.Random
+    phase: str,
+    straight: Straight,
+    folder: Path,
+    rng: random.Random,
+    *,
+    urgent: bool = False,
 ) -> Moment:
     """One run that gets SIGTERM, and the same command again."""
     number, after = draw(phase, straight.spans, rng)
@@ -170,6 +178,8 @@ def interrupt(
     span = run.phases.wait(phase, number, lambda: run.is_alive)
     if span is not None:
         time.sleep(max(0.0, span.start + after - watched.now()))
+    if urgent:
+        run.hurry()
     run.process.terminate()
     sent = watched.now()
     code = run.end(120)
@@ -240,7 +250,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="of all runs")
     parser.add_argument("--moments", type=int, default=10, help="of each phase")
     parser.add_argument("--phases", nargs="+", default=list(COMMANDS), choices=COMMANDS)
-    parser.add_argument("--jobs", type=int, default=2, help="phases at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument(
+        "--urgent",
+        action="store_true",
+        help="a run goes before others once it has its signal, as root may decide: for "
+        "times on a machine with other work",
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.model, args.out = args.model.absolute(), args.out.absolute()

@@ -117,6 +117,11 @@ class Watched:
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
+    def hurry(self) -> None:
+        """Lets the threads of the process go before those of others."""
+        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), -15)
+
     def end(self, seconds: float | None = None) -> int:
         """Waits for the end; returns the exit code."""
         try:
