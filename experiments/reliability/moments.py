@@ -139,6 +139,8 @@ def main() -> None:
 def watched_moment(phase, straight, folder, rng, args) -> Moment:
     """One interrupted run, told in a line; its folder goes if all was right."""
     found = interrupt(phase, straight, folder, rng, urgent=args.urgent)
+    with (args.out / "moments.jsonl").open("a") as lines:  # what there is so far
+        lines.write(json.dumps(dataclasses.asdict(found)) + "\n")
     print(found, flush=True)
     if is_right(found):
         shutil.rmtree(folder)

@@ -87,13 +87,16 @@ class Phases:
 class Watched:
     """A process of one command."""
 
-    def __init__(self, command: list[str], folder: Path, cache: Path | None):
+    def __init__(
+        self, command: list[str], folder: Path, cache: Path | None, *, faults: str = ""
+    ):
         """Starts it.
 
         Args:
           command: `dpo` and its flags, without `--output-dir`.
           folder: Of the run.
           cache: Of compiled programs; None compiles all anew.
+          faults: As `jaxalign.training.chaos` reads them.
         """
         read, write = os.pipe()
         argv = [sys.executable, "-m", "experiments.reliability.observed", str(write)]
@@ -102,7 +105,7 @@ class Watched:
         self.process = subprocess.Popen(
             [*argv, *command, "--output-dir", str(folder)],
             cwd=ROOT,
-            env=_environment(cache),
+            env=_environment(cache, faults),
             pass_fds=[write],
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -131,8 +134,10 @@ class Watched:
             self._reader.join(5)
 
 
-def _environment(cache: Path | None) -> dict[str, str]:
+def _environment(cache: Path | None, faults: str) -> dict[str, str]:
     env = {"JAX_PLATFORMS": "cpu", "NO_COLOR": "1"}
+    if faults:
+        env |= {"JAXALIGN_TEST_RUN": "1", "JAXALIGN_CHAOS": faults}
     if cache is not None:
         env["JAX_COMPILATION_CACHE_DIR"] = str(cache)
         env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from experiments.reliability import commands, killed, moments
+from experiments.reliability import commands, killed, moments, watched
 from experiments.reliability.watched import Phases, Span, half_written
 
 
@@ -73,12 +73,19 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tiny_model, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("at_once", [False, True], ids=["SIGTERM", "SIGKILL"])
 def test_a_job_that_is_killed_again_and_again_ends(at_once, tiny_model, tmp_path):
-    command, cache = killed.job(tiny_model, tmp_path, 400, quick=True), tmp_path / "c"
+    command, cache = killed.job(tiny_model, tmp_path, 6), tmp_path / "compiled"
     killed.left_alone(command, tmp_path / "first", cache)
     alone = killed.left_alone(command, tmp_path / "straight", cache)
-    every = 0.8 * alone["seconds"]
-    found = killed.killed(command, tmp_path / "job", cache, every, at_once=at_once)
+    found = killed.killed(
+        command,
+        tmp_path / "job",
+        cache,
+        every=1.5 * alone["seconds"],
+        delay=alone["seconds"] / 2,
+        at_once=at_once,
+    )
     assert found["exit codes"][-1] == 0
-    assert set(found["exit codes"][:-1]) <= {-9 if at_once else 75}
-    same = killed.watched.result(tmp_path / "straight")
-    assert killed.watched.result(tmp_path / "job") == same
+    assert found["starts"] > 1
+    assert set(found["exit codes"][:-1]) == {-9 if at_once else 75}
+    same = watched.result(tmp_path / "straight")
+    assert watched.result(tmp_path / "job") == same
