@@ -150,7 +150,7 @@ def test_the_newest_checkpoint_knows_the_time_too(damage, config, today, tmp_pat
     """Else a run whose record of starts is damaged could not be gone on with."""
     today(1)
     prints = start_template_time(config())
-    with open_folder(config(), prints):
+    with open_run_folder(config(), prints):
         about = {"fingerprints": prints, "config": dataclasses.asdict(config())}
         checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", about=about)
         checkpoints.save(2, {"x": jnp.zeros(3)})
@@ -160,7 +160,7 @@ def test_the_newest_checkpoint_knows_the_time_too(damage, config, today, tmp_pat
     (tmp_path / "run" / "run.json").unlink()
     damage(tmp_path / "run" / "run.json")
     assert start_template_time(config()) == prints
-    with open_folder(config(), prints) as folder:
+    with open_run_folder(config(), prints) as folder:
         assert folder.resumes
 
 
