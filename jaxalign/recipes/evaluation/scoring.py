@@ -158,7 +158,7 @@ def abstentions(
     values = by_outcome(reward) or {}
     outcomes = {value: outcome for outcome, value in values.items()}
     failed = scores.faults.get(reward.name, {})
-    given = [
+    given: list[tuple[Outcome, Completion]] = [
         (outcomes[value], completion)
         for i, (value, completion) in enumerate(
             zip(scores.values[reward.name], completions, strict=True)
