@@ -1,14 +1,15 @@
 """The command line: `jaxalign COMMAND [flags]`."""
 
+import atexit
 import contextlib
 import importlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 
 from jaxalign.errors import UserError
+from jaxalign.leaving import leaving_on_request
 from jaxalign.os_errors import STOPPED, exit_code_of, paragraph
 
 COMMANDS = {
@@ -32,7 +33,7 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> None:
     """Runs one command and exits with its code; see `jaxalign --help`."""
-    argv = sys.argv[1:] if argv is None else argv
+    argv_given, argv = argv, sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         sys.exit(0 if argv else 2)
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(0)
     name, *rest = argv
     try:
-        with _leaving_on_request():
+        with leaving_on_request():
             code = run(name, rest)
             sys.stdout.flush()  # here, where a full disk is still an error
     except BrokenPipeError:  # whoever read what was printed has enough
@@ -60,26 +61,18 @@ def main(argv: list[str] | None = None) -> None:
         print(printable(paragraph(error)), file=sys.stderr)
     if code == STOPPED and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only an echo can come now
+        if argv_given is None:
+            _leave_at_once(code)
     sys.exit(code)
 
 
-@contextlib.contextmanager
-def _leaving_on_request() -> Iterator[None]:
-    """Until a command hears requests to stop by itself, it has nothing to save."""
-
-    def leave(number, frame):
-        sys.exit(STOPPED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+def _leave_at_once(code: int) -> None:
+    """Ends the program without taking it apart: nearly a second of what is left."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _stdout_works() -> bool:

@@ -28,9 +28,17 @@ def open_console() -> Console:
     return console
 
 
-def tell_columns(report: ReadReport, console: Console) -> None:
-    """Prints which columns and keys nothing reads, or only rewards and templates."""
-    for note in report.notes():
+def tell_columns(
+    report: ReadReport, console: Console, *, reads_margin: bool | None = None
+) -> None:
+    """Prints which columns and keys nothing reads, or only rewards and templates.
+
+    Args:
+      report: Of the rows.
+      console: Where people read.
+      reads_margin: As `ReadReport.notes` takes it.
+    """
+    for note in report.notes(reads_margin=reads_margin):
         console.print(f"  {printable(note)}", markup=False, highlight=False)
 
 

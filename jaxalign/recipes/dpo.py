@@ -112,8 +112,15 @@ def main(config: PreferenceConfig) -> int:
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
         encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
-        rows = read_rows(config, kind.task, encoder, config.seed, run.console)
         objective = make_preference_objective(config, policy)
+        rows = read_rows(
+            config,
+            kind.task,
+            encoder,
+            config.seed,
+            run.console,
+            reads_margin="reward_gap" in objective.reads,
+        )
         check_preferences(config, rows, objective.reads)
         packed = pack_rows(config, rows, devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxalign.errors import UserError
+from jaxalign.os_errors import naming
 from jaxalign.recipes.generation_settings import (
     FILE,
     SamplingSettings,
@@ -156,7 +157,9 @@ def main(config: Config) -> int:
         console.print(printable(text), style="green", markup=False)
     if config.output:
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-        Path(config.output).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = "\n".join(lines) + "\n"
+        with naming(config.output):  # maybe a pipe: it is written as it is
+            Path(config.output).write_bytes(text.encode("utf-8", "backslashreplace"))
     return 0
 
 

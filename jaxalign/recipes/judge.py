@@ -29,7 +29,8 @@ from jaxalign.rewards.judge import ABSTAINS, GRADE, RATE
 from jaxalign.rewards.requests import Respond
 
 LONGEST_VERDICT = 256
-JUDGES = ("judge", "rival_judge", "judged_abstention")
+JUDGED_ABSTENTION = "judged_abstention"
+JUDGES = ("judge", "rival_judge", JUDGED_ABSTENTION)
 """Rewards that a language model gives, by name."""
 
 

@@ -87,7 +87,10 @@ def main(config: RewardConfig) -> int:
         policy = open_policy(config.model, head="score", **config.layout)
         encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
         task, tokenizer = TASKS[config.loss], encoder.tokenizer
-        rows = read_rows(config, task, encoder, config.seed, run.console)
+        margins = config.loss == "bradley_terry" and config.margin_scale != 0
+        rows = read_rows(
+            config, task, encoder, config.seed, run.console, reads_margin=margins
+        )
         check_judgements(config, rows)
         reference = reference_rows(config, policy, rows, run.console)
         packed = pack_rows(config, rows, devices=policy.row_devices, read_ends=True)

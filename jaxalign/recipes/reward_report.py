@@ -19,7 +19,7 @@ from jaxalign.recipes.rows import Rows
 from jaxalign.recipes.run import Run
 from jaxalign.recipes.scorer import Judged, Sequences, ends, judged, make_scorer
 from jaxalign.training.evaluate import Evaluate
-from jaxalign.training.own_files import write_json_lines
+from jaxalign.training.own_files import finite, write_json_lines
 from jaxalign.training.plots import draw_reliability
 
 AT_A_TIME = 512
@@ -118,8 +118,8 @@ class ScoreTable:
             self._console.print(printable(text), style="dim", markup=False)
             for x in example.sequences:
                 said = self._tokenizer.decode(x.ids[x.trained], skip_special=True)
-                row = {"prompt": text, "completion": said, "score": scores.pop(0)}
+                score = scores.pop(0)
+                row = {"prompt": text, "completion": said, "score": finite(score)}
                 lines.append(row)
-                line = f"{row['score']:8.3f}  {printable(said)}"
-                self._console.print(line, markup=False)
+                self._console.print(f"{score:8.3f}  {printable(said)}", markup=False)
         write_json_lines(self._folder / f"step_{step:06}.jsonl", lines)

@@ -1,5 +1,6 @@
 """From the settings to encoded examples, telling the user what was found."""
 
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -87,18 +88,29 @@ def read_rows(
     encoder: Encoder,
     seed: int,
     console: Console,
+    *,
+    reads_margin: bool = False,
 ) -> Rows:
     """Reads, encodes and splits the rows of a run.
+
+    Args:
+      config: What is read, and how.
+      task: What the rows are for.
+      encoder: From records to tokens.
+      seed: Decides which rows are held out.
+      console: Where people read what was found.
+      reads_margin: Whether the loss reads how much better the better side is.
 
     Raises:
       UserError: A row cannot be used, or hardly any row ends in a stop token.
     """
     tell_clock(encoder.tokenizer, console)
-    train, digest = _read(config, config.data, task, encoder, console)
+    read = functools.partial(_read, config, task, encoder, console, reads_margin)
+    train, digest = read(config.data)
     digests = {"data": digest}
     held_out: list[Example] = []
     if config.eval_data:
-        held_out, digest = _read(config, config.eval_data, task, encoder, console)
+        held_out, digest = read(config.eval_data)
         digests["eval_data"] = digest
     elif config.eval_fraction:
         train, held_out = split(train, config.eval_fraction, seed)
@@ -147,7 +159,14 @@ def open_records(
     return Records(source, form, report, records)
 
 
-def _read(config: DataConfig, path: str, task: TrainingTask, encoder: Encoder, console):
+def _read(
+    config: DataConfig,
+    task: TrainingTask,
+    encoder: Encoder,
+    console: Console,
+    reads_margin: bool,
+    path: str,
+) -> tuple[list[Example], str]:
     bad_rows: dict[str, Any] = {
         "on_bad_row": config.on_bad_row,
         "max_dropped": config.max_dropped,
@@ -156,7 +175,7 @@ def _read(config: DataConfig, path: str, task: TrainingTask, encoder: Encoder, c
     limits = LengthLimits(config.max_length, config.max_prompt_length, config.on_long)
     examples, encoded = encode_all(records, encoder, limits=limits, **bad_rows)
     console.print(f"{path}: {form}: {report}")
-    tell_columns(report, console)
+    tell_columns(report, console, reads_margin=reads_margin)
     _tell(encoded, console)
     tell_notes(encoder, console)
     check_stops(encoded, encoder.tokenizer, config.allow_no_eos)

@@ -4,11 +4,11 @@ A run that is resumed on another day reads the same rows, also where a template 
 the date into them.
 """
 
-import json
 from pathlib import Path
 
 from jaxalign.data.text.clock import fix_clock
 from jaxalign.recipes.config import TrainingConfig
+from jaxalign.training.earlier import recorded_fingerprints
 
 KEY = "template_time"
 
@@ -20,16 +20,7 @@ def start_template_time(config: TrainingConfig) -> dict[str, str]:
       What belongs to the run's fingerprints: the time under its name; nothing for a
       run of a version that recorded none, so that it can be gone on with.
     """
-    starts = _starts(Path(config.output_dir) / "run.json")
+    starts = recorded_fingerprints(Path(config.output_dir))
     recorded = [x[KEY] for x in starts if isinstance(x.get(KEY), str)]
     time = fix_clock(config.template_time or next(iter(recorded[-1:]), None))
     return {KEY: time} if recorded or not starts else {}
-
-
-def _starts(file: Path) -> list[dict[str, str]]:
-    """The fingerprints of each start of a run; what is wrong is found by its folder."""
-    try:
-        starts = json.loads(file.read_text(encoding="utf-8"))["starts"]
-        return [dict(start["fingerprints"]) for start in starts]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []

@@ -11,8 +11,9 @@ from jaxalign.errors import UserError
 from jaxalign.rewards.abstention import Detector
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.parameters import check_numbers
+from jaxalign.rewards.reading.pattern_process import Mark, marks_of
 from jaxalign.rewards.reading.stance import abstains
-from jaxalign.rewards.reading.verdict import choice, verdicts
+from jaxalign.rewards.reading.verdict import choice, marks_in, verdicts
 from jaxalign.rewards.requests import Respond, check_template, filled, replies
 from jaxalign.rewards.reward import RewardFunction
 
@@ -86,10 +87,15 @@ def rating_judge(
 
     grade_of = _compiled(pattern)
 
+    def marks(reply: str) -> list[Mark]:
+        if pattern == GRADE:
+            return marks_in(reply, grade_of)
+        return marks_of(grade_of, reply, "finditer")
+
     def grade(reply: str, judged: Sequence[str]) -> float | None:
         found = [
             _on_scale(m, lowest, highest)
-            for m in verdicts(reply, grade_of, judged)
+            for m in verdicts(reply, marks(reply), judged)
             if m is not None
         ]
         return None if None in found else min(found, default=None)  # pyright: ignore
@@ -157,12 +163,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-def _on_scale(m: re.Match[str], lowest: float, highest: float) -> float | None:
+def _on_scale(m: Mark, lowest: float, highest: float) -> float | None:
     """A grade as a share of the scale; None if it is no number on it."""
     try:
-        value = float(m[1].replace("−", "-").replace(",", "."))
-        out_of = float(m[2] or highest) if m.re.groups > 1 else highest
-    except (ValueError, AttributeError):
+        _, grade, *rest = m.groups
+        value = float((grade or "").replace("−", "-").replace(",", "."))
+        out_of = float(rest[0] or highest) if rest else highest
+    except ValueError:
         return None
     if out_of != highest or not lowest <= value <= highest:
         return None

@@ -5,6 +5,7 @@ from typing import Literal
 
 from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
+from jaxalign.rewards.reading.pattern_process import marks_of
 
 
 def matches_pattern(
@@ -24,6 +25,9 @@ def matches_pattern(
     Returns:
       1 or 0 for each.
 
+    Raises:
+      UserError: The pattern is none, or takes more than 5 s for a completion.
+
     >>> form = r"<think>.*</think>\s*<answer>.*</answer>\s*"
     >>> text = "<think>2 and 2</think> <answer>4</answer>"
     >>> matches_pattern([Completion("2 + 2?", text)], pattern=form)
@@ -36,12 +40,12 @@ def matches_pattern(
             f"pattern is {pattern!r}; put the regular expression in quotes."
         )
     try:
-        find = getattr(re.compile(pattern, re.DOTALL), where)
+        compiled = re.compile(pattern, re.DOTALL)
     except re.error as error:
         raise UserError(
             f"pattern {pattern!r} is no regular expression: {error}."
         ) from error
-    return [float(find(c.completion) is not None) for c in completions]
+    return [float(bool(marks_of(compiled, c.completion, where))) for c in completions]
 
 
 def stopped(completions: list[Completion]) -> list[float]:

@@ -70,6 +70,19 @@ def read_earlier(folder: pathlib.Path) -> Earlier | None:
     return Earlier(config, starts, fingerprints or None, place)
 
 
+def recorded_fingerprints(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """The fingerprints of each earlier start, the last one last; nothing is renamed.
+
+    Where the record of starts is damaged, those of the newest sound checkpoint.
+    """
+    starts = (_sound(folder / "run.json")[0] or {}).get("starts")
+    listed = starts if isinstance(starts, list) else []
+    found = [_object_in(x, "fingerprints") for x in listed if isinstance(x, dict)]
+    if not found:
+        found = [_object_in(_newest_manifest(folder / "checkpoints"), "fingerprints")]
+    return [x for x in found if x]
+
+
 def _read_starts(path: pathlib.Path) -> list[dict[str, Any]]:
     content, reason = _sound(path)
     starts = [] if content is None else content.get("starts")

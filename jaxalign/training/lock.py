@@ -14,6 +14,7 @@ from typing import Any
 
 from jaxalign import plain_files
 from jaxalign.errors import UserError
+from jaxalign.os_errors import naming
 
 _LOG = logging.getLogger("jaxalign")
 _MOST = 1 << 16  # bytes of a lock file
@@ -39,7 +40,7 @@ class Lock:
             "process_start": _process_start(os.getpid()),
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        with _opened(self._path) as file:
+        with naming(self._path), _opened(self._path) as file:
             _lock_for_a_moment(file)
             if raw := file.read(_MOST).strip(b"\0 \n"):  # NULs after a power cut
                 self._refuse_if_alive(raw, mine["host"])

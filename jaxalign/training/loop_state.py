@@ -1,5 +1,6 @@
 """The state of a training loop, and what is done to it."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -96,6 +97,13 @@ class Loop:
         self.eval_due = False
         with self._clock.phase("eval"):
             self._record.evaluation(self.step, values)
+            # What is drawn can be drawn again later: a request to stop ends it.
+            with (
+                contextlib.suppress(AskedToStop),
+                self._stop.rescued(self.rescue),
+                self._stop.at_once(),
+            ):
+                self._record.after_evaluation(self.step)
 
     def rescue(self) -> bool:
         """Saves the last finished step from another thread, while this one is stuck.

@@ -55,16 +55,21 @@ def make_folder(path: pathlib.Path) -> pathlib.Path:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file that is never seen half-written, also after a power cut.
+    """Writes a text as `write_bytes` does.
 
     Halves of surrogate pairs, which no encoding has, are written as in JSON.
     """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file that is never seen half-written, also after a power cut."""
     make_folder(path.parent)
     _clear(path)
     temporary = path.with_name(path.name + ".tmp")
     _clear(temporary)
     with naming(path), temporary.open("wb") as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

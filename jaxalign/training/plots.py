@@ -1,10 +1,12 @@
 """Pictures of a run, from its `metrics.jsonl` alone."""
 
+import io
 import pathlib
 import re
 from collections.abc import Sequence
 
 from jaxalign.training.metrics import read_metrics
+from jaxalign.training.own_files import write_bytes
 
 _FIGURES = {
     "loss": r"loss|nll_loss|policy_loss|log_loss",
@@ -97,5 +99,6 @@ def _axes():
 
 
 def _save(figure, path: pathlib.Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=120)
+    write_bytes(path, drawn.getvalue())

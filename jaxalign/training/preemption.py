@@ -22,9 +22,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from jaxalign.training.exits import STOPPED
-from jaxalign.training.signals import ECHOES, HEARD, Signals
+from jaxalign.training.signals import ECHOES, HEARD, NUDGE, Signals
 
 _LOG = logging.getLogger("jaxalign")
 
@@ -71,6 +72,7 @@ class StopRequest:
         # Held by whoever ends the run: the main thread, or the one that rescues.
         self._turn = threading.RLock()
         self._signals: Signals | None = None
+        self._told: Callable[[Any], object] = sys.unraisablehook
 
     @property
     def requested(self) -> bool:
@@ -134,6 +136,7 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         """Takes over the signals, or none of them outside of the main thread."""
         if threading.current_thread() is threading.main_thread():
+            self._told, sys.unraisablehook = sys.unraisablehook, self._unraisable
             self._signals = Signals(self._handle, self._listen)
         return self
 
@@ -142,6 +145,7 @@ class StopRequest:
         if self._signals is not None:
             self._signals.close(ending=self.requested)
             self._signals = None
+            sys.unraisablehook = self._told
 
     @contextlib.contextmanager
     def _span(self, droppable: bool, rescue: Callable[[], bool] | None):
@@ -160,12 +164,23 @@ class StopRequest:
 
     def _handle(self, number: int, frame) -> None:
         """Python's own handler, in the main thread."""
-        del number, frame
-        self.request()
-        if self._raises:
+        del frame
+        if number != NUDGE:
+            self.request()
+        if self._raises and self.requested:
             self._raises = False
             with self._turn:  # for ever, if the other thread is ending the process
                 self.check()
+
+    def _unraisable(self, what) -> None:
+        """`AskedToStop` came to nothing, in a callback of the garbage collector, say.
+
+        It is raised again when the other thread nudges this one.
+        """
+        if isinstance(what.exc_value, AskedToStop):
+            self._heard, self._raises = False, self._droppable
+        else:
+            self._told(what)
 
     def _listen(self, pipe: int) -> None:
         """The other thread: hears every signal at once, whatever the main one does."""
@@ -186,7 +201,9 @@ class StopRequest:
                     if self._raises and self._signals is not None:
                         self._signals.nudge()
                     heard = True
-            elif self._is_stuck and (leaving is None or not leaving.is_alive()):
+            elif self._raises and self._signals is not None:
+                self._signals.nudge()
+            if self._is_stuck and (leaving is None or not leaving.is_alive()):
                 leaving = threading.Thread(target=self._leave, daemon=True)
                 leaving.start()
 

@@ -65,6 +65,7 @@ class Record:
     Attributes:
       clock: Accounts for all of the run's time.
       is_new: Whether the run begins: no checkpoint was restored.
+      after_evaluation: Called by the loop, after the line of an evaluation was written.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Record:
         self._metrics, self._progress = metrics, progress
         self._num_steps, self._logging_steps = num_steps, logging_steps
         self._learning_rate, self._steps_per_epoch = learning_rate, steps_per_epoch
-        self._max_skipped, self._after_evaluation = max_skipped, after_evaluation
+        self._max_skipped, self.after_evaluation = max_skipped, after_evaluation
         self._window = Window(host.get("window"))
         self._skipped: int = host.get("skipped_steps", 0)
         self._in_a_row: int = host.get("skipped_in_a_row", 0)
@@ -156,7 +157,6 @@ class Record:
         self._metrics.write(step, "eval", self._with_epoch(step) | named)
         if self._progress is not None:
             self._progress.evaluation(step, named)
-        self._after_evaluation(step)
 
     def say(self, step: int, text: str) -> None:
         """Prints a line about a step."""

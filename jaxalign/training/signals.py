@@ -9,7 +9,7 @@ HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Those that ask a process to stop."""
 ECHOES = (signal.SIGTERM, signal.SIGHUP)
 """Those that supervisors send to a process and to its group."""
-_NUDGE = signal.SIGURG  # means nothing to anybody here
+NUDGE = signal.SIGURG  # means nothing to anybody here
 
 
 class Signals:
@@ -19,7 +19,8 @@ class Signals:
         """Takes the signals over, in the main thread.
 
         Args:
-          handle: What Python calls in the main thread, when that is at its bytecode.
+          handle: What Python calls in the main thread, when that is at its bytecode;
+            for a `nudge` too.
           listen: Runs in the other thread, with the pipe to read from: a byte for each
             signal, at once, and an end when this is closed.
         """
@@ -32,7 +33,7 @@ class Signals:
             # Ignored under nohup, and of what runs in the background.
             if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN
         }
-        self._previous[_NUDGE] = signal.signal(_NUDGE, lambda number, frame: None)
+        self._previous[NUDGE] = signal.signal(NUDGE, handle)
         self._thread = threading.Thread(
             target=listen, args=(self._read,), name="signals", daemon=True
         )
@@ -45,7 +46,7 @@ class Signals:
         Of two signals at the same moment the kernel may give both to another thread;
         then what the main thread waits in is not interrupted.
         """
-        signal.pthread_kill(threading.main_thread().ident or 0, _NUDGE)
+        signal.pthread_kill(threading.main_thread().ident or 0, NUDGE)
 
     def close(self, ending: bool) -> None:
         """Puts back what was there before.

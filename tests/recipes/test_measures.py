@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 
+from jaxalign.errors import UserError
 from jaxalign.recipes.evaluation.judging import judged
 from jaxalign.recipes.evaluation.measure import (
     Estimator,
@@ -15,8 +16,13 @@ from jaxalign.recipes.evaluation.measure import (
     preference,
     win_rate,
 )
-from jaxalign.recipes.evaluation.scoring import Answers, abstentions, scored
-from jaxalign.rewards import Completion, Reward
+from jaxalign.recipes.evaluation.scoring import (
+    Answers,
+    abstention_reward_of,
+    abstentions,
+    scored,
+)
+from jaxalign.rewards import Completion, Reward, score
 from jaxalign.rewards.abstention import abstention
 from jaxalign.rewards.comparison import COMPARE
 
@@ -126,10 +132,55 @@ def test_the_table_judges_as_the_reward_does():
     )
     answers = answers_to("abc", "It is 4.", "4", "Pass.", gold=["4", "4", "4"])
     rewards = [Reward("other", lambda x: [0.0] * len(x)), Reward("a", strict)]
-    table = abstentions(rewards, answers, None)
     assert strict(answers) == [-3, 1, 0]
+    reward = abstention_reward_of(rewards, None)
+    assert reward is rewards[1]
+    table = abstentions(reward, score(rewards, answers), answers, None)
     assert [table["all"][x] for x in ("wrong", "correct", "abstain")] == [1 / 3] * 3
-    assert abstentions(rewards[:1], answers, None) == {}
+    assert abstention_reward_of(rewards[:1], None) is None
+    assert abstentions(None, score(rewards, answers), answers, None) == {}
+
+
+def test_the_table_is_that_of_the_rewards_own_judge():
+    """A judge that takes every text with a question mark for an abstention, and fails
+    on one text: that is in no row of the table."""
+    asked = []
+
+    def judged_abstention(completions, *, model, wrong=-1.0):
+        asked.extend(c.completion for c in completions)
+        if any(c.completion == "!" for c in completions):
+            raise ValueError("no verdict")
+        return abstention(
+            completions,
+            wrong=wrong,
+            detector=lambda x: ["?" in c.completion for c in x],
+        )
+
+    judge = functools.partial(judged_abstention, model="m", wrong=-2.0)
+    texts = ["Rome?", "I don't know", "Rome", "!"]
+    answers = answers_to("abcd", *texts, answer=["Rome"] * 4, easy=[True, False] * 2)
+    reward = abstention_reward_of([Reward("mine", judge, fallback=0.0)], "easy")
+    assert reward is not None
+    scores = score([reward], answers)
+    assert scores.total.tolist() == [0, -2, 1, 0]
+    count = len(asked)
+    table = abstentions(reward, scores, answers, "easy")
+    assert len(asked) == count
+    names = ("correct", "abstain", "wrong", "completions")
+    assert [table["all"][x] for x in names] == [1 / 3, 1 / 3, 1 / 3, 3]
+    assert [table["known"][x] for x in names] == [0.5, 0.5, 0, 2]
+    assert [table["unknown"][x] for x in names] == [0, 0, 1, 1]
+
+
+def test_values_that_do_not_tell_outcomes_apart_give_no_table(caplog):
+    same = Reward("same", functools.partial(abstention, abstain=-1.0))
+    assert abstention_reward_of([same], None) is None
+    assert "`same` do not tell its outcomes apart" in caplog.text
+    with pytest.raises(UserError, match="do not tell its outcomes apart"):
+        abstention_reward_of([same], "easy")
+    own = Reward("abstention", lambda completions: [0.0] * len(completions))
+    with pytest.raises(UserError, match="a function of your own"):
+        abstention_reward_of([own], "easy")
 
 
 def test_whose_answers_win_and_what_is_written_beside_them():
@@ -142,7 +193,7 @@ def test_whose_answers_win_and_what_is_written_beside_them():
     theirs = answers_to("aabb", "l", "longer", "xx", "xx")
     journal = [{} for _ in ours]
     rewards = [Reward("length", length, weight=0.5), Reward("one", lambda x: [1.0] * 4)]
-    found, best = scored(Answers(ours, theirs, 2), rewards, ESTIMATOR, journal)
+    found, best, _ = scored(Answers(ours, theirs, 2), rewards, ESTIMATOR, journal)
     assert found["win_rate/reward"].value == pytest.approx((1 + 0.5 + 0 + 0) / 4)
     assert found["rewards/length/mean"].value == pytest.approx(11 / 3)
     assert found["reward"].value == pytest.approx((3 + 4 + 1.5 + 1) / 4)

@@ -3,7 +3,9 @@
 import dataclasses
 import datetime
 import json
+import os
 
+import jax.numpy as jnp
 import pytest
 
 from jaxalign.__main__ import main
@@ -16,6 +18,7 @@ from jaxalign.recipes.rows import make_encoder, read_rows
 from jaxalign.recipes.run import open_run
 from jaxalign.recipes.run_files import open_run_folder
 from jaxalign.recipes.template_time import start_template_time
+from jaxalign.training import Checkpoints
 from tests.recipes.conftest import TEMPLATE
 
 READS = "{{ strftime_now('%Y-%m-%d %H:%M:%S') }}" + TEMPLATE
@@ -130,6 +133,35 @@ def test_a_damaged_record_is_left_to_the_run_folder(content, config, today, tmp_
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text(content)
     assert start_template_time(config()) == {"template_time": "2026-01-03T12:00:00"}
+
+
+def a_pipe(file):
+    os.mkfifo(file)
+
+
+def zeros_without_end(file):
+    file.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    "damage", [a_pipe, zeros_without_end, lambda file: file.write_text("{")]
+)
+def test_the_newest_checkpoint_knows_the_time_too(damage, config, today, tmp_path):
+    """Else a run whose record of starts is damaged could not be gone on with."""
+    today(1)
+    prints = start_template_time(config())
+    with open_run_folder(config(), prints):
+        about = {"fingerprints": prints, "config": dataclasses.asdict(config())}
+        checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", about=about)
+        checkpoints.save(2, {"x": jnp.zeros(3)})
+        checkpoints.wait()
+    today(3)
+    clock._fixed.clear()
+    (tmp_path / "run" / "run.json").unlink()
+    damage(tmp_path / "run" / "run.json")
+    assert start_template_time(config()) == prints
+    with open_run_folder(config(), prints) as folder:
+        assert folder.resumes
 
 
 def test_a_run_that_recorded_no_time_can_be_gone_on_with(config, today):

@@ -4,6 +4,7 @@ It prints `ready`, and then what became of it.
 """
 
 import ctypes
+import gc
 import multiprocessing
 import pathlib
 import signal
@@ -73,6 +74,14 @@ def slow_way_out(stop: StopRequest) -> None:
     finally:
         time.sleep(2)
         print("in order", flush=True)
+
+
+def in_a_callback(stop: StopRequest) -> None:
+    """What is raised in a callback of the garbage collector comes to nothing."""
+    gc.callbacks.append(lambda phase, info: time.sleep(1.5))
+    with stop.at_once():
+        gc.collect()
+        time.sleep(60)
 
 
 def forking(stop: StopRequest) -> None:

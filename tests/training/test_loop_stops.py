@@ -1,6 +1,8 @@
 """The loop: what it skips, what stops it, and in which state it then is."""
 
 import contextlib
+import os
+import signal
 import threading
 import time
 
@@ -90,6 +92,34 @@ def test_a_request_to_stop_is_seen_while_waiting_for_data(tmp_path):
     never.set()
     assert (finished.step, finished.exit_code) == (1, exits.STOPPED)
     assert checkpoints.latest() == 1
+
+
+def test_a_request_to_stop_does_not_wait_for_pictures(tmp_path):
+    """The evaluation before them is kept, and the step is saved."""
+    drawn = []
+
+    def draw(step):
+        drawn.append(step)
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+
+    begin = time.monotonic()
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    with StopRequest() as stop:
+        finished = go(
+            tmp_path,
+            stop=stop,
+            checkpoints=checkpoints,
+            evaluate=lambda state: {"loss": 1.0},
+            after_evaluation=draw,
+            eval_steps=2,
+        )
+    assert time.monotonic() - begin < 20
+    assert drawn == [0, 2, 4]
+    assert (finished.step, finished.exit_code) == (4, exits.STOPPED)
+    assert [line["step"] for line in lines(tmp_path, "eval")] == [0, 2, 4]
+    assert checkpoints.latest() == 4
 
 
 def test_a_save_that_does_not_fit_the_grace_period_is_not_begun(tmp_path, caplog):

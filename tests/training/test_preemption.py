@@ -84,6 +84,14 @@ def test_a_signal_to_the_group_too_is_one_request():
         assert seconds < SOON
 
 
+def test_it_is_heard_behind_a_callback_where_nothing_can_be_raised():
+    code, seconds, out, error = asked("in_a_callback", TERM)
+    assert (code, out) == (75, ["heard", ""])
+    # The callback runs before and behind the collection.
+    assert 1 < seconds < 3 + SOON
+    assert "Exception ignored" not in error
+
+
 def test_a_child_that_is_ended_asks_nobody_to_stop():
     code, _, out, _ = asked("forking")
     assert (code, out) == (0, ["-15 False", ""])

@@ -8,7 +8,7 @@ were not used stay. A row that cannot be converted raises `Flaw`.
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from jaxalign.data.records import checks
+from jaxalign.data.records import checks, keys
 from jaxalign.data.records.checks import Flaw
 from jaxalign.data.records.prefix import split_transcripts, transcript_messages
 from jaxalign.data.records.sharegpt import turns_of
@@ -94,9 +94,8 @@ def ultrafeedback(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     if plain:
         raise Flaw("message lists have no plain form", "Leave out --conversational no.")
     out = _without(row, "prompt")
-    names = ("score_chosen", "score_rejected")
-    if "margin" not in row and all(row.get(name) is not None for name in names):
-        better, worse = (checks.number(out.pop(name), name) for name in names)
+    if "margin" not in row and all(row.get(name) is not None for name in keys.SCORES):
+        better, worse = (checks.number(out[name], name) for name in keys.SCORES)
         out["margin"] = better - worse
     return [out]
 

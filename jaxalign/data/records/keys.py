@@ -15,6 +15,9 @@ from jaxalign.data.records.checks import Flaw
 
 SIDES = ("chosen", "rejected")
 
+SCORES = ("score_chosen", "score_rejected")
+"""Columns whose difference is the margin, in rows of the layout `ultrafeedback`."""
+
 MASKS = ("labels", "loss_mask", "completion_mask", "assistant_masks", "assistant_mask")
 """Columns with one entry per token that say which of them are trained."""
 
@@ -140,6 +143,21 @@ def told(extra: Mapping[str, Any], layout: str = "") -> list[str]:
     """
     read = (*_READ_LATER, *_READ_AND_KEPT.get(layout, ()))
     return [name for name in extra if name not in read]
+
+
+def margin_of(
+    margin: float, extra: Mapping[str, Any], layout: str = ""
+) -> tuple[str, ...]:
+    """The columns that the margin of a pair is from; the others as for `told`.
+
+    >>> margin_of(2.5, {"score_chosen": 8.5, "score_rejected": 6}, "ultrafeedback")
+    ('score_chosen', 'score_rejected')
+    """
+    if layout == "ultrafeedback" and all(name in extra for name in SCORES):
+        better, worse = (checks.number(extra[name], name) for name in SCORES)
+        if better - worse == margin:
+            return SCORES
+    return ("margin",)
 
 
 def _masks_of(shape: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from jaxalign.data.records import keys
 from jaxalign.data.records.messages import FOR_TEMPLATES
-from jaxalign.data.records.record import Message, PromptOnly, Record
+from jaxalign.data.records.record import Message, Preference, PromptOnly, Record
 from jaxalign.errors import RowError
 
 
@@ -20,6 +20,7 @@ class ReadReport:
       ties: comparisons without a winner, left out.
       bad: one error for each row that cannot be used, in order.
       unread: records by column that nothing reads.
+      margins: records by column that says how much better their better side is.
       kept: records by column that is kept for rewards.
       passed_on: messages by key that only the chat template could read.
       untrained: turns of the assistant that the rows keep from being trained.
@@ -30,6 +31,9 @@ class ReadReport:
     ties: int = 0
     bad: list[RowError] = dataclasses.field(default_factory=list)
     unread: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    margins: collections.Counter[str] = dataclasses.field(
         default_factory=collections.Counter
     )
     kept: collections.Counter[str] = dataclasses.field(
@@ -53,7 +57,10 @@ class ReadReport:
         if isinstance(record, PromptOnly):
             self.kept.update(list(record.extra))
         else:
-            self.unread.update(keys.told(record.extra, layout))
+            margin = _margin(record, layout)
+            told = keys.told(record.extra, layout)
+            self.unread.update(name for name in told if name not in margin)
+            self.margins.update(margin)
         for message in _messages(record):
             self.untrained += not message.trained
             self.passed_on.update(k for k in message.extra if k not in FOR_TEMPLATES)
@@ -63,8 +70,12 @@ class ReadReport:
         self.records -= 1
         self.bad.append(error)
 
-    def notes(self) -> list[str]:
+    def notes(self, *, reads_margin: bool | None = None) -> list[str]:
         """What a person should know of the columns, a sentence each.
+
+        Args:
+          reads_margin: whether the loss reads how much better a side is; None where no
+            loss is known.
 
         >>> report = ReadReport()
         >>> report.add(PromptOnly("2 + 2 =", extra={"answer": "4"}))
@@ -72,8 +83,13 @@ class ReadReport:
         ['columns kept for rewards: answer']
         """
         turns = f"{self.untrained} turns of the assistant are read and not trained"
+        unread, graded = self.unread, self.margins
+        if reads_margin is not None:
+            unread = unread if reads_margin else unread + graded
+            graded = collections.Counter()
         return [
-            *self._listed("columns that nothing reads", self.unread),
+            *self._listed("columns that nothing reads", unread),
+            *self._listed("columns that only losses with a margin read", graded),
             *self._listed("columns kept for rewards", self.kept),
             *self._listed("keys of messages that only templates see", self.passed_on),
             *([turns] if self.untrained else []),
@@ -82,6 +98,13 @@ class ReadReport:
     def _listed(self, what: str, names: collections.Counter[str]) -> Iterator[str]:
         if names:
             yield f"{what}: {', '.join(sorted(names))}"
+
+
+def _margin(record: Record, layout: str) -> tuple[str, ...]:
+    """The columns that say how much better a side is, if the record knows it."""
+    if not isinstance(record, Preference) or record.margin is None:
+        return ()
+    return keys.margin_of(record.margin, record.extra, layout)
 
 
 def _messages(record: Record) -> Iterator[Message]:

@@ -52,7 +52,7 @@ class Encoder:
       vocab_size: ids must lie below; the model's number of embeddings.
       loss_on: `all` tokens, the `completion`, every `assistant` turn or the
         `last_assistant` turn. None: the completion where the record has one, else
-        the assistant's turns, and all of a plain text.
+        the assistant's turns, and all of a plain text. Token ids say it themselves.
       max_characters: texts are cut there before they are tokenised, or None.
       template_kwargs: further arguments of the chat template; a row's own win.
       markers: what becomes of special tokens that the contents of messages spell: they
@@ -121,9 +121,9 @@ class Encoder:
                     self._answer(record, record.prompt, x) for x in record.completions
                 )
             case Tokenised():
-                return (from_ids(record),)
+                return (self._ids(record),)
             case TokenisedPair():
-                return from_ids(record.chosen), from_ids(record.rejected)
+                return self._ids(record.chosen), self._ids(record.rejected)
         raise UserError(f"A {type(record).__name__} record has nothing to train on.")
 
     def prompt(self, record: PromptOnly) -> np.ndarray:
@@ -148,6 +148,17 @@ class Encoder:
         encoder = ChatEncoder(self.tokenizer, self.markers, self.max_characters)
         options = {**self.template_kwargs, **record.template_kwargs}
         return encoder(messages, record.tools, options, **found)
+
+    def _ids(self, record: Tokenised) -> Encoded:
+        everything = self.loss_on == "all" and record.loss_mask is None
+        if self.loss_on is not None and not everything:
+            raise UserError(
+                f"--loss-on {self.loss_on} needs text, the row holds token ids. What is"
+                " trained of those is what the row says: by `labels`, by a mask, or by"
+                " the ids of the prompt beside those of the completion. Leave out"
+                " --loss-on, or give text."
+            )
+        return from_ids(record)
 
     def _answer(self, record: Record, prompt: Content, answer: Content) -> Encoded:
         if isinstance(prompt, str) and isinstance(answer, str):

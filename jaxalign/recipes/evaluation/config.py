@@ -95,9 +95,11 @@ class Config:
             )
         if self.judge_template and not self.judge:
             raise UserError("--judge-template is of use only with --judge MODEL.")
-        if self.known and not any(x.startswith("abstention") for x in self.reward):
+        names = ("abstention", "judged_abstention")
+        if self.known and not any(x.startswith(names) for x in self.reward):
             raise UserError(
-                "--known splits the abstention table, which needs --reward abstention."
+                "--known splits the abstention table, which needs --reward abstention "
+                "or judged_abstention."
             )
         if self.temperature == 0 and self.num_samples > 1:
             raise UserError(

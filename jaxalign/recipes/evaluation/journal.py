@@ -1,11 +1,11 @@
 """The answers of an evaluation, one line each, to look at."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from jaxalign.rewards import Completion
+from jaxalign.training.own_files import write_json_lines
 
 Line: TypeAlias = dict[str, Any]
 
@@ -28,6 +28,4 @@ def number(x: float) -> float | None:
 
 def keep(lines: list[Line], folder: Path) -> None:
     """Writes `completions.jsonl`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines)
-    (folder / "completions.jsonl").write_text(text, encoding="utf-8")
+    write_json_lines(folder / "completions.jsonl", lines)

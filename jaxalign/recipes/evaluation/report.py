@@ -1,5 +1,6 @@
 """The results of an evaluation: on the console, as JSON, as a picture."""
 
+import io
 import json
 import math
 from pathlib import Path
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxalign.recipes.evaluation.measure import Measure
+from jaxalign.training.own_files import write_bytes, write_text
 
 
 class Results(NamedTuple):
@@ -19,12 +21,14 @@ class Results(NamedTuple):
       measures: Numbers with intervals, by name.
       best_of_n: `{n: {"reward": ..., "kl_bound": ...}}`, empty without several samples.
       abstention: `{"all" | "known" | "unknown": shares}`, empty without that reward.
+      abstains_by: The name of the reward that says what abstains.
     """
 
     about: dict[str, Any]
     measures: dict[str, Measure]
     best_of_n: dict[int, dict[str, float]]
     abstention: dict[str, dict[str, float]]
+    abstains_by: str | None = None
 
 
 def show(results: Results, console: Console) -> None:
@@ -35,6 +39,7 @@ def show(results: Results, console: Console) -> None:
     console.print(table)
     if results.abstention:
         table = Table("questions", "correct", "abstain", "wrong", "answers")
+        console.print(f"what abstains is what the reward `{results.abstains_by}` says:")
         for group, row in results.abstention.items():
             shares = (f"{row[name]:.1%}" for name in ("correct", "abstain", "wrong"))
             table.add_row(group, *shares, f"{row['completions']:.0f}")
@@ -48,13 +53,12 @@ def show(results: Results, console: Console) -> None:
 
 def write(results: Results, folder: Path) -> None:
     """Writes `results.json` and `results.png`."""
-    folder.mkdir(parents=True, exist_ok=True)
     whole = {
         **results._asdict(),
         "measures": {k: _finite(v) for k, v in results.measures.items()},
     }
     text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "results.json", text + "\n")
     draw(results, folder / "results.png")
 
 
@@ -87,7 +91,9 @@ def draw(results: Results, file: Path) -> None:
         axes.grid(axis="x", alpha=0.3)
     for i, paint in enumerate(tables):
         paint(results, figure.add_subplot(grid[:, i + 1]))
-    figure.savefig(file, dpi=120)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=120)
+    write_bytes(file, drawn.getvalue())
 
 
 def _abstention(results: Results, axes) -> None:

@@ -28,7 +28,12 @@ from jaxalign.recipes.evaluation.reward_model import (
     is_reward_model,
 )
 from jaxalign.recipes.evaluation.rows import need_flags, open_reader
-from jaxalign.recipes.evaluation.scoring import Answers, abstentions, scored
+from jaxalign.recipes.evaluation.scoring import (
+    Answers,
+    abstention_reward_of,
+    abstentions,
+    scored,
+)
 from jaxalign.recipes.generation_settings import tell_unused
 from jaxalign.recipes.judge import read_judge_template, respond_of
 from jaxalign.recipes.open_rewards import (
@@ -82,6 +87,7 @@ def evaluate(config: Config, console: Console) -> Results:
     model = _open(config, config.model)
     rewards = _rewards(config, model)
     task = _read(config, model, console)
+    by_outcome = abstention_reward_of(rewards, config.known)
     check_rewards(rewards, task.prompts, config.data, in_run=False)
     log_rewards(rewards, Path(config.output_dir))
     if task.prompts:
@@ -107,7 +113,7 @@ def evaluate(config: Config, console: Console) -> Results:
     answers = Answers(ours.texts, theirs.texts if theirs else None, config.num_samples)
     estimator = measure.Estimator(config.seed)
     journal = [describe(c) for c in ours.texts]
-    found, best = scored(answers, rewards, estimator, journal)
+    found, best, scores = scored(answers, rewards, estimator, journal)
     if config.judge:
         judge = open_checkpoint(config.judge, dtype=config.dtype)
         respond = respond_of(judge, config.batch_size)
@@ -116,7 +122,8 @@ def evaluate(config: Config, console: Console) -> Results:
     return results._replace(
         measures=measures | found,
         best_of_n=best,
-        abstention=abstentions(rewards, ours.texts, config.known),
+        abstention=abstentions(by_outcome, scores, ours.texts, config.known),
+        abstains_by=by_outcome and by_outcome.name,
     )
 
 

@@ -1,10 +1,12 @@
 """Sampled answers under rewards."""
 
 import functools
+import logging
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxalign.errors import UserError
 from jaxalign.recipes.evaluation.journal import Line, number
 from jaxalign.recipes.evaluation.measure import (
     Estimator,
@@ -13,9 +15,14 @@ from jaxalign.recipes.evaluation.measure import (
     best_of,
     win_rate,
 )
+from jaxalign.recipes.judge import JUDGED_ABSTENTION
 from jaxalign.recipes.reward_failures import Failures
 from jaxalign.rewards import Completion, Reward, Scores, score
-from jaxalign.rewards.abstention import abstention, outcomes
+from jaxalign.rewards.abstention import Outcome, abstention
+
+_LOG = logging.getLogger("jaxalign")
+_BY_OUTCOME = (abstention.__name__, JUDGED_ABSTENTION)
+_VALUES: dict[Outcome, float] = {"correct": 1.0, "abstain": 0.0, "wrong": -1.0}
 
 
 class Answers(NamedTuple):
@@ -38,7 +45,7 @@ class Answers(NamedTuple):
 
 def scored(
     answers: Answers, rewards: list[Reward], estimator: Estimator, journal: list[Line]
-) -> tuple[dict[str, Measure], dict[int, dict[str, float]]]:
+) -> tuple[dict[str, Measure], dict[int, dict[str, float]], Scores | None]:
     """Means of the rewards, the win rate under their total, and best-of-n.
 
     Args:
@@ -48,10 +55,11 @@ def scored(
       journal: A line per answer, which gets its rewards.
 
     Returns:
-      The measures, and what `best_of` finds where there are several samples.
+      The measures, what `best_of` finds where there are several samples, and what the
+      model's own answers were given; None without rewards.
     """
     means: dict[str, Any] = {}
-    best, found, failures = {}, {}, Failures()
+    best, found, failures, scores = {}, {}, Failures(), None
     if rewards:
         scores = _scores(rewards, answers.ours, failures)
         means = {f"rewards/{name}/mean": x for name, x in scores.values.items()}
@@ -77,7 +85,7 @@ def scored(
     }
     for line, other in zip(journal, answers.theirs or (), strict=False):
         line["ref_completion"] = other.completion
-    return found, best
+    return found, best, scores
 
 
 def _scores(
@@ -88,18 +96,73 @@ def _scores(
     return scores
 
 
-def abstentions(
-    rewards: list[Reward], completions: list[Completion], known: str | None
-) -> dict[str, dict[str, float]]:
-    """The table of the first abstention reward, with its own parameters; else empty."""
+def by_outcome(reward: Reward) -> dict[Outcome, float] | None:
+    """What a reward gives for each outcome; None if it is none of the abstention kind.
+
+    >>> by_outcome(Reward("abstention", functools.partial(abstention, wrong=-3.0)))
+    {'correct': 1.0, 'abstain': 0.0, 'wrong': -3.0}
+    """
+    function, given = reward.function, {}
+    if isinstance(function, functools.partial):
+        function, given = function.func, function.keywords
+    if getattr(function, "__name__", "") not in _BY_OUTCOME:
+        return None
+    return {k: given.get(k, v) for k, v in _VALUES.items()}
+
+
+def abstention_reward_of(rewards: list[Reward], known: str | None) -> Reward | None:
+    """The first reward whose values say what abstains.
+
+    Args:
+      rewards: Of the evaluation.
+      known: As `abstention_table` takes it.
+
+    Raises:
+      UserError: There is none to split by `known`, or two of its values are equal.
+    """
     for reward in rewards:
-        function, given = reward.function, {}
-        if isinstance(function, functools.partial):
-            function, given = function.func, function.keywords
-        if function is abstention:
-            names = ("column", "match", "refusals", "detector")
-            options = {k: v for k, v in given.items() if k in names}
-            return abstention_table(
-                outcomes(completions, **options), completions, known
-            )
-    return {}
+        values = by_outcome(reward)
+        if values is None:
+            continue
+        if len(set(values.values())) == 3:
+            return reward
+        same = ", ".join(f"{k}={v:g}" for k, v in values.items())
+        why = (
+            f"the values of the reward `{reward.name}` do not tell its outcomes apart "
+            f"({same}), so there is no table of them. Give it three different ones."
+        )
+        if known:
+            raise UserError(f"--known {known}: {why}")
+        _LOG.warning(why)
+    if known:
+        raise UserError(
+            "--known splits the outcomes of --reward abstention or judged_abstention. "
+            "What a function of your own says of abstentions cannot be seen in its "
+            "values; let it call `abstention`, and pass that as another reward."
+        )
+    return None
+
+
+def abstentions(
+    reward: Reward | None,
+    scores: Scores | None,
+    completions: list[Completion],
+    known: str | None,
+) -> dict[str, dict[str, float]]:
+    """The table of an abstention reward, from what it gave: its own detector decides.
+
+    Completions on which it failed, or does not apply, are in no row of it.
+    """
+    if reward is None or scores is None:
+        return {}
+    values = by_outcome(reward) or {}
+    outcomes = {value: outcome for outcome, value in values.items()}
+    failed = scores.faults.get(reward.name, {})
+    given: list[tuple[Outcome, Completion]] = [
+        (outcomes[value], completion)
+        for i, (value, completion) in enumerate(
+            zip(scores.values[reward.name], completions, strict=True)
+        )
+        if i not in failed and value in outcomes
+    ]
+    return abstention_table([x for x, _ in given], [c for _, c in given], known)

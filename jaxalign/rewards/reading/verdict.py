@@ -1,8 +1,10 @@
 """A judge's own verdict in its reply, apart from marks that it quotes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from jaxalign.rewards.reading.pattern_process import Mark
 
 # Quotation marks, code, brackets; and whole lines that begin with > (a quotation).
 _QUOTED = re.compile(
@@ -28,11 +30,11 @@ class Verdicts(NamedTuple):
       shared: The last one that does, and is still no quotation; or None.
     """
 
-    own: re.Match[str] | None
-    shared: re.Match[str] | None
+    own: Mark | None
+    shared: Mark | None
 
 
-def verdicts(reply: str, pattern: re.Pattern[str], judged: Sequence[str]) -> Verdicts:
+def verdicts(reply: str, marks: Iterable[Mark], judged: Sequence[str]) -> Verdicts:
     r"""The verdicts of a judge.
 
     A mark that also stands in what was judged is a quotation, and left out, where it is
@@ -41,23 +43,25 @@ def verdicts(reply: str, pattern: re.Pattern[str], judged: Sequence[str]) -> Ver
 
     Args:
       reply: Of the judge.
-      pattern: Describes a verdict.
+      marks: All that looks like a verdict in it, in order.
       judged: The texts that were judged.
 
     >>> grade = re.compile(r"\[\[(\d+)\]\]")
-    >>> found = verdicts('[[2]]. It ends in "[[10]]".', grade, ["So. [[10]]"])
-    >>> found.own[1], found.shared
+    >>> reply = '[[2]]. It ends in "[[10]]".'
+    >>> found = verdicts(reply, marks_in(reply, grade), ["So. [[10]]"])
+    >>> found.own.groups[1], found.shared
     ('2', None)
     """
     regions = [m.span() for m in _QUOTED.finditer(reply)]
     own, shared = None, None
-    for m in pattern.finditer(reply):
-        contexts = [x for text in judged for x in _words_before(text, m[0])]
+    for m in marks:
+        contexts = [x for text in judged for x in _words_before(text, m.text)]
         if not contexts:
             own = m
             continue
-        inside = any(start <= m.start() and m.end() <= end for start, end in regions)
-        before = reply[: m.start()]
+        stop = m.start + len(m.text)
+        inside = any(start <= m.start and stop <= end for start, end in regions)
+        before = reply[: m.start]
         if not (inside or _last_word(before) in contexts or _REPORTED.search(before)):
             shared = m
     return Verdicts(own, shared)
@@ -70,9 +74,15 @@ def choice(reply: str, letters: str, judged: Sequence[str]) -> str | None:
     'B'
     """
     pattern = re.compile(rf"\\?\[\\?\[\s*([{letters}])\s*\\?\]\\?\]", re.IGNORECASE)
-    own, shared = verdicts(reply, pattern, judged)
+    own, shared = verdicts(reply, marks_in(reply, pattern), judged)
     found = own or shared
-    return found[1].upper() if found else None
+    letter = found and found.groups[1]
+    return letter.upper() if letter else None
+
+
+def marks_in(text: str, pattern: re.Pattern[str]) -> list[Mark]:
+    """The places that a pattern of ours describes, which cannot take long."""
+    return [Mark(m.start(), (m[0], *m.groups())) for m in pattern.finditer(text)]
 
 
 def _words_before(text: str, mark: str) -> list[str]:

@@ -238,3 +238,30 @@ def test_columns_are_counted_over_rows_and_an_answer_that_was_read_is_none(tmp_p
         format = detect_format(source, task)
         assert len(list(read_records(source, format, report=report))) == 2
         assert report.notes() == [note]
+
+
+@pytest.mark.parametrize(
+    ("more", "unread"),
+    [
+        ({"score_chosen": 8, "score_rejected": 6}, "score_chosen, score_rejected"),
+        ({"margin": 2.0}, "margin"),
+        ({"margin": 3.0, "score_chosen": 8, "score_rejected": 6}, None),
+    ],
+)
+def test_how_much_better_a_side_is_is_told_where_no_loss_reads_it(more, unread):
+    """UltraFeedback's scores become the margin, and most losses have no use for it."""
+    sides = {
+        side: [{"role": "user", "content": "hi"}, {"role": "assistant", "content": x}]
+        for side, x in (("chosen", "hello"), ("rejected", "go"))
+    }
+    row = {"prompt": "hi", **sides, **more}
+    format = detect(row.keys(), row, "preference")
+    assert format.name == "ultrafeedback"
+    report = ReadReport()
+    report.add(to_record(row, format), format.name)
+    names = unread or "margin, score_chosen, score_rejected"
+    assert report.notes(reads_margin=False) == [f"columns that nothing reads: {names}"]
+    scores = ["columns that nothing reads: score_chosen, score_rejected"]
+    assert report.notes(reads_margin=True) == ([] if unread else scores)
+    only = f"columns that only losses with a margin read: {unread or 'margin'}"
+    assert report.notes() == [*([] if unread else scores), only]

@@ -371,3 +371,25 @@ def test_ranked_answers_come_best_first(tokenizer):
     texts = [runs(tokenizer, x)[0].removesuffix(END) for x in example.sequences]
     assert texts == [" good", " fine", " fair", " bad"]
     assert example.labels["score"].tolist() == [1.0, 1.0, 0.0, -3.0]
+
+
+@pytest.mark.parametrize(
+    ("record", "loss_on"),
+    [
+        (Tokenised((256, 65, 66)), "completion"),
+        (Tokenised((256, 65, 66)), "assistant"),
+        (Tokenised((256, 65, 66), (False, False, True)), "all"),
+        (TokenisedPair(Tokenised((256, 65)), Tokenised((256, 66))), "last_assistant"),
+    ],
+)
+def test_loss_on_is_refused_beside_token_ids(tokenizer, record, loss_on):
+    """What is trained of those is what the row says, and nothing may be ignored."""
+    with pytest.raises(RowError, match=f"--loss-on {loss_on} needs text.*Leave out"):
+        Encoder(tokenizer, loss_on=loss_on)(record)
+
+
+def test_all_of_token_ids_may_be_asked_for(tokenizer):
+    ids = Tokenised((256, 65, 66))
+    (asked,) = Encoder(tokenizer, loss_on="all")(ids).sequences
+    (plain,) = Encoder(tokenizer)(ids).sequences
+    assert asked.trained.tolist() == plain.trained.tolist() == [False, True, True]
