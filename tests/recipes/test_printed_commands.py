@@ -36,6 +36,7 @@ _ITSELF = "it is what runs this test"
 _SERVER = "it asks a server for packages"
 _PEERS = "two other libraries, each in an environment of its own"
 _HOURS = "hours with a real checkpoint"
+_SMALL = "half an hour; tests of interrupted runs make its small forms"
 _TRL, _TUNIX = "--trl TRL_PYTHON", "--tunix TUNIX_PYTHON"
 _REAL = "--model SMOLLM2 --data DATA --out DIR"
 
@@ -52,6 +53,8 @@ NOT_RUN = {
     "--out generation.json": _PEERS,
     f"python experiments/benchmarks/rl_throughput.py {_TRL} --old-trl DIR {_TUNIX} "
     "--out rl.json": _PEERS,
+    "python -m experiments.reliability.moments --model DIR --out DIR": _SMALL,
+    "python -m experiments.reliability.killed --model DIR --out DIR": _SMALL,
     f"python -m experiments.real_model.abstention {_REAL} --iterations 120": _HOURS,
     f"python -m experiments.real_model.preference {_REAL}": _HOURS,
     f"python -m experiments.real_model.sentiment {_REAL} --iterations 50": _HOURS,

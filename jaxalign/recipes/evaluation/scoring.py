@@ -156,7 +156,7 @@ def abstentions(
     if reward is None or scores is None:
         return {}
     values = by_outcome(reward) or {}
-    outcomes = {value: outcome for outcome, value in values.items()}
+    outcomes: dict[float, Outcome] = {v: outcome for outcome, v in values.items()}
     failed = scores.faults.get(reward.name, {})
     given: list[tuple[Outcome, Completion]] = [
         (outcomes[value], completion)
