@@ -22,6 +22,7 @@ def open_console() -> Console:
     pipe, lines are as long as they are. What the output cannot show is written out.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
+        # A row may hold characters that the output's encoding does not have.
         sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(markup=False, highlight=False)
     console.soft_wrap = not console.is_terminal

@@ -71,7 +71,7 @@ class PreferenceConfig(TrainingConfig):
     """Alignment with preferences by `--loss`, whose keywords are flags too.
 
     Rows are pairs; for `plackett_luce_dpo_loss` and `infonca_loss` they are rankings of
-    several answers, by `ranks` or `scores`, and for `bco_unpaired_loss` single answers
+    several completions, by `ranks` or `scores`, and for `bco_unpaired_loss` single ones
     with a `label`.
     """
 
@@ -134,6 +134,7 @@ def main(config: PreferenceConfig) -> int:
         if "kl" in objective.reads:
             # A copy: the step consumes the state, and the parameters with it.
             ref = policy.program.replicate(jax.tree.map(jnp.copy, params))
+        # Before there is a state, which consumes the parameters.
         if "ref" in objective.reads:
             online = config.ref == "online"
             packed = score_reference(run, policy, params, packed, online=online)

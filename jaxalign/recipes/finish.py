@@ -42,6 +42,7 @@ def finish(
                 pad=pad,
                 chat=run.chat,
             )
+        # Behind the export, so that one that was interrupted is written again.
         run.folder.export_written(run.step)
         run.console.print(
             f"after step {run.step} the model is in {export}", highlight=False

@@ -19,7 +19,7 @@ Loss = Callable[..., LossOutput]
 EXTRAS = ("kl", "log_sum_squares", "reward_gap", "win_rate", *RUNNING)
 """What a loss may read beside log-probabilities, by the names of its arguments."""
 RowKind = Literal["pairs", "rankings", "answers"]
-"""Two answers to a prompt; several; one, which is good or bad."""
+"""Two completions of a prompt; several; one, which is desirable or undesirable."""
 
 
 def pairwise_losses() -> list[str]:
@@ -108,6 +108,7 @@ def checked(loss: Loss, values: Mapping[str, float], *more: str) -> None:
         for x in [unlike.get(name, token)]
     } | dict.fromkeys(more, token)
     try:
+        # On shapes alone: the loss runs its checks, and no arithmetic.
         jax.eval_shape(lambda x: loss(**x, **values), arrays)
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -45,6 +45,7 @@ def model_card(
         pipeline_tag="text-classification" if scores else "text-generation",
         tags=["jaxalign", *(["reward-model"] if scores else [])],
         datasets=_dataset_names(str(config["data"])),
+        # An odd licence of the base model must not end a run at its export.
         ignore_metadata_errors=True,
         **licence_of(config["model"]),
     )
@@ -110,6 +111,7 @@ def licence_of(model: str) -> dict[str, Any]:
 
 def _dataset_names(data: str) -> list[str] | None:
     """The name on the hub of the rows, where they are not files."""
+    # A file may be called like a data set of the hub.
     file = bool(re.search(r"\.\w{1,6}$", data)) or Path(data).expanduser().exists()
     return [data] if _HUB_NAME.fullmatch(data) and not file else None
 

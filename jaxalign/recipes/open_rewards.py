@@ -82,7 +82,9 @@ def open_reward_model(
             "model."
         )
     path = Path(folder)
+    # The export of a run is called like the run.
     name = path.parent.name if path.name == "export" else path.name
+    # It computes in this process, where no time limit could end it.
     return Reward(name, model_reward(scorer), weight, time_limit=None)
 
 

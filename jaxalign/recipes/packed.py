@@ -56,6 +56,7 @@ def pack_rows(
     """
     epochs = config.num_train_epochs
     if config.max_steps is not None:
+        # May be a fraction of an epoch: `Batches` rounds the product to examples.
         epochs = config.max_steps * config.batch_size / len(rows.train)
     common: dict[str, Any] = {
         "batch_size": config.batch_size,

@@ -118,6 +118,7 @@ def asked(order: dict[str, Any]) -> dict[str, Any]:
             said = noise.read().strip()
         if (folder / "answer.json").exists():
             return json.loads((folder / "answer.json").read_text())
+    # Killed: what the system does to the largest process when memory is out.
     if code == -9:
         raise UserError(
             "The process that compiles was killed, most likely because this machine "
@@ -142,4 +143,5 @@ def _followed(command: list[str], env: dict[str, str], noise: Any) -> int:
                 print(line, end="", file=sys.stderr, flush=True)
             return child.wait()
         finally:
+            # Ctrl-C must not leave a compilation behind that takes many GB.
             child.kill()

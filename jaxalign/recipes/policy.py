@@ -30,6 +30,7 @@ from jaxalign.parallel import make_mesh, shardings
 from jaxalign.recipes.program import Program, program_of
 from jaxalign.training import TrainState
 
+# Keeps the draw of a head apart from all others of the key.
 _NEW_HEAD = 0x4EAD
 
 
@@ -139,6 +140,7 @@ def open_policy(
     """
     folder = resolve_model(name)
     config = read_config(folder)
+    # For planning there need be no weights.
     if devices is None:
         check_weights(folder, config)
     if head == "score" and config.head != head and not new_head:

@@ -85,8 +85,10 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         microbatch_size: int | None = None,
         frozen: Any = None,
     ):
+        # Of all devices, as `jit` sees rows; under pmap below it is of one.
         size = microbatch_size and microbatch_size * devices
 
+        # `frozen` is an argument: closed over, it would be a constant of the program.
         def step(state, batch, frozen):
             bound = _beside(objective, frozen)
             train_step = make_train_step(bound, optimizer, microbatch_size=size)

@@ -1,4 +1,4 @@
-"""Prompts, from records to what a model answers and rewards read."""
+"""Prompts: from records to the ids that a model completes and what rewards read."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ from jaxalign.rewards import Completion
 
 
 class Prompt(NamedTuple):
-    """Something to answer.
+    """A prompt to be completed.
 
     Attributes:
-      ids: Its tokens, with the header of the answer's turn.
+      ids: Its tokens, with the header of the assistant's turn.
       record: Where it came from.
       text: As the model reads it.
       index: Number of the record.

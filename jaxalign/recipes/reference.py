@@ -25,6 +25,7 @@ def fingerprint(**parts: Any) -> str:
     False
     """
     text = json.dumps(parts, sort_keys=True, default=str)
+    # 128 bits, which do for telling scores apart.
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

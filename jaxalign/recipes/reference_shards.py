@@ -73,6 +73,7 @@ class Shards:
         with self._lock:
             self._pending[number] = dict(batch)
             due = time.monotonic() - self._since >= self._every
+        # Outside of the lock, which `flush` takes as well.
         if due:
             self.flush()
 
@@ -105,6 +106,7 @@ def _write(folder: Path, key: str, batches: Mapping[int, Batch]) -> None:
 
 def _read(file: Path, key: str) -> dict[int, Batch]:
     try:
+        # Refuses pipes and devices, which safe_open would wait for.
         open_plain(file).close()
         with safe_open(file, "numpy") as opened:
             about = opened.metadata() or {}

@@ -1,4 +1,4 @@
-"""`jaxalign reward`: a scalar head on a language model, trained on judged answers."""
+"""`jaxalign reward`: a scalar head on a language model, trained on judgements."""
 
 import dataclasses
 from typing import Any, Literal
@@ -49,16 +49,16 @@ class RewardConfig(TrainingConfig):
     loss: Literal["bradley_terry", "plackett_luce", "kwise", "regression"] = (
         "bradley_terry"
     )
-    """What it learns from: pairs; ranked lists, as orders or as all of their pairs; or
-    answers with a score."""
+    """Loss on pairs; on ranked lists, as orders or as all of their pairs; or on
+    completions with a score."""
     normalize: Literal["none", "mean", "variance"] = "mean"
-    """At the end, let the scores of reference answers have mean 0 (and variance 1,
+    """At the end, let the scores of reference completions have mean 0 (and variance 1,
     after which differences of scores are no log-odds any more)."""
     normalize_data: RowsAt | None = None
-    """Rows whose answers those are, as `jaxalign sft` reads them: demonstrations, or
-    answers of the policy; by default the answers that it was trained on."""
+    """Rows with those completions, as `jaxalign sft` reads them: demonstrations, or
+    completions of the policy; by default those that it was trained on."""
     normalize_rows: int = 1000
-    """How many rows of them to score, chosen by the seed."""
+    """Number of those rows to score, chosen by the seed."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
@@ -172,12 +172,14 @@ def reference_rows(
             data=config.normalize_data,
             eval_data=None,
             eval_fraction=0.0,
+            # These rows have columns of their own.
             format=None,
             conversational=None,
             columns=None,
         )
         encoder = make_encoder(plain, policy.folder, policy.config.vocab_size)
         examples = read_rows(plain, "sft", encoder, config.seed, console).train
+    # By the seed, so that a resumed run scores the same rows.
     chosen = permutation(len(examples), config.seed, 0)[: config.normalize_rows]
     return [examples[i] for i in sorted(chosen.tolist())]
 
@@ -187,6 +189,7 @@ def normalised(
 ) -> tuple[ModelConfig, Any]:
     """The model whose scores of the reference rows have mean 0, perhaps variance 1."""
     mean, deviation = float(scores.mean()), float(scores.std())
+    # Scores that are all equal have no deviation to divide by.
     scale = deviation if config.normalize == "variance" and deviation > 0 else 1.0
     console.print(
         f"scores of {len(scores)} reference completions: mean {mean:.4g}, deviation "

@@ -79,6 +79,7 @@ def _check_rows(reward: Reward, prompts: Sequence[Prompt]) -> None:
             reward.function([blank])
         except UserError as error:
             failed += 1
+            # A fallback is for some of the rows, not for a reward that fails on all.
             if reward.fallback is None or failed == len(prompts):
                 where = f"{prompt.record.where}: " if prompt.record.where else ""
                 raise UserError(

@@ -66,11 +66,12 @@ def held_out_scores(
 def measure(
     loss_fn: ScoreLoss, held: Judged
 ) -> tuple[dict[str, float], Reliability | None]:
-    """All metrics of some scores, and their reliability if answers are compared."""
+    """All metrics of some scores, and the reliability if completions are compared."""
     scores, mask = jnp.asarray(held.scores), jnp.asarray(held.mask)
     labels = {name: jnp.asarray(x) for name, x in held.labels.items()}
     out = scored(loss_fn, scores, mask, labels)
     means = {"loss": out.loss, **out.metrics}
+    # One completion of each prompt: scores are fitted, and nothing is compared.
     if scores.shape[-1] == 1:
         return {name: float(x.value) for name, x in means.items()}, None
     margins, better = compared(scores, mask, labels)
@@ -83,6 +84,7 @@ def measure(
 
 def _draw(bins: Reliability, path: Path) -> None:
     count, confidence, correct = (np.asarray(x) for x in bins)
+    # An empty bin has no mean.
     some = count > 0
     columns = confidence[some] / count[some], correct[some] / count[some], count[some]
     draw_reliability(path, *(x.tolist() for x in columns))

@@ -1,4 +1,4 @@
-"""From the settings to encoded examples, telling the user what was found."""
+"""The encoded rows of a run, read as its settings say, with a report to the user."""
 
 import functools
 import hashlib
@@ -30,6 +30,7 @@ from jaxalign.recipes.display import (
 )
 
 TrainingTask = Literal["sft", "preference", "unpaired", "scored", "rankings"]
+# Some rows may be odd; below this it is the template that writes no stop token.
 MIN_STOP_SHARE = 0.99
 
 
@@ -219,6 +220,8 @@ def split(
     train, held_out = [], []
     for example in examples:
         first = example.sequences[0]
+        # Text without a prompt goes by itself, not with all that have the same first
+        # token.
         ids = first.ids[: first.prompt_length] if first.prompt_length > 1 else first.ids
         digest = hashlib.sha256(f"{seed}:".encode() + ids.tobytes()).digest()
         share = int.from_bytes(digest[:8], "big") / 2**64

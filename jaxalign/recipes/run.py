@@ -1,4 +1,4 @@
-"""A training command at work: what it was asked for, who may stop it, its folder."""
+"""A training run: its settings, its folder, its randomness, and who may stop it."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -80,6 +80,7 @@ class Run:
             **digests,
             **self.fingerprints,
         }
+        # Not to be dropped halfway: the folder is either held or not.
         with self.stop.between_steps():
             folder = open_run_folder(config, self.fingerprints)
             self.folder = self._stack.enter_context(folder)
@@ -126,4 +127,5 @@ def open_run(config: TrainingConfig) -> Iterator[Run]:
     ):
         chaos.at("load")
         yield Run(config, stop, ending, stack)
+        # Only here: a block that is left before keeps the code of a stop.
         ending.exit_code = FINISHED

@@ -20,6 +20,7 @@ from jaxalign.recipes.program import Program, mesh_program
 
 SCORED_TOKENS = 4096
 """Positions that a device computes at a time."""
+# A row has a slot for every so many tokens; if all are shorter, some room is lost.
 _SMALLEST_SEQUENCE = 8
 
 Sequences = Sequence[Sequence[int] | np.ndarray]
@@ -125,11 +126,11 @@ def load_scorer(
 
 
 class Judged(NamedTuple):
-    """Scores of examples with K answers at most, as losses on scores take them.
+    """Scores of examples with K completions at most, as losses on scores take them.
 
     Attributes:
       scores: `[n, K]` float32.
-      mask: `[n, K]` bool, which answers there are.
+      mask: `[n, K]` bool, which completions there are.
       labels: `[n, K]` by name, what the data says of them.
     """
 
@@ -139,7 +140,7 @@ class Judged(NamedTuple):
 
 
 def ends(examples: Sequence[Example]) -> list[np.ndarray]:
-    """Every answer of some examples, as far as its last trained token."""
+    """Every completion of some examples, as far as its last trained token."""
     return [x.to_last_target().ids for e in examples for x in e.sequences]
 
 
@@ -166,7 +167,7 @@ def _layout(index: int, ids: Sequence[int] | np.ndarray, config: ModelConfig) ->
     if not len(ids) or len(ids) > most:
         raise UserError(
             f"Sequence {index} has {len(ids)} tokens; the reward model reads 1 to "
-            f"{most}. Leave it out, or shorten prompts and answers."
+            f"{most}. Leave it out, or shorten prompts and completions."
         )
     if ids.min() < 0 or ids.max() >= limit:
         raise UserError(

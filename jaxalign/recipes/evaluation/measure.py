@@ -52,6 +52,7 @@ class Estimator(NamedTuple):
         total, weight = np.asarray(totals, float)[kept], ones[kept]
         if not kept.any():
             return Measure(np.nan, np.nan, np.nan, 0)
+        # Draws by name, so that a measure stays when others come or go.
         key = jax.random.fold_in(jax.random.key(self.seed), zlib.crc32(name.encode()))
         low, high = bootstrap_interval(
             jnp.asarray(total, jnp.float32), jnp.asarray(weight, jnp.float32), key
@@ -69,6 +70,7 @@ def likelihood(
     estimator: Estimator, logps: Sequence[Sequence[np.ndarray]]
 ) -> dict[str, Measure]:
     """Loss per token and perplexity of each example's first sequence."""
+    # Thousands of tokens add up to more digits than float32 has.
     totals = [-float(x[0].sum(dtype=np.float64)) for x in logps]
     nll = estimator.mean("loss", totals, [len(x[0]) for x in logps])
     value, low, high = (float(np.exp(x)) for x in nll[:3])
@@ -81,7 +83,7 @@ def preference(
     ref: Sequence[Sequence[np.ndarray]] | None,
     beta: float,
 ) -> dict[str, Measure]:
-    """How often the better answer is preferred, and by how much.
+    """How often the better completion is preferred, and by how much.
 
     With a reference by the implicit reward β (log π − log π_ref), else by log π.
     """
@@ -94,12 +96,12 @@ def preference(
 
 
 def pairs(estimator: Estimator, prefix: str, values: np.ndarray) -> dict[str, Measure]:
-    """How often the better answer has more, by how much, and what each has.
+    """How often the better completion has more, by how much, and what each has.
 
     Args:
       estimator: For the intervals.
       prefix: Of the measures' names.
-      values: `[rows, 2]`, of the chosen and of the rejected answer.
+      values: `[rows, 2]`, of the chosen and of the rejected completion.
     """
     chosen, rejected = values.T
     margins = chosen - rejected
@@ -114,7 +116,7 @@ def pairs(estimator: Estimator, prefix: str, values: np.ndarray) -> dict[str, Me
 
 
 def win_rate(estimator: Estimator, name: str, ours: np.ndarray, theirs: np.ndarray):
-    """How often an answer of ours beats one of theirs; half for ties.
+    """How often a completion of ours beats one of theirs; half for ties.
 
     Args:
       estimator: For the interval.
@@ -130,7 +132,7 @@ def win_rate(estimator: Estimator, name: str, ours: np.ndarray, theirs: np.ndarr
 def divergence(
     estimator: Estimator, logps, ref_logps, num_samples: int
 ) -> dict[str, Measure]:
-    """KL to a reference on sampled answers: Σ log π − log π_ref, without bias."""
+    """KL to a reference on sampled completions: Σ log π − log π_ref, without bias."""
     sums = np.array(
         [
             float((x[0].astype(np.float64) - y[0]).sum())
@@ -152,6 +154,7 @@ def best_of(rewards: np.ndarray) -> dict[int, dict[str, float]]:
     there = ~np.isnan(rewards)
     array, mask = jnp.asarray(np.nan_to_num(rewards), jnp.float32), jnp.asarray(there)
     sizes = [1 << i for i in range(rewards.shape[1].bit_length())]
+    # The number of samples itself may be no power of two.
     sizes = sorted({min(n, rewards.shape[1]) for n in sizes})
     found = {}
     for n in sizes:

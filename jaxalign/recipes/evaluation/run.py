@@ -51,9 +51,9 @@ class Task(NamedTuple):
     """What the rows are good for.
 
     Attributes:
-      examples: Rows with answers, encoded; may be empty.
+      examples: Rows with completions, encoded; may be empty.
       pairs: Whether they are preference pairs.
-      prompts: What is to be answered; may be empty.
+      prompts: What is to be completed; may be empty.
     """
 
     examples: list[Example]
@@ -66,8 +66,8 @@ class Seen(NamedTuple):
 
     Attributes:
       logps: Of the examples' trained tokens.
-      texts: Its answers to the prompts.
-      sampled: The model's answers as examples.
+      texts: Its completions of the prompts.
+      sampled: The model's completions as examples.
       sampled_logps: Of their tokens; empty where they say nothing about the KL.
     """
 
@@ -153,8 +153,9 @@ def _read(config: Config, model: Checkpoint, console: Console) -> Task:
     asked = reader.form("prompt", must=not answered) if samples else None
     if not answered and not asked:
         raise UserError(
-            f"{config.data}: the rows hold no answers to measure. Let the model answer "
-            "by adding --reward NAME, for example --reward stopped; or check --columns."
+            f"{config.data}: the rows hold no completions to measure. Let the model "
+            "write some by adding --reward NAME, for example --reward stopped; or "
+            "check --columns."
         )
     longest = min(config.max_length, room)
     examples = reader.examples(answered, longest) if answered else []

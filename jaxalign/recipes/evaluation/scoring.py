@@ -1,4 +1,4 @@
-"""Sampled answers under rewards."""
+"""Measures of sampled completions under rewards."""
 
 import functools
 import logging
@@ -26,12 +26,12 @@ _VALUES: dict[Outcome, float] = {"correct": 1.0, "abstain": 0.0, "wrong": -1.0}
 
 
 class Answers(NamedTuple):
-    """Answers to the same prompts; all of a prompt lie side by side.
+    """Completions of the same prompts; all of a prompt lie side by side.
 
     Attributes:
       ours: Of the model.
       theirs: Of the reference, or None.
-      num_samples: How many to each prompt.
+      num_samples: How many of each prompt.
     """
 
     ours: list[Completion]
@@ -39,7 +39,7 @@ class Answers(NamedTuple):
     num_samples: int
 
     def by_row(self, values) -> np.ndarray:
-        """`[n]` values of answers as `[rows, samples]`."""
+        """`[n]` values of completions as `[rows, samples]`."""
         return np.asarray(values, float).reshape(-1, self.num_samples)
 
 
@@ -52,7 +52,7 @@ def scored(
       answers: What is scored.
       rewards: May be empty: then there are lengths only.
       estimator: For the intervals.
-      journal: A line per answer, which gets its rewards.
+      journal: A line per completion, which gets its rewards.
 
     Returns:
       The measures, what `best_of` finds where there are several samples, and what the
@@ -83,6 +83,7 @@ def scored(
     found |= {
         name: estimator.group_mean(name, answers.by_row(x)) for name, x in means.items()
     }
+    # Without a reference there is nothing to write.
     for line, other in zip(journal, answers.theirs or (), strict=False):
         line["ref_completion"] = other.completion
     return found, best, scores

@@ -1,4 +1,4 @@
-"""What a plan is asked for, and the carry_out: one run, or the cheapest that fits."""
+"""An order for a plan, carried out: one run, or the cheapest settings that fit."""
 
 import importlib
 import math
@@ -69,6 +69,7 @@ def candidates(argv: list[str], devices: int) -> Iterator[list[str]]:
         splits = [n for n in range(1, devices + 1) if not devices % n]
         meshes = [
             ["--mesh.fsdp", str(devices // n), "--mesh.tensor", str(n)]
+            # As many as a power of two has, so that odd numbers of devices try no more.
             for n in splits[: int(math.log2(devices)) + 1]
         ]
     sizes = [[]] if "microbatch-size" in given else [[], ["--microbatch-size", "1"]]

@@ -86,6 +86,7 @@ def _sampling(
         running = shape(rows, dtype=jnp.bool_)
         state = steps.Rows._make([*[shape(rows)] * 5, running])
         scalar = shape(dtype=jnp.float32)
+        # Room for 8 stop tokens; their number changes nothing of the program's size.
         limits = steps.Limits(scalar, scalar, shape(), shape(), shape(8))
         settings = steps.Settings(steps.STEPS, False, None, False)
         key = jax.eval_shape(lambda: jax.random.key(0))
@@ -104,6 +105,7 @@ def _sampling(
         Planned(
             name="prefill",
             lower=lambda: steps.prefill.lower(decoder, prepared, shape(block, width)),
+            # A token of a causal row sees half of the row on average.
             flops=forward_flops(model, block * width / mesh.size, 0, width / 2),
             reads=weights,
             rows=max(1, block // decoder.row_parts),
@@ -115,6 +117,7 @@ def _sampling(
         Planned(
             name="decode",
             lower=lower_decode,
+            # Over all steps a cache is half full on average.
             flops=steps.STEPS * forward_flops(model, each, each, slots / 2),
             reads=steps.STEPS * (weights + cache),
             rows=max(1, rows // decoder.row_parts),
@@ -130,6 +133,7 @@ def _learning(
     config: RLConfig, setup: Setup, policy: Policy, critic: Policy | None
 ) -> list[Planned]:
     mesh = policy.mesh
+    # Any number of steps: where a schedule ends changes no program.
     optimizer, _ = make_optimizer(config.optimizer, 1000)
     updates = setup.updates(optimizer)
     rows, count = setup.rows, max(setup.rows.counts)
@@ -172,6 +176,7 @@ def _learning(
             name="update",
             lower=lambda: updates.step.lower(state, batch),
             flops=train,
+            # Read once, and written once.
             reads=2 * _bytes(state, mesh),
             rows=at_a_time,
             args=f"{words}, {at_a_time} a device at a time",
