@@ -68,8 +68,10 @@ def parse_command(config_class: type[C], argv: list[str], *, prog: str) -> C:
     # The entry point reads it; it decides what is shown of an error.
     _take_switch(argv, "--debug")
     names = field_names(config_class)
+    # To tyro the last of repeated flags counts; here their values add up.
     argv = _gather_repeated(_translate(argv, names), names)
     entries = read_yaml(Path(file), names) if file else {}
+    # What the command line sets goes before the file, also as `--no-NAME`.
     given = {arg.split("=")[0].removeprefix("--no-").removeprefix("--") for arg in argv}
     given = {name.replace("-", "_") for name in given}
     inherited = []

@@ -71,6 +71,7 @@ class DataConfig:
     @property
     def reading(self) -> dict[str, Any]:
         """How rows are read: keywords of `open_rows`."""
+        # No switch, because unset means something of its own: as the rows are.
         wanted = {None: None, "yes": True, "no": False}[self.conversational]
         return {
             "columns": self.columns,
@@ -88,6 +89,7 @@ class DataConfig:
             raise UserError(
                 "eval_data and eval_fraction both say what to hold out; set one of them"
             )
+        # Of two tokens one is read and one is predicted.
         if self.max_length < 2:
             raise UserError(f"max_length must be 2 or more, got {self.max_length}")
 

@@ -91,6 +91,7 @@ def config_class(argv: list[str]) -> type:
     return config_for(peek(argv, "loss") or "dpo_loss", PreferenceConfig)
 
 
+# With the keywords of the default loss, for whoever imports the module.
 Config = config_class([])
 
 
@@ -186,6 +187,7 @@ def refuse_parts(config: PreferenceConfig, packed: Packed, devices: int) -> None
             f"{loss} couples all pairs of a batch, and under pmap each of {devices} "
             "devices has a loss of its own. Use --parallel mesh, or another --loss."
         )
+    # The largest update decides: if it is one part, every other one is.
     most, at_a_time = (
         max(packed.train.plan.row_counts),
         packed.microbatch_size * devices,

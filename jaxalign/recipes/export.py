@@ -48,6 +48,7 @@ def main(config: Config) -> int:
         mesh_sizes={"fsdp": -1},
         head=config.head,
     )
+    # The kept text first: the file that the flag named may have changed since.
     given = kept_template(folder) or settings.get("chat_template")
     tokenizer = load_tokenizer(
         policy.folder, chat_template=None if given is None else str(given)

@@ -124,6 +124,7 @@ def main(config: Config) -> int:
     tokenizer = load_tokenizer(policy.folder, chat_template=config.chat_template)
     size, markers = policy.config.vocab_size, config.markers_in_text
     encoder = Encoder(tokenizer, size, markers=markers)
+    # Without a template it is a base model, which goes on from text.
     plain = config.plain or tokenizer.template is None
     # Encoded before weights are loaded, so that a bad row is told in seconds.
     prompts = [encoder.prompt(record).tolist() for record in _records(config, plain)]
@@ -146,6 +147,7 @@ def main(config: Config) -> int:
         num_samples=config.num_samples,
         batch_size=min(config.batch_size, len(prompts) * config.num_samples),
         ends=ends,
+        # The stop texts are in `ends`.
         **{k: v for k, v in settings._asdict().items() if k != "stop"},
     )
     texts = [tokenizer.decode(ids, skip_special=True) for ids in done.ids()]
@@ -211,6 +213,7 @@ def _tell(settings: SamplingSettings, folder: Path, console) -> None:
     """Says how tokens are drawn, and what the checkpoint asks for in vain."""
     console.print(f"sampling: {settings}", style="dim", highlight=False, markup=False)
     own = read_settings(folder)
+    # Bad words of several tokens are not heeded; then the key is told.
     obeyed = [k for k in _OBEYED if k != "bad_words_ids" or not long_bad_words(own)]
     left = not_obeyed(own, obeyed)
     if left:

@@ -96,6 +96,7 @@ def in_force(settings: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in settings.items()
         if value is not None
         and key not in _NO_MATTER
+        # Notes of transformers, about where the file is from.
         and not key.startswith("_")
         and not any(_same(value, off) for off in _OFF.get(key, ()))
         and (sampled or key not in only_sampled)

@@ -68,6 +68,7 @@ def question_of(completion: Completion) -> str:
     """The conversation as text, without the marks of the policy's own template."""
     if completion.messages is None:
         return completion.prompt
+    # A question alone needs no word on who asks it.
     if len(completion.messages) == 1:
         return str(completion.messages[0]["content"])
     return "\n".join(f"{m['role']}: {m['content']}" for m in completion.messages)

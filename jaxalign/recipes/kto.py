@@ -114,6 +114,7 @@ def tell_balance(config: KTOConfig, examples: list[Example], console: Console) -
     if not LEAST_BALANCE <= balance <= MOST_BALANCE:
         hint = ""
         if good and bad:
+            # The balance is weight x good / bad, if the other weight is 1.
             low, high = (x * bad / good for x in (LEAST_BALANCE, MOST_BALANCE))
             hint = f": --desirable-weight {low:.3g} to {high:.3g}, the other 1"
         console.print(

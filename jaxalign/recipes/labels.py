@@ -37,6 +37,7 @@ def check_label(
                 f"--loss {loss} reads numbers from 0 to 1. Scale them, or choose "
                 "another --loss."
             )
+    # Rows that say nothing get a 0, so zeros in all rows say nothing.
     if not np.any([x.labels[label] for x in examples]):
         raise UserError(
             f"no row has {columns} other than 0, so --loss {loss} would learn nothing "

@@ -85,6 +85,7 @@ def base_name(model: str) -> str | None:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return model if _HUB_NAME.fullmatch(model) else None
+    # The hub's cache has a model's name in the name of its folder.
     cached = _CACHED_NAME.search(str(folder.resolve()))
     if cached:
         return "/".join(cached.groups())

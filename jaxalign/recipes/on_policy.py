@@ -61,6 +61,7 @@ class OnPolicy:
             for x in rows.train
         ]
         self._key = jax.random.fold_in(run.key, _SAMPLE)
+        # Where nothing is sampled no completion can be too long.
         self._rows = self._plan_rows() if share else None
 
     def is_due(self, number: int) -> bool:
@@ -82,6 +83,7 @@ class OnPolicy:
         with run.clock.phase("generate"), run.stop.at_once():
             done = generate(
                 self._decoder,
+                # The sampler computes with one copy, also under pmap.
                 program.unreplicate(params),
                 prompts,
                 jax.random.fold_in(self._key, number),

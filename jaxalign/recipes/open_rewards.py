@@ -114,6 +114,7 @@ def processes_of(rewards: Sequence[Reward]) -> list[UserProcess]:
     """The processes of the user's own functions, each once."""
     functions = (x.function for x in rewards)
     found = (x.process for x in functions if isinstance(x, UserFunction))
+    # Rewards from one file share a process.
     return list(dict.fromkeys(found))
 
 

@@ -74,6 +74,7 @@ def pack_rows(
     )
     held_out = None
     if rows.held_out:
+        # In their order, so that every evaluation sums the same batches.
         held_out = Batches(rows.held_out, shuffle=False, **common)
     # The longest rows decide: with them fewest fit into a microbatch.
     return Packed(train, held_out, rows_at_a_time(config, train.plan.shapes[-1].tokens))

@@ -107,6 +107,7 @@ def with_absolute_paths(config: C) -> C:
             changes[field.name] = convert(value)
         elif convert is not None and isinstance(value, tuple):
             changes[field.name] = tuple(map(convert, value))
+    # Then the same object: its checks need not run twice.
     if all(getattr(config, name) == value for name, value in changes.items()):
         return config
     return dataclasses.replace(config, **changes)  # pyright: ignore

@@ -89,6 +89,7 @@ def with_defaults(name: str, flags: list[str], topology: str) -> list[str]:
     ['--data', 'none']
     """
     given = {word.split("=")[0].replace("_", "-") for word in flags}
+    # The recipe demands them, and a plan never reads them.
     wanted = {"--data": "none", "--output-dir": "none"}
     if name in ("ppo", "grpo", "online"):
         wanted["--reward"] = "none"
@@ -106,6 +107,7 @@ def asked(order: dict[str, Any]) -> dict[str, Any]:
     Raises:
       UserError: The process ended without one.
     """
+    # XLA reads flags when it is loaded, so the compiler needs a process of its own.
     env = environment(order["topology"])
     with tempfile.TemporaryDirectory(prefix="jaxalign-plan-") as name:
         folder = Path(name)

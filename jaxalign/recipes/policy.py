@@ -160,6 +160,7 @@ def open_policy(
     )
     if parallel == "pmap":
         devices = jax.devices()[:1]
+    # One device for pmap, which makes copies of what is loaded there.
     mesh = make_mesh({"fsdp": -1} if parallel == "pmap" else mesh_sizes, devices)
     program = program_of(parallel, mesh)
     return Policy(folder, config, model, backbone_of(model), mesh, program)

@@ -138,6 +138,7 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
 def pmap_program() -> Program:
     """`pmap`: every device holds the whole state and its share of the rows."""
     devices = jax.local_devices()
+    # pmap takes arrays whose first axis has an entry for each device.
     copies = jax.sharding.NamedSharding(
         jax.sharding.Mesh(np.array(devices), (AXIS,)), jax.sharding.PartitionSpec(AXIS)
     )
@@ -167,6 +168,7 @@ def pmap_program() -> Program:
 
         def run(state, batch):
             state, metrics = compiled(state, batch, frozen)
+            # They are sums over all devices, so every entry is the same.
             return state, _first(metrics)
 
         return run

@@ -112,5 +112,6 @@ def encode_prompts(
                 dropped += 1
                 continue
             ids = ids[-longest:] if on_long == "keep_end" else ids[:longest]
+        # Decoded from the ids: a prompt that was cut is shown as the model reads it.
         prompts.append(Prompt(ids, record, encoder.tokenizer.decode(ids), index))
     return prompts, dropped

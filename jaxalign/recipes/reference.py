@@ -33,6 +33,7 @@ def weights_digest(folder: Path) -> str:
     """The digest of a model folder's weights and configuration."""
     digest = hashlib.sha256()
     for file in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
+        # With the names: the same bytes under others would be another model.
         digest.update(file.name.encode())
         with _opened(file) as stream:
             while piece := stream.read(1 << 24):

@@ -115,6 +115,7 @@ def main(config: RewardConfig) -> int:
             packed,
             learning_rate=rate,
             evaluate=held_out_scores(run, rows.held_out, make_loss(config), scorer),
+            # Where nothing is compared there is no accuracy.
             main_metric="loss" if config.loss == "regression" else "accuracy",
         )
 

@@ -97,6 +97,7 @@ class Run:
             self.folder, self.checkpoints, self.metrics, target, clock=self.clock
         )
         state, self.host = restored
+        # In a new run what comes back may be shapes without values.
         step = 0 if self.is_new else int(state.step)
         tell_start(self.console, self.folder, self.host, step, num_steps)
         return None if self.is_new else state
@@ -118,6 +119,7 @@ class Run:
 @contextlib.contextmanager
 def open_run(config: TrainingConfig) -> Iterator[Run]:
     """A run, inside of which a request to stop is heard at once and ends the block."""
+    # Before the first computation, whose memory it is about.
     keep_freed_memory()
     with (
         StopRequest() as stop,

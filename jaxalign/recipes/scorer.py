@@ -119,6 +119,7 @@ def load_scorer(
         head="score",
         new_head=False,
     )
+    # At the first call, so that all settings are checked before weights are read.
     params = functools.cache(policy.load)
     program = mesh_program(policy.mesh)
     scorer = make_scorer(policy.config, program, dtype=dtype, attention=attention)
@@ -181,6 +182,7 @@ def _layout(index: int, ids: Sequence[int] | np.ndarray, config: ModelConfig) ->
 def _batches(layouts: list[Layout], devices: int) -> Iterator[Batch]:
     if not layouts:
         return
+    # Rows of one length, that of the longest sequence: fewer programs.
     tokens = buckets(layouts)[-1]
     slots = max(1, tokens // _SMALLEST_SEQUENCE)
     shape = RowShape(tokens, slots, slots)

@@ -63,6 +63,7 @@ def main(config: SFTConfig) -> int:
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         state = start_state(run, policy, params, optimizer, len(packed.train))
         samples = sample_greedily(run, policy, encoder.tokenizer, rows)
+        # A run that goes on has shown them before.
         if run.is_new:
             samples.show(state.params, 0)
         step = policy.program.train(objective, optimizer, packed.microbatch_size)

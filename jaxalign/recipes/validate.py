@@ -68,6 +68,7 @@ def main(config: Config) -> int:
     _list(title, found.too_long, config.show, console)
     if found.at_end and not bad:
         console.print(str(found.at_end))
+    # The code of every error of a user's, so that a script stops there.
     if bad or found.at_end:
         return 2
     console.print("every row can be used", style="green")

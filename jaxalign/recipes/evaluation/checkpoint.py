@@ -100,6 +100,7 @@ class Checkpoint(NamedTuple):
             top_p=sampling.top_p,
             ends=ends_of(self.tokenizer, sampling.stop),
             num_samples=sampling.num_samples,
+            # Further slots would stay empty.
             batch_size=min(sampling.batch_size, len(prompts) * sampling.num_samples),
         )
 
@@ -134,6 +135,7 @@ def open_checkpoint(
     policy = open_policy(
         name,
         dtype=dtype,
+        # Nothing is differentiated, so nothing is ever computed anew.
         remat="none",
         attention="blocked",
         parallel="mesh",

@@ -73,6 +73,7 @@ def likelihood(
     # Thousands of tokens add up to more digits than float32 has.
     totals = [-float(x[0].sum(dtype=np.float64)) for x in logps]
     nll = estimator.mean("loss", totals, [len(x[0]) for x in logps])
+    # exp keeps the order, so it takes the ends of the interval along.
     value, low, high = (float(np.exp(x)) for x in nll[:3])
     return {"loss": nll, "perplexity": Measure(value, low, high, nll.rows)}
 
@@ -125,6 +126,7 @@ def win_rate(estimator: Estimator, name: str, ours: np.ndarray, theirs: np.ndarr
       theirs: The same shape.
     """
     wins = (ours > theirs) + 0.5 * (ours == theirs)
+    # A comparison with NaN is False, and would count as lost.
     known = ~np.isnan(ours) & ~np.isnan(theirs)
     return estimator.group_mean(name, np.where(known, wins, np.nan))
 
@@ -186,6 +188,7 @@ def abstention_table(
     table = {}
     for group, members in groups.items():
         shares = {
+            # A group may be empty, and then has shares of 0.
             outcome: sum(outcomes[i] == outcome for i in members) / max(len(members), 1)
             for outcome in ("correct", "abstain", "wrong")
         }

@@ -108,6 +108,7 @@ def _abstention(results: Results, axes) -> None:
         axes.barh(groups, shares, left=left, color=color, label=name)
         left = [a + b for a, b in zip(left, shares, strict=True)]
     axes.set_xlabel("share of completions")
+    # `all` on top, as in the table.
     axes.invert_yaxis()
     axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 

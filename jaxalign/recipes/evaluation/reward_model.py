@@ -13,6 +13,7 @@ from jaxalign.recipes.evaluation.measure import Estimator, Measure, pairs
 from jaxalign.recipes.evaluation.rows import open_reader
 from jaxalign.recipes.scorer import ends, load_scorer
 
+# Flags that ask a model to write, or compare what it writes.
 _OF_POLICIES = ("ref", "reward", "reward_model", "judge", "known")
 
 

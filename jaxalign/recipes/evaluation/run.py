@@ -79,6 +79,7 @@ class Seen(NamedTuple):
 
 def evaluate(config: Config, console: Console) -> Results:
     """Measures all that rows and settings allow."""
+    # First of all, so that both checkpoints read rows of the same time.
     fix_clock(config.template_time)
     if is_reward_model(config.model):
         found = evaluate_reward_model(config, console)
@@ -104,6 +105,7 @@ def evaluate(config: Config, console: Console) -> Results:
                 f"that of {config.model}, so their tokens cannot be compared. Use "
                 "checkpoints of one family."
             )
+        # With the model's own samples: the KL is an expectation under the model.
         theirs = _look(config, ref, task, sampled=ours.sampled)
         del ref
     measures = _likelihoods(config, task, ours, theirs)
@@ -115,6 +117,7 @@ def evaluate(config: Config, console: Console) -> Results:
     journal = [describe(c) for c in ours.texts]
     found, best, scores = scored(answers, rewards, estimator, journal)
     if config.judge:
+        # Opened last, when model and reference have left the memory.
         judge = open_checkpoint(config.judge, dtype=config.dtype)
         respond = respond_of(judge, config.batch_size)
         found |= judged(answers, respond, template, estimator, journal)
@@ -159,6 +162,7 @@ def _read(config: Config, model: Checkpoint, console: Console) -> Task:
         )
     longest = min(config.max_length, room)
     examples = reader.examples(answered, longest) if answered else []
+    # Behind every prompt there must be room for the longest completion.
     prompts = reader.prompts(asked, room - config.max_new_tokens) if asked else []
     if config.known:
         need_flags(prompts, config.known)
@@ -178,6 +182,7 @@ def _look(
     logps = checkpoint.logps(known, size) if known else []
     if not task.prompts:
         return Seen(logps, [], [], [])
+    # 0 and -1 stand for all tokens, as in `generation_config.json`.
     top_k = config.top_k if config.top_k and config.top_k > 0 else None
     sampling = Sampling(
         config.max_new_tokens,

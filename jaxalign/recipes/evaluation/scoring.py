@@ -67,6 +67,7 @@ def scored(
             if faults:
                 failed = [i in faults for i in range(len(answers.ours))]
                 means[f"rewards/{name}/failed"] = failed
+        # The total of one reward says nothing new.
         if len(rewards) > 1:
             means["reward"] = scores.total
         if answers.num_samples > 1:
@@ -104,6 +105,7 @@ def by_outcome(reward: Reward) -> dict[Outcome, float] | None:
     {'correct': 1.0, 'abstain': 0.0, 'wrong': -3.0}
     """
     function, given = reward.function, {}
+    # Parameters of a built-in reward are bound to it by a partial.
     if isinstance(function, functools.partial):
         function, given = function.func, function.keywords
     if getattr(function, "__name__", "") not in _BY_OUTCOME:

@@ -124,6 +124,7 @@ def _suspicious(planned: Planned, program: HloProgram) -> list[str]:
     logits = planned.rows * planned.targets * planned.vocab
     square = planned.tokens**2
     for x in program.arrays:
+        # The number of entries: all bytes by those of one.
         size = x.nbytes // Array(x.dtype, ()).nbytes
         if size >= logits > 0 and planned.vocab in x.shape and not _kernel(planned, x):
             found.append(f"{x} holds the logits of all positions")

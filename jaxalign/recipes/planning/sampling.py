@@ -69,6 +69,7 @@ def _sampling(
     mesh, model = policy.mesh, policy.config
     total = config.batch_size * config.num_generations
     rows = decoder.whole_rows(config.generation_batch_size or total)
+    # The last token is never read, and needs no place.
     slots = bucket_width(config.max_length - 1)
     shapes = policy.param_shapes()
     prepared = with_layout(steps.prepare, decoder, shapes)

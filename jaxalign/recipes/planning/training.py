@@ -58,6 +58,7 @@ def training_programs(name: str, config: Any, devices: list[Any]) -> list[Planne
     scores_ref = "ref" in objective.reads
     if scores_ref:
         nothing = np.zeros(host.tokens.target_ids.shape, np.float32)
+        # In a run the scores of the reference are in the batch by now.
         host = host.with_tokens(ref_logps=nothing)
     batch = placed(host, policy.mesh)
     # Any number of steps: where a schedule ends changes no program.
@@ -144,6 +145,7 @@ def placed(batch: Any, mesh: jax.sharding.Mesh) -> Any:
     place = batch_sharding(mesh)
 
     def one(x) -> jax.ShapeDtypeStruct:
+        # What is int64 in NumPy is int32 on a device.
         kind = jax.dtypes.canonicalize_dtype(np.asarray(x).dtype)
         return jax.ShapeDtypeStruct(np.shape(x), kind, sharding=place)
 
