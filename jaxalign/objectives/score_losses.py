@@ -53,6 +53,7 @@ def order_loss(scores, mask, labels: Mapping[str, jax.Array]) -> LossOutput:
 
 def all_pairs_loss(scores, mask, labels: Mapping[str, jax.Array]) -> LossOutput:
     """`kwise_loss`: all pairs of answers to a prompt whose `score`s differ."""
+    # Rank 1 is the best one, and the highest score is.
     return kwise_loss(scores, mask, ranks=-labels["score"])
 
 
