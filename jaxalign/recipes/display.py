@@ -69,6 +69,7 @@ def tell_notes(encoder: Encoder, console: Console) -> None:
     """Prints what the encoder counted of the rows since this was last called."""
     for note, count in sorted(encoder.notes.items()):
         console.print(f"  {note}: {count} row{'s' * (count != 1)}")
+    # The held-out rows are encoded by the same encoder, and told by themselves.
     encoder.notes.clear()
 
 

@@ -88,6 +88,7 @@ class PreferenceConfig(TrainingConfig):
 
 def config_class(argv: list[str]) -> type:
     """The settings of the loss that flags or `--config FILE` name."""
+    # The loss decides which flags there are, so it is read before all of them.
     return config_for(peek(argv, "loss") or "dpo_loss", PreferenceConfig)
 
 

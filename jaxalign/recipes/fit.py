@@ -46,6 +46,7 @@ def held_out_means(
     program = policy.program
     return make_evaluate(
         program.evaluate(objective, frozen),
+        # A generator serves once: each evaluation begins a new one.
         lambda: (held_out[i] for i in range(len(held_out))),
         place=lambda batch: packed.complete(program.place(batch)),
         key=run.key,

@@ -80,6 +80,7 @@ def judges(dtype: str) -> dict[str, Callable[..., Any]]:
     Args:
       dtype: Type of the matrix products.
     """
+    # Rewards that name the same folder share its weights.
     opened = functools.cache(functools.partial(open_checkpoint, dtype=dtype))
 
     def asked(model: str, batch_size: int) -> Respond:

@@ -68,6 +68,7 @@ def find_loss(name: str) -> Loss:
             "policy, ref and mask. Call it from Python with make_train_step, or choose "
             f"among {', '.join(known)}."
         )
+    # At difflib's own 0.6 `dpo` would not find `dpo_loss`.
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"Did you mean `{near[0]}`?" if near else f"There are {', '.join(known)}."
     raise UserError(f"--loss {name}: no preference loss has this name. {hint}")

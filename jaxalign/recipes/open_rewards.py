@@ -149,4 +149,5 @@ def _paths(text: str) -> list[Path]:
     name, given, _ = read_reward(text)
     if name in JUDGES:
         return [Path(given[x]) for x in ("model", "template") if given.get(x)]
+    # Code stands as FILE:FUNCTION, and its process knows all that it imports.
     return [] if ":" in name or name in BUILT_IN else [Path(name)]

@@ -83,6 +83,7 @@ class Policy(NamedTuple):
         new = {"optimizer": optimizer, "key": key, "carry": carry}
         create = functools.partial(TrainState.create, **new)
         places = jax.tree.map(lambda x: x.sharding, self.shapes(**new))
+        # Compiled, so that each device makes its own part of the moments only.
         return jax.jit(create, out_shardings=places, donate_argnums=0)(params)
 
     def shapes(

@@ -92,6 +92,7 @@ def main(config: RewardConfig) -> int:
             config, task, encoder, config.seed, run.console, reads_margin=margins
         )
         check_judgements(config, rows)
+        # Now: if these rows cannot be read, it shall not show after the training.
         reference = reference_rows(config, policy, rows, run.console)
         packed = pack_rows(config, rows, devices=policy.row_devices, read_ends=True)
         run.console.print(packed.describe(policy.row_devices))
@@ -122,6 +123,7 @@ def main(config: RewardConfig) -> int:
         table.show(state.params, run.step)
         params, model, pad = state.params, policy.config, pad_token(policy, tokenizer)
         if reference:
+            # `fit` gives one copy; the scorer takes parameters as they are trained.
             found = scorer(policy.program.replicate(params), ends(reference))
             model, params = normalised(config, model, params, found, run.console)
         if pad is None:

@@ -52,6 +52,7 @@ def held_out_scores(
     def evaluate(state):
         parts = []
         for start in range(0, len(sequences), AT_A_TIME):
+            # A stop is heeded between parts, not only when all are scored.
             if run.stop.requested:
                 return None
             parts.append(scorer(state.params, sequences[start : start + AT_A_TIME]))
@@ -120,6 +121,7 @@ class ScoreTable:
             self._console.print(printable(text), style="dim", markup=False)
             for x in example.sequences:
                 said = self._tokenizer.decode(x.ids[x.trained], skip_special=True)
+                # The order of `ends`: by example, and within it by place.
                 score = scores.pop(0)
                 row = {"prompt": text, "completion": said, "score": finite(score)}
                 lines.append(row)

@@ -80,6 +80,7 @@ def template_arguments(text: str | None) -> dict[str, Any]:
             f"--chat-template-kwargs {text!r} is not understood. Write names and "
             "values: --chat-template-kwargs enable_thinking=false."
         )
+    # To a template the text `false` would be true.
     return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
 
 
@@ -121,6 +122,7 @@ def read_rows(
                 f"eval_fraction {config.eval_fraction} leaves {len(train)} rows to "
                 f"train on and {len(held_out)} to evaluate; both must be 1 or more."
             )
+    # What a template does to a row can be seen before any time is spent on it.
     show_example(train[0], encoder.tokenizer, console)
     return Rows(train, held_out, digests)
 
@@ -175,6 +177,7 @@ def _read(
     source, form, report, records = open_records(config, path, task, **bad_rows)
     limits = LengthLimits(config.max_length, config.max_prompt_length, config.on_long)
     examples, encoded = encode_all(records, encoder, limits=limits, **bad_rows)
+    # After encoding, which reads the records and thereby fills their report.
     console.print(f"{path}: {form}: {report}")
     tell_columns(report, console, reads_margin=reads_margin)
     _tell(encoded, console)

@@ -103,6 +103,7 @@ class Samples:
     ):
         """Takes the prompts of `examples`; completions go to `folder` and console."""
         self._decoder, self._tokenizer = decoder, tokenizer
+        # The completions of a row have one prompt, so that of the first will do.
         first = [x.sequences[0] for x in examples]
         self._prompts = [x.ids[: x.prompt_length].tolist() for x in first]
         self._max_new_tokens, self._folder = max_new_tokens, folder
@@ -127,6 +128,7 @@ class Samples:
             self._prompts, answers.ids(), answers.stopped.tolist(), strict=True
         ):
             answer = self._tokenizer.decode(ids, skip_special=True)
+            # The prompt keeps its special tokens: it is shown as the model reads it.
             row = {"prompt": self._tokenizer.decode(prompt), "completion": answer}
             lines.append(row | {"stopped": stopped})
             self._console.print(f"[step {step}]", style="bold", markup=False)

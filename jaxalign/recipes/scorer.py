@@ -191,5 +191,6 @@ def _batches(layouts: list[Layout], devices: int) -> Iterator[Batch]:
     for start in range(0, len(rows), devices * most):
         part = rows[start : start + devices * most]
         each = -(-len(part) // devices)
+        # A power of two, so that it compiles for few numbers of rows.
         count = devices * min(most, 1 << (each - 1).bit_length())
         yield fill(layouts, part, shape, count)

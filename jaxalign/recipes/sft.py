@@ -54,6 +54,7 @@ def main(config: SFTConfig) -> int:
         rows = read_rows(config, "sft", encoder, config.seed, run.console)
         packed = pack_rows(config, rows, devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))
+        # Up to here data are checked, and no weight is read.
         if config.dry_run:
             return FINISHED
         run.begin(policy, encoder.tokenizer, rows.fingerprints)

@@ -83,6 +83,7 @@ class Checkpoint(NamedTuple):
             (batches[i] for i in range(len(batches))),
             lambda batch: self.program.place(batch.tokens),
         )
+        # All trained tokens of a row come in one array, a branch behind the other.
         ends = [np.cumsum(x.branch_lengths)[:-1] for x in batches.layouts]
         return [np.split(found[i], at) for i, at in enumerate(ends)]
 

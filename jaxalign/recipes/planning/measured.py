@@ -87,6 +87,7 @@ def refused(text: str, shrink: tuple[str, ...]) -> dict[str, Any]:
     """
     found = re.search(r"Used ([\d.]+)([KMGT])i?B? of ([\d.]+)([KMGT])", text)
     units = {"K": 1 << 10, "M": 1 << 20, "G": GIB, "T": GIB << 10}
+    # The numbers stand at the beginning; pages of buffers may follow.
     out: dict[str, Any] = {"fits": False, "compiler_says": text[:400]}
     out["shrink"] = list(shrink)
     if found:
