@@ -64,6 +64,7 @@ class Shards:
                 remove(file)
                 continue
             for number, batch in batches.items():
+                # Packed otherwise, a batch of this number is another one.
                 if number < len(wanted) and set(wanted[number]) == batch.keys():
                     found[number] = batch
         return found

@@ -226,6 +226,7 @@ def split(
         # Text without a prompt goes by itself, not with all that have the same first
         # token.
         ids = first.ids[: first.prompt_length] if first.prompt_length > 1 else first.ids
+        # Not `hash`, which Python salts anew in each process for text and bytes.
         digest = hashlib.sha256(f"{seed}:".encode() + ids.tobytes()).digest()
         share = int.from_bytes(digest[:8], "big") / 2**64
         (held_out if share < fraction else train).append(example)

@@ -39,6 +39,7 @@ def judged(
     )
     for line, win in zip(journal, wins, strict=True):
         line["win_rate"] = number(win)
+    # A judge that seldom gives a verdict says little, so their share stands beside it.
     found = {"win_rate/judge": wins, "judge/verdicts": np.isfinite(wins)}
     return {
         name: estimator.group_mean(name, answers.by_row(x)) for name, x in found.items()
