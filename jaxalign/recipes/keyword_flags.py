@@ -41,6 +41,7 @@ def with_keywords(base: type, function: Callable[..., Any], **fixed: Any) -> Any
     for keyword, default in names.items():
         kind = Annotated[kinds[keyword], tyro.conf.arg(help=about[keyword])]
         fields.append((keyword, kind, dataclasses.field(default=default)))
+    # tyro shows the docstring as what the command does.
     body = {
         "__doc__": base.__doc__,
         "__module__": base.__module__,
@@ -60,6 +61,7 @@ def arguments(function: Callable[..., Any]) -> dict[str, str]:
     """
     doc = inspect.getdoc(function) or ""
     section = doc.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    # Lines that continue an entry are indented more, so only names begin a piece.
     entries = re.split(r"\n?^  (\w+): ", section, flags=re.MULTILINE)[1:]
     texts = (" ".join(text.split()) for text in entries[1::2])
     return dict(zip(entries[::2], texts, strict=True))
