@@ -32,7 +32,7 @@ def discopop_loss(
       ref: The same tokens under the frozen reference, each `[..., T]`, float.
       mask: True on response tokens, each `[..., T]`, bool.
       beta: Strength of the pull towards the reference, > 0.
-      tau: How gradually the loss switches at z = 0, in [0, 1); 0 is at once.
+      tau: Temperature of the switch at z = 0, in [0, 1); 0 is at once.
 
     Returns:
       The mean over pairs, and the metrics of `dpo_loss`.
