@@ -45,6 +45,7 @@ def with_keywords(base: type, function: Callable[..., Any], **fixed: Any) -> Any
     body = {
         "__doc__": base.__doc__,
         "__module__": base.__module__,
+        # Not a field: it would become a flag of its own.
         "keywords": property(lambda config: {x: getattr(config, x) for x in names}),
     }
     return dataclasses.make_dataclass(

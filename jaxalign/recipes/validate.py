@@ -91,6 +91,7 @@ def _check_examples(config: Config, opened: "Records", encoder: "Encoder", conso
     for index, record in enumerate(_to_the_end(opened, found)):
         try:
             example = encoder(record, index)
+            # Before the limits, so that the lengths told are also those of long rows.
             examples.append(example)
             apply_limits(example, limits, bos=tokenizer.adds_bos)
         except TooLongError as error:

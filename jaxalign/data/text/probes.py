@@ -1,4 +1,4 @@
-"""What a chat template shows of itself in a conversation of three words."""
+"""How a chat template ends turns and surrounds contents, found from three turns."""
 
 import itertools
 from collections.abc import Collection, Sequence

@@ -22,6 +22,7 @@ from jaxalign.rewards.abstention import Outcome, abstention
 
 _LOG = logging.getLogger("jaxalign")
 _BY_OUTCOME = (abstention.__name__, JUDGED_ABSTENTION)
+# The defaults of both.
 _VALUES: dict[Outcome, float] = {"correct": 1.0, "abstain": 0.0, "wrong": -1.0}
 
 
@@ -108,6 +109,7 @@ def by_outcome(reward: Reward) -> dict[Outcome, float] | None:
     # Parameters of a built-in reward are bound to it by a partial.
     if isinstance(function, functools.partial):
         function, given = function.func, function.keywords
+    # By name: the judged one is a function made anew for each call of `judges`.
     if getattr(function, "__name__", "") not in _BY_OUTCOME:
         return None
     return {k: given.get(k, v) for k, v in _VALUES.items()}
@@ -127,6 +129,7 @@ def abstention_reward_of(rewards: list[Reward], known: str | None) -> Reward | N
         values = by_outcome(reward)
         if values is None:
             continue
+        # Outcomes are read off the values, which must differ for that.
         if len(set(values.values())) == 3:
             return reward
         same = ", ".join(f"{k}={v:g}" for k, v in values.items())
