@@ -57,6 +57,8 @@ class _RowsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 {name: _feature(kind) for name, kind in self._kinds.items()}
             ),
             metadata=tfds.core.MetadataDict({JSON_COLUMNS: sorted(columns)}),
+            # TFDS otherwise orders rows by a hash of their keys, and here they keep
+            # theirs.
             disable_shuffling=True,
         )
 
@@ -123,6 +125,7 @@ def prepare_tfds(
         raise UserError(
             f"{builder.data_path}: exists already. Remove it, or choose another name."
         )
+    # Nothing is downloaded; without a folder for it TFDS makes one beside the data.
     with tempfile.TemporaryDirectory() as scratch:
         builder.download_and_prepare(download_dir=scratch)
     return os.fspath(builder.data_path)
@@ -135,6 +138,7 @@ def _checked(source: Source, on_bad_row: str) -> tuple[type[_RowsBuilder], _Kept
         format, kind = detect_format(source, "preference"), PreferencePairs
     except UserError:
         format, kind = detect_format(source, "sft"), PromptCompletions
+    # Read to the end for the report; too many bad rows raise on the way.
     for _ in read_records(source, format, on_bad_row=on_bad_row, report=report):
         pass
     bad = {error.where for error in report.bad}
@@ -162,10 +166,13 @@ def _column_kinds(splits: Mapping[str, _Kept]) -> dict[str, str]:
 def _kind(value: Any) -> str:
     if _is_text(value):
         return "text"
+    # Before int, because a bool is one.
     if isinstance(value, bool):
         return "bool"
+    # Larger ones go as JSON text: the feature is int64.
     if isinstance(value, int) and -(2**63) <= value < 2**63:
         return "int"
+    # An empty list does not show what its entries are, so its column goes as JSON.
     if isinstance(value, list) and value and all(map(_is_text, value)):
         return "texts"
     if isinstance(value, list) and value and all(map(_is_message, value)):
@@ -203,5 +210,6 @@ def _feature(kind: str) -> Any:
 
 def _stored(row: Mapping[str, Any], name: str, kind: str) -> Any:
     if kind == "json":
+        # No JSON text is empty, so '' can say that the row lacks the column.
         return json.dumps(row[name]) if name in row else ""
     return row[name]

@@ -111,6 +111,7 @@ def _transport(pairs: Pairs, above, below, beta, label_smoothing) -> LossOutput:
     )
     rank = jnp.arange(where.size, dtype=jnp.int32)
     counts = rank < jnp.sum(where, dtype=jnp.int32)
+    # Zeros first: the void places of both sides are inf, whose difference is NaN.
     gap = jnp.where(counts, above, 0.0) - jnp.where(counts, below, 0.0)
     losses = smoothed(pairwise_logistic, beta * gap, label_smoothing)
     metrics = pair_metrics(pairs, pairs.rewards(beta))

@@ -178,4 +178,5 @@ def _softmax(x: jax.Array, there: jax.Array, temperature) -> jax.Array:
 
 def _absent_low(x: jax.Array, there: jax.Array) -> jax.Array:
     """Finite, so that a prompt without any answer has no NaN gradient."""
+    # Half of the lowest, so that a difference with it does not overflow.
     return jnp.where(there, x, jnp.finfo(x.dtype).min / 2)

@@ -32,7 +32,7 @@ def discopop_loss(
       ref: The same tokens under the frozen reference, each `[..., T]`, float.
       mask: True on response tokens, each `[..., T]`, bool.
       beta: Strength of the pull towards the reference, > 0.
-      tau: How gradually the loss switches at z = 0, in [0, 1); 0 is at once.
+      tau: Temperature of the switch at z = 0, in [0, 1); 0 is at once.
 
     Returns:
       The mean over pairs, and the metrics of `dpo_loss`.
@@ -70,7 +70,9 @@ def pairwise_discopop(margin: jax.Array, *, tau: float | jax.Array = 0.05) -> ja
     >>> print(pairwise_discopop(jnp.zeros(1)))
     [0.8465736]
     """
+    # Large enough for a sigmoid of 0 or 1, and finite.
     at_once = jnp.sign(margin) * 1e9
+    # Divided by 1 there: a branch that is not taken still makes NaN gradients.
     scaled = jnp.where(tau == 0, at_once, margin / jnp.where(tau == 0, 1.0, tau))
     exponential = jnp.exp(jax.nn.log_sigmoid(scaled) - margin)
     return jax.nn.sigmoid(-scaled) * pairwise_logistic(margin) + exponential

@@ -9,6 +9,7 @@ responses that are.
 import jax
 import jax.numpy as jnp
 
+# As in `ops/kl.py`: e^20 says no more than that a response is lost.
 CAP = 20.0
 
 
@@ -74,6 +75,7 @@ def alpha_divergence(log_ratio: jax.Array, alpha: float | jax.Array) -> jax.Arra
     """
     none = alpha == 0
     exponent = jnp.clip(-alpha * log_ratio, -CAP, CAP)
+    # Divided by 1 there: a branch that is not taken still makes NaN gradients.
     reward = -jnp.expm1(exponent) / jnp.where(none, 1.0, alpha)
     return jnp.where(none, log_ratio, reward)
 

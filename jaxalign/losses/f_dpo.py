@@ -157,7 +157,7 @@ def f_dpo_alpha_loss(
       ref: The same tokens under the frozen reference, each `[..., T]`, float.
       mask: True on response tokens, each `[..., T]`, bool.
       beta: Strength of the pull towards the reference, > 0.
-      alpha: In [0, 1]; 0 is DPO, the limit of small ones.
+      alpha: Order of the divergence, in [0, 1]; 0 is DPO, the limit of small ones.
 
     Returns:
       The mean over pairs, the metrics of `dpo_loss` with β u(h) for a reward, and

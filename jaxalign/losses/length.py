@@ -112,7 +112,7 @@ def ld_dpo_loss(
       ref: The same tokens under the frozen reference, each `[..., T]`, float.
       mask: True on response tokens, each `[..., T]`, bool.
       beta: Strength of the pull towards the reference, > 0.
-      alpha: Weight of the tokens beyond, in [0, 1]; 1 is DPO.
+      alpha: Weight of tokens beyond the shorter length, in [0, 1]; 1 is DPO.
 
     Returns:
       The mean over pairs, and the metrics of `dpo_loss`; a reward is β h'(y).

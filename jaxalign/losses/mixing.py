@@ -79,9 +79,9 @@ def mixed_preference_loss(
       mask: True on response tokens, each `[..., T]`, bool.
       delta: BCO's shift, a scalar, float; see `bco_loss`.
       beta: Strength of the pull towards the reference, > 0.
-      dpo_weight: w_p ≥ 0.
-      bco_weight: w_q ≥ 0.
-      nll_weight: w_g ≥ 0.
+      dpo_weight: Weight w_p of the DPO term, ≥ 0.
+      bco_weight: Weight w_q of the BCO term, ≥ 0.
+      nll_weight: Weight w_g of the log-likelihood, ≥ 0.
 
     Returns:
       The mean over pairs, the metrics of `bco_loss`, and `loss/dpo`, `loss/bco`,

@@ -228,6 +228,7 @@ def entropy_threshold(
     check_arrays(entropy=(entropy, "float[...]"), mask=(mask, "bool[...]"))
     descending = -jnp.sort(-jnp.where(mask, entropy, -jnp.inf), axis=None)
     count = jnp.sum(mask)
+    # Less a little: in float32 a product that should be whole may lie just above.
     keep = jnp.ceil(fraction * count.astype(jnp.float32) - 1e-4).astype(jnp.int32)
     threshold = descending[jnp.maximum(keep, 1) - 1]
     return jax.lax.stop_gradient(jnp.where(count > 0, threshold, math.inf))

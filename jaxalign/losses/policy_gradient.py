@@ -141,7 +141,7 @@ def entropy_bonus(
     Args:
       entropy: In nats, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
-      coef: c ≥ 0.
+      coef: Weight c of the entropy, ≥ 0.
 
     Returns:
       The mean over tokens, and the metric `policy/entropy_avg`.
@@ -196,7 +196,7 @@ def positive_nll_loss(
       logps: Of the sampled tokens under the policy, `[..., T]`, float.
       correct: Which responses are right, `[...]`, bool.
       mask: The tokens of the response, `[..., T]`, bool.
-      coef: μ ≥ 0.
+      coef: Weight μ of the term, ≥ 0.
 
     Returns:
       The mean over tokens of correct responses, and the metric `nll_loss`, without μ.

@@ -245,8 +245,8 @@ def ppo_loss(
       clip_high: ε above 1, > 0, also inf; None for the same.
       dual_clip: c of `dual_clip_policy_loss`, > 1; None for PPO's own loss.
       value_clip: ε of the values, > 0; None for the plain squared error.
-      value_coef: c_v ≥ 0.
-      entropy_coef: c_e ≥ 0.
+      value_coef: Weight c_v of the value loss, ≥ 0.
+      entropy_coef: Weight c_e of the entropy, ≥ 0.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.
 
     Returns:

@@ -74,7 +74,7 @@ def orpo_loss(
     Args:
       policy: Token log-probabilities under the policy, each `[..., T]`, float.
       mask: True on response tokens, each `[..., T]`, bool.
-      odds_weight: λ, ≥ 0.
+      odds_weight: Weight λ of the odds ratio, ≥ 0.
 
     Returns:
       The mean over pairs, the metrics of `dpo_loss` with λ a(y) for a reward, and

@@ -34,7 +34,7 @@ def bradley_terry_loss(
       scores: Of the two responses, each `[...]`, float.
       valid: The pairs that count, `[...]`, bool.
       margin: m ≥ 0 of each pair, `[...]`, float; None for 0.
-      center: c ≥ 0.
+      center: Weight c of (s_w + s_l)², ≥ 0.
 
     Returns:
       The mean over pairs, and the metrics `accuracy`, `margin` (s_w − s_l) and

@@ -118,8 +118,8 @@ def sapo_loss(
       old_logps: Of the same tokens when they were sampled, `[..., T]`, float.
       advantages: Of each token, `[..., T]`, float.
       mask: The tokens of the response, `[..., T]`, bool.
-      temperature: τ_pos > 0.
-      negative_temperature: τ_neg > 0.
+      temperature: Temperature τ_pos of tokens with A > 0, > 0.
+      negative_temperature: Temperature τ_neg of the others, > 0.
       beta: Weight of k3, ≥ 0; other than 0 it needs `ref_logps`.
       ref_logps: Of the same tokens under the reference, `[..., T]`, float.
       weights: Factor of each token's policy loss, `[..., T]`, bool or float.

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxalign.ops import capped_exp
 from jaxalign.ops.checks import check_positive, check_range
 
+# As in `ops/kl.py`: a ratio beyond e^20 says no more than that the token is lost.
 CAP = 20.0
 
 
@@ -88,6 +89,7 @@ def dual_clipped_surrogate(
     if dual_clip is None:
         return losses
     bound = jnp.minimum(losses, -dual_clip * advantages)
+    # Only there has the clipped loss no bound: its maximum takes the unclipped side.
     return jnp.where(advantages < 0, bound, losses)
 
 

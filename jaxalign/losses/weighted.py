@@ -122,7 +122,7 @@ def beta_dpo_loss(
       mean_margin: M, a scalar, float; no gradient.
       usual_margin: M₀, a scalar, float; no gradient.
       beta: Strength of the pull towards the reference in a usual batch, > 0.
-      alpha: How much it adapts, ≥ 0; 0 is DPO.
+      alpha: Strength of the adaptation, ≥ 0; 0 is DPO.
       min_beta: Least β', > 0.
 
     Returns:

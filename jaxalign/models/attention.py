@@ -83,6 +83,7 @@ def blocked_attention(q, k, v, rows: Visibility, window, **options) -> jax.Array
 def _cudnn_can(q, rows: Visibility, window, *, scale, softcap) -> bool:
     """Whether cuDNN's kernel knows these rows: it takes no codes and no bound."""
     del scale
+    # What cuDNN's kernel takes: half precision, heads of up to 128 in steps of 8.
     half = q.dtype in (jnp.bfloat16, jnp.float16)
     fixed = window is None or isinstance(window, int)
     plain = rows.keys is None and softcap is None
@@ -91,6 +92,7 @@ def _cudnn_can(q, rows: Visibility, window, *, scale, softcap) -> bool:
 
 def _cudnn(q, k, v, window, *, scale, softcap) -> jax.Array:
     del softcap
+    # Our windows count the query itself; cuDNN's only what lies to its left.
     back = None if window is None else (window - 1, 0)
     return jax.nn.dot_product_attention(
         q,
@@ -109,6 +111,7 @@ def _in_blocks(q, k, v, rows, window, block, *, scale, softcap) -> jax.Array:
     q = q.reshape(r, t, k.shape[2], groups, d).transpose(0, 2, 3, 1, 4)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
 
+    # In the scan over layers nothing can be merged, so barriers would only cost.
     @functools.partial(jax.checkpoint, static_argnums=(5, 6), prevent_cse=False)
     def one_block(q, k, v, rows, window, start, stop):
         seen = visible(rows, window, start, stop)

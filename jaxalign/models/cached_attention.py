@@ -49,6 +49,7 @@ def cached_attention(
       `[B, T, H, head_dim]` and the new cache.
     """
     run = functools.partial(_on_one_device, scale=scale, softcap=softcap)
+    # A fixed window is a constant of the program, a traced one an argument.
     if window is None or isinstance(window, int):
         run, window = functools.partial(run, fixed=window), None
     layout = current_layout()
@@ -82,6 +83,7 @@ def _on_one_device(q, k, v, cache, positions, window, fixed=None, *, scale, soft
             for x in (keys, values)
         )
     slots = jnp.arange(keys.shape[2])[None, None]
+    # Behind a query there is padding, or what an older row has left.
     seen = slots <= positions[:, :, None]
     if window is not None:
         seen = seen & (positions[:, :, None] - slots < window)

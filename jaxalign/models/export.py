@@ -20,6 +20,7 @@ from jaxalign.models.names import Tensor, part_columns, present_tensors
 from jaxalign.models.param_shapes import flat_paths, param_shapes
 from jaxalign.models.weight_checks import open_weights
 
+# As large as the shards of models on the hub usually are.
 _MAX_SHARD_BYTES = 5 * 10**9
 _DTYPES = {"float32": "F32", "bfloat16": "BF16"}
 
@@ -96,6 +97,7 @@ def _source_dtype(source: pathlib.Path | None, config: ModelConfig) -> str:
     files = open_weights(source, config)
     names = {v: k for k, v in _DTYPES.items()}
     kinds = {files.slices(n).get_dtype() for n in files.names}
+    # Of mixed types the wider one, so that nothing is lost.
     return names["BF16"] if kinds == {"BF16"} else names["F32"]
 
 
@@ -112,6 +114,7 @@ def _check_params(config: ModelConfig, params) -> None:
 
 def host_copy(leaf: jax.Array) -> np.ndarray:
     """The whole of a leaf, put together from the devices that hold it."""
+    # Of what several devices hold, one copy.
     shards = [s for s in leaf.addressable_shards if s.replica_id == 0]
     if len(shards) == 1:
         return np.asarray(shards[0].data)

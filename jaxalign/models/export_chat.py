@@ -40,6 +40,7 @@ def _write_template(folder: pathlib.Path, template: str) -> None:
     (folder / "chat_template.json").unlink(missing_ok=True)
     file = folder / "tokenizer_config.json"
     data = read_json(file) if file.is_file() else {}
+    # Readers of the older key must not find another template there.
     if data.get("chat_template") not in (None, template):
         _write(file, {**data, "chat_template": template})
 

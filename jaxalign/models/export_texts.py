@@ -30,6 +30,7 @@ NAMED_TEMPLATES = "additional_chat_templates"
 """Folder of the templates that are no default, as for tools."""
 _NAMES_PAD = ("tokenizer_config.json", "special_tokens_map.json")
 _MAY_NAME_PATHS = ("config.json", "generation_config.json", *_NAMES_PAD)
+# A quick look at the bytes: a file without such a value stays byte for byte.
 _PERHAPS_PATH = re.compile(rb':\s*"(~|[A-Za-z]:)?[\\/]')
 _LOCAL_PATH = re.compile(r"(~|[A-Za-z]:)?[\\/][^\n{}<>]*[\\/][^\n{}<>]*")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxalign.errors import UserError
 
+# Within the range of float32, with room for products.
 _SMALLEST, _LARGEST = 1e-30, 1e30
 _SHOWN = 80
 

@@ -16,6 +16,7 @@ from jaxalign.models.param_shapes import flat_paths, param_shapes
 from jaxalign.models.safetensors_folder import has_weights
 from jaxalign.models.weight_checks import embedding_rows, open_weights
 
+# Bytes of a weight in half precision, the least that one takes.
 _SMALLEST_FLOAT = 2
 _FOLDER = "A model folder holds config.json, safetensors files and a tokenizer."
 _LOG = logging.getLogger("jaxalign")

@@ -57,6 +57,7 @@ def _gemma2_extras(f: Fields, attention_cap, final_cap) -> dict[str, Any]:
 def _gemma_windows(f: Fields, layers: int, default: int) -> dict[str, Any]:
     keys = ("sliding_window_pattern", "_sliding_window_pattern")
     pattern = f.size(*keys, most=MOST["layers"], default=default)
+    # The default of transformers, where a published file leaves it out.
     if "sliding_window" not in f.data:
         f = Fields({**f.data, "sliding_window": 4096}, f.where)
     return {"windows": some_windows(f, layers, lambda i: (i + 1) % pattern != 0)}

@@ -15,6 +15,7 @@ _ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
+# Far above every model there is: a damaged number is refused before it allocates.
 MOST = {"width": 1 << 17, "layers": 1 << 10, "vocabulary": 1 << 22, "length": 1 << 30}
 
 

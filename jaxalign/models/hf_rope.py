@@ -107,6 +107,7 @@ def _attention_factor(section: Fields, factor: float) -> float:
     """What YaRN multiplies cosines and sines by: given, or from the factor."""
 
     def temperature(scale: float) -> float:
+        # √(1/t) = 0.1 ln s + 1 of YaRN, https://arxiv.org/abs/2309.00071.
         return 0.1 * scale * math.log(factor) + 1.0 if factor > 1 else 1.0
 
     if section.get("attention_factor") is not None:

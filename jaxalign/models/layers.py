@@ -63,6 +63,7 @@ class Norm(nn.Module):
         init = zeros if self.config.norm_plus_one else ones
         scale = self.param("scale", init, x.shape[-1:], jnp.float32)
         scale = scale.astype(jnp.float32) + float(self.config.norm_plus_one)
+        # Squares of bfloat16 numbers would lose most of their digits.
         x = x.astype(jnp.float32)
         layer_norm = self.config.norm == "layer" and not self.rms
         if layer_norm:
@@ -161,6 +162,7 @@ class Attention(nn.Module):
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         options = {"scale": c.attention_scale, "softcap": c.attention_softcap}
         kinds = set(c.windows)
+        # One window for all layers is a constant, which more kernels can take.
         window = c.windows[0] if len(kinds) == 1 else layer.window
         if cache is None:
             attend = functools.partial(ATTENTION[self.attention], **options)
@@ -170,6 +172,8 @@ class Attention(nn.Module):
             y, cache = cached_attention(q, k, v, cache, positions, window, **options)
         y = y.reshape(*y.shape[:2], c.num_heads * c.head_dim)
         y = constrain(y, "rows", "positions", "heads")
+        # A layer adds to the residual stream twice: 2 L additions of variance 1 / (2
+        # L).
         options = self.dtype, ("heads", "width"), 0.5 / c.num_layers
         return Projection(c.hidden_size, c.out_bias, *options, name="out")(y), cache
 

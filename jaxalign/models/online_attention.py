@@ -48,6 +48,7 @@ def online_attention(q, k, v, rows: Visibility, window, *, scale, softcap):
     q = q.reshape(r, t + padding, kv_heads, h // kv_heads, d).transpose(0, 2, 3, 1, 4)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
     if window is None:
+        # Wider than any row: no window.
         window = jnp.iinfo(jnp.int32).max
     window = jnp.asarray(window, jnp.int32)
     out: Any = _online(_Options(scale, softcap), block, q, k, v, rows, window)
@@ -118,7 +119,9 @@ def _forward(options, block, q, k, v, rows, window) -> _Row:
         # Made from the queries, which gives them the type of what is added.
         nothing = queries[..., 0].astype(jnp.float32) * 0
         start = nothing + HIDDEN, nothing, queries.astype(jnp.float32) * 0
+        # Keys up to the queries' own block: none of the later ones is seen.
         top, total, out = jax.lax.fori_loop(0, i + 1, add, start)
+        # A query that sees no key divides 0 by this, and gets 0.
         some = jnp.maximum(total, 1e-30)
         out = (out / some[..., None]).astype(v.dtype)
         return None, (out, top + jnp.log(some))
@@ -138,6 +141,7 @@ def _online_backward(options, block, residuals, ct):
     q, k, v, rows, window, kept = residuals
     count = q.shape[3] // block
     ct32 = ct.astype(jnp.float32)
+    # Σ dO · O: the mean slope of a row, which softmax takes off in its gradient.
     inner = jnp.sum(ct32 * kept.out.astype(jnp.float32), axis=-1)
 
     def one_block(dq, j):
@@ -184,6 +188,7 @@ def _online_backward(options, block, residuals, ct):
             return dq, dk, dv
 
         start = dq, keys.astype(jnp.float32) * 0, values.astype(jnp.float32) * 0
+        # Queries from the keys' own block on: no earlier one sees them.
         dq, dk, dv = jax.lax.fori_loop(j, count, add, start)
         return dq, (dk.astype(k.dtype), dv.astype(v.dtype))
 

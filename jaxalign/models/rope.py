@@ -46,6 +46,7 @@ def _yarn_ramp(rope: Rope, dim: int) -> np.ndarray:
     if rope.truncate:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, dim - 1)
+    # As in the code of YaRN: a ramp without width would divide by 0.
     if low == high:
         high += 0.001
     return 1 - np.clip((np.arange(dim // 2) - low) / (high - low), 0.0, 1.0)

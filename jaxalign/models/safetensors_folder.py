@@ -179,6 +179,7 @@ def read_columns(
       columns: Indices along our last axis, increasing.
       transposed: The file holds `[out, in]`.
     """
+    # One read that covers all columns: a file is sliced, and not indexed.
     low, high = int(columns[0]), int(columns[-1]) + 1
     cover = slice(low, high)
     if len(view.get_shape()) == 1:

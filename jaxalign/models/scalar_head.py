@@ -51,6 +51,7 @@ def scalar_scores(
     hidden = apply_hidden(model, params, inputs, positions, segment_ids, branch_ids)
     states = jnp.take_along_axis(hidden, at[..., None], axis=1).astype(jnp.float32)
     kernel = params["score"]["kernel"].astype(jnp.float32)
+    # On TPUs factors would otherwise be rounded to bfloat16.
     scores = jnp.einsum("rmd,dk->rmk", states, kernel, precision="highest")
     return scores[..., 0] + model.config.score_bias
 

@@ -15,6 +15,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from jaxalign.models.visibility import HIDDEN, Visibility, complete, filled_up
 
+# The tile of 32-bit numbers in a TPU's registers.
 _LANES, _SUBLANES = 128, 8
 
 
@@ -40,10 +41,12 @@ def tpu_attention(
     """Arguments and result as for `blocked_attention`; T is filled up to blocks."""
     t = q.shape[1]
     padding = -t % _LANES
+    # The largest that divides the row, which is a multiple of 128 by now.
     block = next(n for n in (512, 256, 128) if not (t + padding) % n)
     kernel = Kernel(scale, softcap, block, interpret)
     q, k, v = (filled_up(x, padding).transpose(0, 2, 1, 3) for x in (q, k, v))
     if window is None:
+        # Wider than any row: no window.
         window = jnp.iinfo(jnp.int32).max
     window = jnp.full((1, 1), window, jnp.int32)
     codes = _spread(complete(rows, padding))
@@ -165,6 +168,7 @@ def _query_kernel(kernel, count, window, *refs):
 def _key_kernel(kernel, count, steps, window, *refs):
     q, k, v, *codes, ct, log_sum, inner, dk, dv, key_acc, value_acc = refs
     j, step = pl.program_id(2), pl.program_id(3)
+    # Heads of a group come one after the other: they share these keys.
     i = step % count
 
     @pl.when(step == 0)
@@ -220,6 +224,8 @@ def _call(kernel: Kernel, body, grid, specs, ins, outs, shapes, scratch, argumen
         out_shape=shapes,
         scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in scratch],
         compiler_params=pltpu.CompilerParams(
+            # Steps of the last axis add to what the ones before left, so they keep
+            # order.
             dimension_semantics=("parallel", "parallel", "parallel", "arbitrary")
         ),
         interpret=kernel.interpret,
@@ -263,6 +269,7 @@ def _attend_backward(kernel: Kernel, residuals, ct):
     r, h, t, d = q.shape
     kv_heads, count, b = k.shape[1], t // kernel.block, kernel.block
     groups = h // kv_heads
+    # Σ dO · O: the mean slope of a row, which softmax takes off in its gradient.
     inner = jnp.sum(ct.astype(jnp.float32) * out.astype(jnp.float32), axis=-1)
     log_sum, inner = (
         jnp.broadcast_to(x[..., None], (*x.shape, _LANES)) for x in (log_sum, inner)

@@ -33,6 +33,7 @@ MLP's projection of that name; `mlp` all projections inside the MLP; `full` the 
 layer.
 """
 
+# Wider than any row.
 _NO_WINDOW = np.iinfo(np.int32).max
 
 
@@ -69,6 +70,7 @@ class Transformer(nn.Module):
     def __call__(self, inputs, positions, rows: Visibility, cache=None):
         """`[R, T]` ids to `[R, T, D]` hidden states and the cache (or None)."""
         c = self.config
+        # As in GPT-2 and its successors.
         init = nn.initializers.normal(0.02)
         table = nn.Embed(
             c.embedding_rows, c.hidden_size, embedding_init=init, name="embed"
@@ -140,6 +142,7 @@ class Transformer(nn.Module):
         layer = Layer
         if self.remat != "none":
             policy = REMAT_POLICIES[self.remat]
+            # In a scan nothing can be merged, so barriers would only cost.
             layer = nn.remat(layer, policy=policy, prevent_cse=False)
         return nn.scan(
             layer,
@@ -223,7 +226,7 @@ def apply_hidden(
       positions: `[R, T]` int32 position of each token in its own sequence; default
         0 .. T - 1.
       segment_ids: `[R, T]` int32, from 1; 0 is padding; default all one sequence.
-      branch_ids: `[R, T]` int32: 0 for a shared prompt, or the answer's number.
+      branch_ids: `[R, T]` int32: 0 for a shared prompt, or the completion's number.
 
     Returns:
       `[R, T, D]` of the model's `dtype`, finite also in padding.

@@ -9,6 +9,7 @@ import numpy as np
 # Far below any score, and finite: a row in which nothing is visible gets equal
 # weights instead of NaN.
 HIDDEN = -1e30
+# A code is segment x 2^16 + branch: an int32 has room for 32,767 segments.
 _BRANCHES = 1 << 16
 
 
@@ -40,6 +41,7 @@ def visibility(positions, segment_ids=None, branch_ids=None) -> Visibility:
         segment_ids = jnp.ones_like(branch_ids)
     prompts = segment_ids * _BRANCHES
     codes = prompts if branch_ids is None else prompts + branch_ids
+    # No query has the code -1, so nobody sees padding.
     keys = jnp.where(segment_ids > 0, codes, -1)
     return Visibility(positions, keys, codes, None if branch_ids is None else prompts)
 

@@ -23,6 +23,7 @@ def by_completion(
     """
     rows, slots = per_token.shape
     at = batch.start[..., None] + _slots(batch, longest)
+    # Beyond the last slot anything may be read, because the mask hides it.
     at = jnp.minimum(at, slots - 1).reshape(rows, -1)
     taken = jnp.take_along_axis(per_token, at, axis=1)
     return taken.reshape(*batch.start.shape, -1)

@@ -34,7 +34,7 @@ def distillation_objective(
       teacher: The model that it learns from, with the same tokens; where one of the
         two unembeddings has more rows, the additional ones are left out.
       beta: 0: KL(teacher, student); 1: KL(student, teacher); between: Jensen-Shannon.
-      temperature: Of the sampler, and of both distributions, > 0.
+      temperature: Temperature of the sampler, and of both distributions, > 0.
       chunk_size: Positions whose logits are held at a time, of each model.
 
     Returns:

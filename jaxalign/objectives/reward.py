@@ -97,6 +97,7 @@ def compared(
     margins = scores[..., :, None] - scores[..., None, :]
     better = mask[..., :, None] & mask[..., None, :]
     earlier = jnp.broadcast_to(jnp.triu(jnp.ones((k, k), bool), 1), better.shape)
+    # Each pair once, in the order in which the better one comes first.
     better &= earlier
     if "score" in labels:
         truth = labels["score"]

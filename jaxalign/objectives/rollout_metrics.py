@@ -47,6 +47,7 @@ def sampler_metrics(
       `sampling/importance_sampling_ratio/{min,mean,max}`.
     """
     gap = masked(logps, mask) - masked(sampler_logps, mask)
+    # e^20 is finite in float32; a mean with an infinity would say nothing.
     ratio = jnp.exp(jnp.clip(gap, -20, 20))
     difference = _spread(
         "sampling/sampling_logp_difference/{}", jnp.abs(gap), mask, ("mean", "max")

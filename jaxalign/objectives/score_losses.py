@@ -20,7 +20,7 @@ def pair_loss(*, margin_scale: float = 1.0, center: float = 0.0) -> ScoreLoss:
     """`bradley_terry_loss` of the first completion over the second.
 
     Args:
-      margin_scale: By how many units of score a pair shall differ for each unit of its
+      margin_scale: Units of score by which a pair shall differ for each unit of its
         `margin`, ≥ 0.
       center: Weight of (s_chosen + s_rejected)², which keeps scores near 0; 0.01 is
         usual.
@@ -53,6 +53,7 @@ def order_loss(scores, mask, labels: Mapping[str, jax.Array]) -> LossOutput:
 
 def all_pairs_loss(scores, mask, labels: Mapping[str, jax.Array]) -> LossOutput:
     """`kwise_loss`: all pairs of answers to a prompt whose `score`s differ."""
+    # Rank 1 is the best one, and the highest score is.
     return kwise_loss(scores, mask, ranks=-labels["score"])
 
 

@@ -49,6 +49,7 @@ def bootstrap_interval(
         ratio = jnp.sum(totals[drawn]) / jnp.where(weight > 0, weight, 1.0)
         return jnp.where(weight > 0, ratio, jnp.nan)
 
+    # One draw after the other: all at once would hold n numbers for each of them.
     ratios = jax.lax.map(redrawn, jax.random.split(key, num_resamples))
     tail = (1 - level) / 2
     low, high = jnp.nanquantile(ratios, jnp.array([tail, 1 - tail], ratios.dtype))

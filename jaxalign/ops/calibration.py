@@ -165,8 +165,10 @@ def auroc(confidence: jax.Array, correct: jax.Array, where: jax.Array) -> jax.Ar
     _check(confidence, correct, where)
     flat, right, kept = confidence.ravel(), correct.ravel(), where.ravel()
     wrong = kept & ~right
+    # The wrong ones in order; all others lie behind them, at infinity.
     below = jnp.sort(jnp.where(wrong, flat, jnp.inf))
     total, dtype = wrong.sum(), sum_dtype(confidence)
+    # Half of those below, and half of those below or equal: ties count half.
     beaten = sum(
         jnp.minimum(jnp.searchsorted(below, flat, side=side), total).astype(dtype) / 2
         for side in ("left", "right")

@@ -79,6 +79,7 @@ def unembedder(head: LocalHead, hidden, kernel, tau) -> Unembedder:
 def split_chunks(head: LocalHead, *arrays):
     """`[R, M, ...]` each -> `[n, R, m, ...]`, the last chunk filled up with zeros."""
     rows, length = arrays[0].shape[:2]
+    # Two chunks at least, so that never all logits are there.
     m = max(1, min(head.chunk_size // rows, -(-length // 2)))
     n = -(-length // m)
 
@@ -113,6 +114,7 @@ def chunk_logits(head: LocalHead, hidden, kernel, tau, first: jax.Array | int = 
     if tau is not None:
         z = z / tau
     if _padded(head, kernel):
+        # Finite, because -inf less -inf is NaN on the way back.
         z = jnp.where(_ids(z, first) < head.vocab_size, z, -1e30)
     return z
 
@@ -206,6 +208,7 @@ def chunk_grads(
     shape, tau = hidden.shape, w.tau
     ct, stats, hidden, targets = _flat((ct, stats, hidden, targets))
     log_p = z - stats.logz[:, None]
+    # `logps` and `mean_logps` hold -logz each.
     slope = (ct.logz - ct.logps - ct.mean_logps)[:, None]
     if ct.entropy is not None:
         slope = slope - ct.entropy[:, None] * (log_p + stats.entropy[:, None])
@@ -213,6 +216,7 @@ def chunk_grads(
     dz = jnp.exp(log_p) * slope + (ct.mean_logps / head.vocab_size)[:, None]
     dz = dz + jnp.where(ids == targets[:, None], ct.logps[:, None], 0.0)
     if head.softcap is not None:
+        # The slope of c tanh(u / c) is 1 - tanh², and z is already c tanh.
         dz = dz * (1 - jnp.square((z if tau is None else z * tau) / head.softcap))
     if _padded(head, w.kernel):
         dz = jnp.where(ids < head.vocab_size, dz, 0.0)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxalign.ops.checks import check_arrays
 from jaxalign.ops.reduce import masked, sum_dtype
 
+# e^20 is 5e8: a ratio beyond says no more than that the token is lost.
 CAP = 20.0
 
 

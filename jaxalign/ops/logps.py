@@ -57,6 +57,7 @@ def token_stats(
     check_arrays(logits=(logits, "float[..., V]"), targets=(targets, "int[...]"))
     check_positive("temperature", temperature)
     z = logits.astype(sum_dtype(logits)) / temperature
+    # It cancels in value and gradient, and keeps exp from overflowing.
     top = jax.lax.stop_gradient(jnp.max(z, axis=-1))
     picked = jnp.take_along_axis(z, targets[..., None], axis=-1)[..., 0]
     weights = jnp.exp(z - top[..., None])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxalign.ops.checks import check_arrays
 from jaxalign.ops.reduce import Mean, masked
 
+# Under the root, as in TRL: what does not vary gives 0.
 EPS = 1e-8
 
 

@@ -50,6 +50,7 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) ->
             f"mesh {dict(zip(AXES, shape, strict=True))} has {math.prod(shape)} places "
             f"and there are {len(devices)} devices; set one axis to -1, or mend them"
         )
+    # Explicit axes, which JAX makes by default, refuse the gather of an embedding.
     kinds = (AxisType.Auto,) * len(AXES)
     return Mesh(_arranged(shape, devices), AXES, axis_types=kinds)
 

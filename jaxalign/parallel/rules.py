@@ -60,6 +60,7 @@ def _that_divides(spec: PartitionSpec, shape, mesh: Mesh) -> PartitionSpec:
         names = axes if isinstance(axes, tuple) else (axes,)
         return math.prod(mesh.shape[a] for a in names)
 
+    # An optimizer's state may have fewer axes than its parameter, as Adafactor's has.
     if len(spec) > len(shape):
         return PartitionSpec()
     return PartitionSpec(

@@ -21,8 +21,10 @@ def chat_texts(
       vocab_size: Of the model; a stop token from there on is none of its own.
       given: The template that the run was given, or None if it used the model's own.
     """
+    # A stop token for which the model has no row can never be sampled.
     stops = [i for i in tokenizer.stop_ids if i < vocab_size]
     template = None
+    # Without one of the user's the export takes over the files of the model.
     if given is not None and tokenizer.template is not None:
         template = tokenizer.template.source
         # A training twin renders the same text by blocks that few servers know.

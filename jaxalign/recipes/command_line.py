@@ -61,13 +61,17 @@ def parse_command(config_class: type[C], argv: list[str], *, prog: str) -> C:
     """
     import tyro
 
+    # A copy, because options are taken out of it.
     argv = [*argv]
     file = _take_option(argv, "--config")
     show = _take_switch(argv, "--print-config")
+    # The entry point reads it; it decides what is shown of an error.
     _take_switch(argv, "--debug")
     names = field_names(config_class)
+    # To tyro the last of repeated flags counts; here their values add up.
     argv = _gather_repeated(_translate(argv, names), names)
     entries = read_yaml(Path(file), names) if file else {}
+    # What the command line sets goes before the file, also as `--no-NAME`.
     given = {arg.split("=")[0].removeprefix("--no-").removeprefix("--") for arg in argv}
     given = {name.replace("-", "_") for name in given}
     inherited = []
@@ -130,6 +134,7 @@ def read_yaml(path: Path, names: dict[str, Any]) -> dict[str, Entry]:
 
     try:
         text = read_plain(path).decode("utf-8-sig")
+        # Composed, not loaded: values stay text (`no`, `1e-6`), and each has its line.
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except FileNotFoundError as error:
         raise UserError(f"--config {path}: there is no such file.") from error
@@ -191,6 +196,7 @@ def _unknown(name: str, names) -> str:
 
 def _as_flags(name: str, values: list[str], hint) -> list[str]:
     flag = "--" + name.replace("_", "-")
+    # What YAML calls null is None on the command line.
     values = ["None" if v.lower() in ("null", "~", "none", "") else v for v in values]
     if hint is bool:
         on = values[0].lower() in ("true", "yes", "on")
@@ -246,6 +252,7 @@ def _several(flag: str, values: list[str]) -> list[str]:
             f"{flag}: {looks[0]!r} looks like a flag, which only a single value may. "
             "Give it alone, or in another spelling."
         )
+    # Behind `=` tyro takes what looks like a flag for a value.
     return [f"{flag}={values[0]}"]
 
 

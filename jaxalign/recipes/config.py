@@ -13,11 +13,11 @@ class MeshConfig:
     """How many devices lie along each axis; one of them may be -1, the rest."""
 
     data: int = 1
-    """Replicas of the state, each with its own rows."""
+    """Number of replicas of the state, each with its own rows."""
     fsdp: int = -1
-    """Rows and state are both split."""
+    """Number of devices over which rows and state are both split."""
     tensor: int = 1
-    """Matrices are split."""
+    """Number of devices over which matrices are split."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,7 @@ class DataConfig:
     """Renamed columns: `prompt=question,chosen=good`."""
     on_bad_row: Literal["error", "drop"] = "error"
     """Stop at a row that cannot be used, or drop and count it."""
+    # More than this is the sign of a wrong format, not of bad rows.
     max_dropped: float = 0.01
     """Largest share of bad or over-long rows that may be dropped."""
     chat_template: TemplateAt | None = None
@@ -59,7 +60,7 @@ class DataConfig:
     max_prompt_length: int | None = None
     """Longest prompt, in tokens."""
     on_long: Literal["drop", "error", "keep_end", "keep_start"] = "drop"
-    """What happens to a row whose prompt leaves no room for a response."""
+    """What happens to a row whose prompt leaves no room for a completion."""
     packing: bool = True
     """Lay several examples in a row; the update is the same without, only slower."""
     row_length: int | None = None
@@ -70,6 +71,7 @@ class DataConfig:
     @property
     def reading(self) -> dict[str, Any]:
         """How rows are read: keywords of `open_rows`."""
+        # No switch, because unset means something of its own: as the rows are.
         wanted = {None: None, "yes": True, "no": False}[self.conversational]
         return {
             "columns": self.columns,
@@ -87,6 +89,7 @@ class DataConfig:
             raise UserError(
                 "eval_data and eval_fraction both say what to hold out; set one of them"
             )
+        # Of two tokens one is read and one is predicted.
         if self.max_length < 2:
             raise UserError(f"max_length must be 2 or more, got {self.max_length}")
 
@@ -98,7 +101,7 @@ class TrainingConfig(DataConfig):
     output_dir: Place
     """The run's folder: settings, metrics, checkpoints, plots, the exported model."""
     seed: int = 0
-    """Of the order of rows and of everything random."""
+    """Seed of the order of rows and of everything random."""
     batch_size: int = 16
     """Examples (pairs) per update, over all devices."""
     microbatch_size: int | None = None
@@ -106,7 +109,7 @@ class TrainingConfig(DataConfig):
     num_train_epochs: float = 1.0
     """Passes over the rows."""
     max_steps: int | None = None
-    """Updates, in place of `num_train_epochs`."""
+    """Number of updates, in place of `num_train_epochs`."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """The update rule."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -114,9 +117,10 @@ class TrainingConfig(DataConfig):
     remat: Literal["none", "dots", "up", "mlp", "full"] = "dots"
     """What the backward pass recomputes in place of keeping it."""
     attention: Literal["blocked", "naive"] = "blocked"
-    """How attention is computed."""
+    """How attention is computed: block by block, or with all scores at once."""
+    # 512 rows of 128,000 logits take 262 MB in float32, whatever the batch holds.
     chunk_size: int = 512
-    """Positions whose logits are held at a time."""
+    """Number of positions whose logits are held at a time."""
     mesh: MeshConfig = MeshConfig()
     """The device mesh."""
     parallel: Literal["mesh", "pmap"] = "mesh"
@@ -124,7 +128,7 @@ class TrainingConfig(DataConfig):
     save_steps: int = 100
     """Updates between checkpoints; one is written at the end in any case."""
     keep_last: int = 2
-    """Checkpoints to keep."""
+    """Number of checkpoints to keep, the newest."""
     eval_steps: int = 100
     """Updates between evaluations; one is made before the first and after the last."""
     logging_steps: int = 1
@@ -136,9 +140,9 @@ class TrainingConfig(DataConfig):
     allow_change: tuple[str, ...] = ()
     """Settings that may differ from those of the run that is resumed."""
     samples: int = 2
-    """Held-out prompts that are answered before and after, to look at."""
+    """Number of held-out prompts to complete before and after training, to look at."""
     max_new_tokens: int = 64
-    """Longest answer among those samples."""
+    """Longest completion among those samples, in tokens."""
     export: bool = True
     """Write `export/`, a Hugging Face folder, at the end."""
     dry_run: bool = False

@@ -22,6 +22,7 @@ def open_console() -> Console:
     pipe, lines are as long as they are. What the output cannot show is written out.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
+        # A row may hold characters that the output's encoding does not have.
         sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(markup=False, highlight=False)
     console.soft_wrap = not console.is_terminal
@@ -68,6 +69,7 @@ def tell_notes(encoder: Encoder, console: Console) -> None:
     """Prints what the encoder counted of the rows since this was last called."""
     for note, count in sorted(encoder.notes.items()):
         console.print(f"  {note}: {count} row{'s' * (count != 1)}")
+    # The held-out rows are encoded by the same encoder, and told by themselves.
     encoder.notes.clear()
 
 

@@ -1,4 +1,4 @@
-"""`jaxalign distill`: a model learns what a larger one would say."""
+"""`jaxalign distill`: a model learns what a larger one would write."""
 
 import dataclasses
 import itertools
@@ -85,6 +85,7 @@ def main(config: DistillConfig) -> int:
         run.begin(policy, encoder.tokenizer, digests)
 
         params = policy.load()
+        # The step consumes the student's parameters; the teacher's are only read.
         frozen = policy.program.replicate(teacher.load())
         objective = make_distillation_objective(config, policy, teacher)
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
@@ -94,6 +95,7 @@ def main(config: DistillConfig) -> int:
             samples.show(state.params, 0)
         size = packed.microbatch_size
         train_step = policy.program.train(objective, optimizer, size, frozen)
+        # Counted on the host: to read the step off the state would wait for the device.
         number = itertools.count(int(state.step))
 
         def step(state, batch):
@@ -103,6 +105,7 @@ def main(config: DistillConfig) -> int:
             if own:
                 batch = sampler.batch(state.params, n)
             state, metrics = train_step(state, batch)
+            # 1 or 0, so that the mean over logged steps is the share.
             once: Any = np.float32(own), np.float32(1)
             return state, {**metrics, "on_policy": Mean(*once)}
 

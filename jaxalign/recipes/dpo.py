@@ -71,7 +71,7 @@ class PreferenceConfig(TrainingConfig):
     """Alignment with preferences by `--loss`, whose keywords are flags too.
 
     Rows are pairs; for `plackett_luce_dpo_loss` and `infonca_loss` they are rankings of
-    several answers, by `ranks` or `scores`, and for `bco_unpaired_loss` single answers
+    several completions, by `ranks` or `scores`, and for `bco_unpaired_loss` single ones
     with a `label`.
     """
 
@@ -88,9 +88,11 @@ class PreferenceConfig(TrainingConfig):
 
 def config_class(argv: list[str]) -> type:
     """The settings of the loss that flags or `--config FILE` name."""
+    # The loss decides which flags there are, so it is read before all of them.
     return config_for(peek(argv, "loss") or "dpo_loss", PreferenceConfig)
 
 
+# With the keywords of the default loss, for whoever imports the module.
 Config = config_class([])
 
 
@@ -134,6 +136,7 @@ def main(config: PreferenceConfig) -> int:
         if "kl" in objective.reads:
             # A copy: the step consumes the state, and the parameters with it.
             ref = policy.program.replicate(jax.tree.map(jnp.copy, params))
+        # Before there is a state, which consumes the parameters.
         if "ref" in objective.reads:
             online = config.ref == "online"
             packed = score_reference(run, policy, params, packed, online=online)
@@ -185,6 +188,7 @@ def refuse_parts(config: PreferenceConfig, packed: Packed, devices: int) -> None
             f"{loss} couples all pairs of a batch, and under pmap each of {devices} "
             "devices has a loss of its own. Use --parallel mesh, or another --loss."
         )
+    # The largest update decides: if it is one part, every other one is.
     most, at_a_time = (
         max(packed.train.plan.row_counts),
         packed.microbatch_size * devices,

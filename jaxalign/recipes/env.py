@@ -21,6 +21,7 @@ def main(config: Config) -> None:
     import jax
 
     print(f"python {platform.python_version()} on {platform.platform()}")
+    # From the metadata: a package that cannot be imported has a version all the same.
     for name in PACKAGES.split():
         try:
             print(f"{name} {importlib.metadata.version(name)}")

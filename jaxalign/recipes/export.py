@@ -18,11 +18,11 @@ class Config:
     output: Place
     """The folder to make; it must be new or empty."""
     step: int | None = None
-    """Which checkpoint; the newest that verifies by default."""
+    """Step of the checkpoint; the newest that verifies by default."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Type of the weights; by default that of the model the run began with."""
     model: Found | None = None
-    """Where that model is now, if it was moved."""
+    """Folder of that model now, if it was moved."""
     head: Literal["unembed", "score"] = "unembed"
     """`score` for a run of `jaxalign reward`; scores are written as they were trained,
     without the normalisation that the run's own export has."""
@@ -40,6 +40,7 @@ def main(config: Config) -> int:
     settings = _settings(folder)
     policy = open_policy(
         _model_of(config, settings),
+        # As it was trained; `--dtype` is that of the file.
         dtype="float32",
         remat="none",
         attention="blocked",
@@ -47,11 +48,13 @@ def main(config: Config) -> int:
         mesh_sizes={"fsdp": -1},
         head=config.head,
     )
+    # The kept text first: the file that the flag named may have changed since.
     given = kept_template(folder) or settings.get("chat_template")
     tokenizer = load_tokenizer(
         policy.folder, chat_template=None if given is None else str(given)
     )
     checkpoints = Checkpoints(folder / "checkpoints")
+    # Nothing but the policy is read: moments and a critic are several times as large.
     inside = _policy_in(checkpoints.leaves(config.step))
     target = policy.param_shapes()
     restored = checkpoints.restore(target, step=config.step, inside=inside)
@@ -80,6 +83,7 @@ def _policy_in(leaves: list[str]) -> tuple[str, ...]:
     >>> _policy_in(["inner/params/policy/a", "inner/params/critic/a", "step"])
     ('inner', 'params', 'policy')
     """
+    # The most specific first: each one begins a path in the states of those before.
     places = ("inner", "params", "policy"), ("inner", "params"), ("params",)
     starts = {place: "/".join((*place, "")) for place in places}
     found = (

@@ -29,6 +29,7 @@ def finish(
       pad: For a scalar head: the token to pad with, or None.
     """
     scores = policy.config.head == "score"
+    # Before the export, which takes the card along.
     card = write_card(run.folder.path, method, run.config, scores=scores)
     export = export_place(run.folder, run.config, run.step, run.console)
     if export is not None:
@@ -42,6 +43,7 @@ def finish(
                 pad=pad,
                 chat=run.chat,
             )
+        # Behind the export, so that one that was interrupted is written again.
         run.folder.export_written(run.step)
         run.console.print(
             f"after step {run.step} the model is in {export}", highlight=False

@@ -26,6 +26,7 @@ def start_state(
     run: Run, policy: Policy, params: Any, optimizer, num_steps: int, carry: Any = ()
 ) -> TrainState:
     """The state of the newest checkpoint, or a new one; `params` are consumed."""
+    # Shapes first: nothing is made for a state that a checkpoint has.
     target = policy.shapes(optimizer, run.key, carry)
     state = run.restore(target, num_steps)
     return policy.start(params, optimizer, run.key, carry) if state is None else state
@@ -45,6 +46,7 @@ def held_out_means(
     program = policy.program
     return make_evaluate(
         program.evaluate(objective, frozen),
+        # A generator serves once: each evaluation begins a new one.
         lambda: (held_out[i] for i in range(len(held_out))),
         place=lambda batch: packed.complete(program.place(batch)),
         key=run.key,
@@ -109,6 +111,7 @@ def run_steps(
 ) -> Any:
     """`training.train` with the files and settings of a run; leaves it if stopped."""
     config = run.config
+    # Steps are not dropped: between two of them the loop looks, and saves.
     with run.stop.between_steps():
         with Progress(num_steps, main_metric=main_metric) as progress:
             record = Record(

@@ -23,6 +23,7 @@ _OBEYED = (
     "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "min_new_tokens",
     "suppress_tokens", "bad_words_ids", "stop_strings",
 )  # fmt: skip
+# A paragraph, where the checkpoint does not say; the help text names the number.
 _MAX_NEW_TOKENS = 128
 
 
@@ -33,7 +34,7 @@ class Config:
     model: Found
     """Folder of a Hugging Face model, or its name on the hub."""
     prompt: str | None = None
-    """What to answer."""
+    """Prompt to complete."""
     data: RowsAt | None = None
     """In place of `prompt`: rows with a `prompt`, in any format that has one."""
     output: Place | None = None
@@ -52,30 +53,32 @@ class Config:
     columns: str | None = None
     """Renamed columns: `prompt=question`."""
     limit: int | None = None
-    """Rows to complete; all by default."""
+    """Number of rows to complete; all by default."""
     max_new_tokens: int | None = None
     """Longest completion, in tokens; by default what the checkpoint says, else 128."""
     stop: tuple[str, ...] = ()
     """Texts at which a completion ends, such as `</answer>`; may be given several
     times. By default what the checkpoint says."""
     temperature: float | None = None
-    """0 takes the likeliest token; by default what the checkpoint says, else 0."""
+    """Temperature of the sampler, 0 for the likeliest token; by default what the
+    checkpoint says, else 0."""
     top_k: int | None = None
-    """Sample among this many tokens only, 0 for all; by default as the checkpoint."""
+    """Number of likeliest tokens to sample among, 0 for all; by default what the
+    checkpoint says."""
     top_p: float | None = None
-    """Sample within this share of probability; by default what the checkpoint says."""
+    """Share of probability to sample within; by default what the checkpoint says."""
     min_p: float | None = None
-    """Leave out tokens below this share of the likeliest one's probability, before
+    """Least share of the likeliest token's probability that a token must have, before
     top-k and top-p; by default what the checkpoint says."""
     repetition_penalty: float | None = None
-    """Divides positive logits of tokens that came already, multiplies negative ones; by
-    default what the checkpoint says."""
+    """Penalty that divides positive logits of tokens that came already, and multiplies
+    negative ones; by default what the checkpoint says."""
     num_samples: int = 1
-    """Completions of each prompt."""
+    """Number of completions of each prompt."""
     batch_size: int = 16
-    """Completions computed at a time."""
+    """Number of completions computed at a time."""
     seed: int = 0
-    """Of the samples."""
+    """Seed of the samples."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the matrix products."""
 
@@ -121,9 +124,12 @@ def main(config: Config) -> int:
     tokenizer = load_tokenizer(policy.folder, chat_template=config.chat_template)
     size, markers = policy.config.vocab_size, config.markers_in_text
     encoder = Encoder(tokenizer, size, markers=markers)
+    # Without a template it is a base model, which goes on from text.
     plain = config.plain or tokenizer.template is None
+    # Encoded before weights are loaded, so that a bad row is told in seconds.
     prompts = [encoder.prompt(record).tolist() for record in _records(config, plain)]
     longest = max(map(len, prompts), default=0)
+    # Only the default gives way to the context; a number of the user's is refused.
     if config.max_new_tokens is None:
         settings = _within(settings, policy.config.max_positions - longest)
     console = open_console()
@@ -141,6 +147,7 @@ def main(config: Config) -> int:
         num_samples=config.num_samples,
         batch_size=min(config.batch_size, len(prompts) * config.num_samples),
         ends=ends,
+        # The stop texts are in `ends`.
         **{k: v for k, v in settings._asdict().items() if k != "stop"},
     )
     texts = [tokenizer.decode(ids, skip_special=True) for ids in done.ids()]
@@ -174,6 +181,7 @@ def _make_room(output: str) -> None:
     """Finds out before anything is computed whether the file can be written."""
     try:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
+        # To append: what is there stays until there is something to replace it with.
         with Path(output).open("a", encoding="utf-8"):
             pass
     except OSError as error:
@@ -205,6 +213,7 @@ def _tell(settings: SamplingSettings, folder: Path, console) -> None:
     """Says how tokens are drawn, and what the checkpoint asks for in vain."""
     console.print(f"sampling: {settings}", style="dim", highlight=False, markup=False)
     own = read_settings(folder)
+    # Bad words of several tokens are not heeded; then the key is told.
     obeyed = [k for k in _OBEYED if k != "bad_words_ids" or not long_bad_words(own)]
     left = not_obeyed(own, obeyed)
     if left:
@@ -229,6 +238,7 @@ def sampling_settings(config: Config, folder: Path) -> SamplingSettings:
             f"{folder / FILE}: `do_sample` is {sampled!r}; true or false is wanted. "
             "Correct the file, or remove the key."
         )
+    # A temperature above 0 asks for sampling, whatever the file says.
     drawn = bool(sampled) or (config.temperature or 0.0) > 0
     settings = checkpoint_sampling(
         own, folder / FILE, sampled=drawn, max_new_tokens=_MAX_NEW_TOKENS

@@ -96,6 +96,7 @@ def in_force(settings: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in settings.items()
         if value is not None
         and key not in _NO_MATTER
+        # Notes of transformers, about where the file is from.
         and not key.startswith("_")
         and not any(_same(value, off) for off in _OFF.get(key, ()))
         and (sampled or key not in only_sampled)
@@ -186,6 +187,7 @@ class _Reader(NamedTuple):
     def number(self, key: str, default: float, *, least: float) -> float:
         value = self._get(key, default)
         plain = isinstance(value, int | float) and not isinstance(value, bool)
+        # 1e30 is far inside of the range of float32.
         if not plain or not least <= value <= 1e30:
             raise self._wrong(key, f"a number from {least:g}")
         return float(value)
@@ -200,10 +202,12 @@ class _Reader(NamedTuple):
 
     def whole(self, key: str, default: int, *, least: int) -> int:
         value = self._get(key, default)
+        # Some files hold whole numbers as 50.0.
         if isinstance(value, float) and math.isfinite(value) and value == int(value):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
             raise self._wrong(key, f"a whole number from {least}")
+        # int32 on the devices, with room for sums.
         if not least <= value < 1 << 30:
             raise self._wrong(key, f"a whole number from {least}")
         return value
@@ -235,4 +239,5 @@ def _is_id(x: Any) -> bool:
 
 
 def _same(value: Any, off: Any) -> bool:
+    # False == 0 in Python, and `top_k: false` says something else than 0.
     return type(value) is not bool and value == off or value is off

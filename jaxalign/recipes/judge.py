@@ -1,4 +1,4 @@
-"""A local language model as judge."""
+"""A local language model as judge: the rewards that ask it for grades and verdicts."""
 
 import dataclasses
 import functools
@@ -28,6 +28,7 @@ from jaxalign.rewards.comparison import COMPARE
 from jaxalign.rewards.judge import ABSTAINS, GRADE, RATE
 from jaxalign.rewards.requests import Respond
 
+# Tokens of a reply: some reasons, and a verdict behind them.
 LONGEST_VERDICT = 256
 JUDGED_ABSTENTION = "judged_abstention"
 JUDGES = ("judge", "rival_judge", JUDGED_ABSTENTION)
@@ -38,6 +39,7 @@ def respond_of(judge: Checkpoint, batch_size: int) -> Respond:
     """The likeliest replies of a checkpoint, as chat where it has a template."""
     encoder = Encoder(judge.tokenizer, judge.policy.config.vocab_size)
     chat = judge.tokenizer.template is not None
+    # Greedy, so that the same completion gets the same verdict.
     sampling = Sampling(LONGEST_VERDICT, 0.0, None, 1.0, 1, batch_size, 0)
 
     def respond(requests: list[str]) -> list[str]:
@@ -66,6 +68,7 @@ def question_of(completion: Completion) -> str:
     """The conversation as text, without the marks of the policy's own template."""
     if completion.messages is None:
         return completion.prompt
+    # A question alone needs no word on who asks it.
     if len(completion.messages) == 1:
         return str(completion.messages[0]["content"])
     return "\n".join(f"{m['role']}: {m['content']}" for m in completion.messages)
@@ -77,6 +80,7 @@ def judges(dtype: str) -> dict[str, Callable[..., Any]]:
     Args:
       dtype: Type of the matrix products.
     """
+    # Rewards that name the same folder share its weights.
     opened = functools.cache(functools.partial(open_checkpoint, dtype=dtype))
 
     def asked(model: str, batch_size: int) -> Respond:
@@ -113,7 +117,7 @@ def _judge(asked: Asked) -> Callable[..., Any]:
             double brackets; other columns of the row can stand in it too.
           pattern: Regular expression whose group 1 is the grade, for a template that
             asks for another form than double brackets. What the reply quotes from the
-            answer does not count.
+            completion does not count.
           lowest: The grade that becomes 0.
           highest: The grade that becomes 1.
           batch_size: Replies computed at a time.
@@ -138,13 +142,13 @@ def _rival_judge(asked: Asked) -> Callable[..., Any]:
         template: str | None = None,
         batch_size: int = 16,
     ) -> list[float | None]:
-        """How probably a language model prefers an answer to the others of its prompt.
+        """How probably a language model prefers a completion to others of its prompt.
 
         Each pair is shown in both orders. None where its replies hold no verdict, and
-        for an answer without a rival, as those to held-out prompts are.
+        for a completion without a rival, as those of held-out prompts are.
 
         Args:
-          completions: What to judge, the answers to a prompt side by side.
+          completions: What to judge, those of a prompt side by side.
           model: The judge's folder.
           template: A text file with {prompt}, {first} and {second} that asks for a
             verdict, [[A]], [[B]] or, for a tie, [[C]].

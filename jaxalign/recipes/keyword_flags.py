@@ -41,9 +41,11 @@ def with_keywords(base: type, function: Callable[..., Any], **fixed: Any) -> Any
     for keyword, default in names.items():
         kind = Annotated[kinds[keyword], tyro.conf.arg(help=about[keyword])]
         fields.append((keyword, kind, dataclasses.field(default=default)))
+    # tyro shows the docstring as what the command does.
     body = {
         "__doc__": base.__doc__,
         "__module__": base.__module__,
+        # Not a field: it would become a flag of its own.
         "keywords": property(lambda config: {x: getattr(config, x) for x in names}),
     }
     return dataclasses.make_dataclass(
@@ -60,6 +62,7 @@ def arguments(function: Callable[..., Any]) -> dict[str, str]:
     """
     doc = inspect.getdoc(function) or ""
     section = doc.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    # Lines that continue an entry are indented more, so only names begin a piece.
     entries = re.split(r"\n?^  (\w+): ", section, flags=re.MULTILINE)[1:]
     texts = (" ".join(text.split()) for text in entries[1::2])
     return dict(zip(entries[::2], texts, strict=True))

@@ -1,4 +1,4 @@
-"""`jaxalign kto`: alignment with single completions that are good or bad."""
+"""`jaxalign kto`: alignment with single completions, desirable or undesirable."""
 
 import dataclasses
 from typing import Literal
@@ -67,6 +67,7 @@ def main(config: KTOConfig) -> int:
 
         params = policy.load()
         online = config.ref == "online"
+        # Before `start_state`, which consumes the parameters.
         packed = score_reference(run, policy, params, packed, online=online)
         objective = make_kto_objective(config, policy)
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
@@ -113,6 +114,7 @@ def tell_balance(config: KTOConfig, examples: list[Example], console: Console) -
     if not LEAST_BALANCE <= balance <= MOST_BALANCE:
         hint = ""
         if good and bad:
+            # The balance is weight x good / bad, if the other weight is 1.
             low, high = (x * bad / good for x in (LEAST_BALANCE, MOST_BALANCE))
             hint = f": --desirable-weight {low:.3g} to {high:.3g}, the other 1"
         console.print(

@@ -29,6 +29,7 @@ def check_label(
                 "reads. Add it to every row, or choose another --loss."
             )
         values = x.labels[label]
+        # In this form NaN is refused, too.
         bad = values[~((values >= 0) & (values <= 1))]
         if len(bad):
             raise UserError(
@@ -36,6 +37,7 @@ def check_label(
                 f"--loss {loss} reads numbers from 0 to 1. Scale them, or choose "
                 "another --loss."
             )
+    # Rows that say nothing get a 0, so zeros in all rows say nothing.
     if not np.any([x.labels[label] for x in examples]):
         raise UserError(
             f"no row has {columns} other than 0, so --loss {loss} would learn nothing "
@@ -44,19 +46,19 @@ def check_label(
 
 
 def check_ranks(examples: Sequence[Example], *, instead: str) -> None:
-    """Refuses answers of equal rank, for losses that need a strict order.
+    """Refuses completions of equal rank, for losses that need a strict order.
 
     Args:
       examples: With the label `score`.
       instead: What to do but drop the row: the end of the message's last sentence.
 
     Raises:
-      UserError: Two answers to a prompt have the same score.
+      UserError: Two completions of a prompt have the same score.
     """
     for x in examples:
         scores = x.labels["score"].tolist()
         if len(set(scores)) < len(scores):
             raise UserError(
-                f"{x.where}: two answers have the same rank, and Plackett-Luce is "
+                f"{x.where}: two completions have the same rank, and Plackett-Luce is "
                 f"defined for strict orders. Drop the row, or {instead}."
             )

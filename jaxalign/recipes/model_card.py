@@ -45,6 +45,7 @@ def model_card(
         pipeline_tag="text-classification" if scores else "text-generation",
         tags=["jaxalign", *(["reward-model"] if scores else [])],
         datasets=_dataset_names(str(config["data"])),
+        # An odd licence of the base model must not end a run at its export.
         ignore_metadata_errors=True,
         **licence_of(config["model"]),
     )
@@ -84,6 +85,7 @@ def base_name(model: str) -> str | None:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return model if _HUB_NAME.fullmatch(model) else None
+    # The hub's cache has a model's name in the name of its folder.
     cached = _CACHED_NAME.search(str(folder.resolve()))
     if cached:
         return "/".join(cached.groups())
@@ -110,6 +112,7 @@ def licence_of(model: str) -> dict[str, Any]:
 
 def _dataset_names(data: str) -> list[str] | None:
     """The name on the hub of the rows, where they are not files."""
+    # A file may be called like a data set of the hub.
     file = bool(re.search(r"\.\w{1,6}$", data)) or Path(data).expanduser().exists()
     return [data] if _HUB_NAME.fullmatch(data) and not file else None
 

@@ -15,6 +15,7 @@ from jaxalign.recipes.run import Run
 from jaxalign.recipes.samples import decoder_of
 from jaxalign.rollout import generate
 
+# Two numbers that keep these draws apart from all others of the seed.
 _COIN, _SAMPLE = 0xC014, 0x5A4E
 
 
@@ -60,10 +61,12 @@ class OnPolicy:
             for x in rows.train
         ]
         self._key = jax.random.fold_in(run.key, _SAMPLE)
+        # Where nothing is sampled no completion can be too long.
         self._rows = self._plan_rows() if share else None
 
     def is_due(self, number: int) -> bool:
         """Whether update `number` learns from the model's own completions."""
+        # On the host, because it decides which program runs.
         coin = np.random.default_rng([self._run.config.seed, _COIN, number])
         return bool(coin.random() < self._share)
 
@@ -80,6 +83,7 @@ class OnPolicy:
         with run.clock.phase("generate"), run.stop.at_once():
             done = generate(
                 self._decoder,
+                # The sampler computes with one copy, also under pmap.
                 program.unreplicate(params),
                 prompts,
                 jax.random.fold_in(self._key, number),
@@ -95,6 +99,7 @@ class OnPolicy:
         config, packed = self._run.config, self._packed
         longest, most = max(map(len, self._prompts)), config.max_new_tokens
         room = self._decoder.max_length
+        # Told now, and not at the first update that holds such a prompt.
         if longest + most > room:
             raise UserError(
                 f"the longest prompt has {longest} tokens and a completion up to "
@@ -108,6 +113,8 @@ class OnPolicy:
             per_prompt=1,
             answers=config.batch_size,
             row_multiple=devices,
+            # The prompt's last token is read by the completion's branch: hence one
+            # less.
             row_length=max(longest - 1 + most, packed.train.plan.shapes[-1].tokens),
             rows_at_a_time=packed.microbatch_size * devices,
             packing=config.packing,

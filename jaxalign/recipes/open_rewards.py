@@ -82,7 +82,9 @@ def open_reward_model(
             "model."
         )
     path = Path(folder)
+    # The export of a run is called like the run.
     name = path.parent.name if path.name == "export" else path.name
+    # It computes in this process, where no time limit could end it.
     return Reward(name, model_reward(scorer), weight, time_limit=None)
 
 
@@ -112,6 +114,7 @@ def processes_of(rewards: Sequence[Reward]) -> list[UserProcess]:
     """The processes of the user's own functions, each once."""
     functions = (x.function for x in rewards)
     found = (x.process for x in functions if isinstance(x, UserFunction))
+    # Rewards from one file share a process.
     return list(dict.fromkeys(found))
 
 
@@ -146,4 +149,5 @@ def _paths(text: str) -> list[Path]:
     name, given, _ = read_reward(text)
     if name in JUDGES:
         return [Path(given[x]) for x in ("model", "template") if given.get(x)]
+    # Code stands as FILE:FUNCTION, and its process knows all that it imports.
     return [] if ":" in name or name in BUILT_IN else [Path(name)]

@@ -56,6 +56,7 @@ def pack_rows(
     """
     epochs = config.num_train_epochs
     if config.max_steps is not None:
+        # May be a fraction of an epoch: `Batches` rounds the product to examples.
         epochs = config.max_steps * config.batch_size / len(rows.train)
     common: dict[str, Any] = {
         "batch_size": config.batch_size,
@@ -73,6 +74,7 @@ def pack_rows(
     )
     held_out = None
     if rows.held_out:
+        # In their order, so that every evaluation sums the same batches.
         held_out = Batches(rows.held_out, shuffle=False, **common)
     # The longest rows decide: with them fewest fit into a microbatch.
     return Packed(train, held_out, rows_at_a_time(config, train.plan.shapes[-1].tokens))

@@ -19,6 +19,7 @@ C = TypeVar("C")
 
 def place(text: str) -> str:
     """A file or folder that is written: always a path."""
+    # An address is refused later, in words of its own.
     if re.match(r"\w+:/", text):
         return text
     return _absolute(text)
@@ -50,8 +51,10 @@ def rows(text: str) -> str:
     >>> rows("tfds:gsm8k:train,gs://bucket/rows.jsonl:0.5")
     'tfds:gsm8k:train,gs://bucket/rows.jsonl:0.5'
     """
+    # A path that exists may hold commas.
     if os.path.exists(os.path.expanduser(text)):
         return found(text)
+    # Made absolute here, a path would be divided at the signs of its folders.
     if not _is_plain(os.getcwd(), ",:[]*?"):
         return text
     parts = re.split(r",(?![^\[]*\])", text)
@@ -64,10 +67,12 @@ def reward(text: str) -> str:
     >>> reward("exact_match(column=gold)=0.5")
     'exact_match(column=gold)=0.5'
     """
+    # As in `rows`: the folder's own signs would be read as the reward's.
     if not _is_plain(os.getcwd(), ",:=()'\""):
         return text
     head, bracket, given = text.partition("(")
     ends = [len(head), *(m.start() for m in re.finditer("[:=]", head))]
+    # The longest first, because a name may hold these signs itself.
     for end in sorted(ends, reverse=True):
         if Path(head[:end]).expanduser().exists():
             head = found(head[:end]) + head[end:]
@@ -102,6 +107,7 @@ def with_absolute_paths(config: C) -> C:
             changes[field.name] = convert(value)
         elif convert is not None and isinstance(value, tuple):
             changes[field.name] = tuple(map(convert, value))
+    # Then the same object: its checks need not run twice.
     if all(getattr(config, name) == value for name, value in changes.items()):
         return config
     return dataclasses.replace(config, **changes)  # pyright: ignore
@@ -122,6 +128,7 @@ def _source(part: str) -> str:
     if part.startswith("tfds:") or re.match(r"\w+://", part):
         return part
     ends = [len(part), *(m.start() for m in re.finditer(":", part))]
+    # The longest first, because a name may hold a colon itself.
     for end in sorted(ends, reverse=True):
         name = os.path.expanduser(part[:end])
         if os.path.exists(name) or glob.glob(name, recursive=True):
@@ -133,6 +140,7 @@ def _absolute(text: str) -> str:
     """The path from the root, without `..` where that is the same place."""
     path = Path(text).expanduser().absolute()
     tidy = os.path.normpath(path)
+    # `link/..` is another place where the link leads out of its folder.
     same = os.path.realpath(tidy) == os.path.realpath(path)
     return tidy if same else str(path)
 

@@ -89,6 +89,7 @@ def with_defaults(name: str, flags: list[str], topology: str) -> list[str]:
     ['--data', 'none']
     """
     given = {word.split("=")[0].replace("_", "-") for word in flags}
+    # The recipe demands them, and a plan never reads them.
     wanted = {"--data": "none", "--output-dir": "none"}
     if name in ("ppo", "grpo", "online"):
         wanted["--reward"] = "none"
@@ -106,6 +107,7 @@ def asked(order: dict[str, Any]) -> dict[str, Any]:
     Raises:
       UserError: The process ended without one.
     """
+    # XLA reads flags when it is loaded, so the compiler needs a process of its own.
     env = environment(order["topology"])
     with tempfile.TemporaryDirectory(prefix="jaxalign-plan-") as name:
         folder = Path(name)
@@ -118,6 +120,7 @@ def asked(order: dict[str, Any]) -> dict[str, Any]:
             said = noise.read().strip()
         if (folder / "answer.json").exists():
             return json.loads((folder / "answer.json").read_text())
+    # Killed: what the system does to the largest process when memory is out.
     if code == -9:
         raise UserError(
             "The process that compiles was killed, most likely because this machine "
@@ -142,4 +145,5 @@ def _followed(command: list[str], env: dict[str, str], noise: Any) -> int:
                 print(line, end="", file=sys.stderr, flush=True)
             return child.wait()
         finally:
+            # Ctrl-C must not leave a compilation behind that takes many GB.
             child.kill()

@@ -30,6 +30,7 @@ from jaxalign.parallel import make_mesh, shardings
 from jaxalign.recipes.program import Program, program_of
 from jaxalign.training import TrainState
 
+# Keeps the draw of a head apart from all others of the key.
 _NEW_HEAD = 0x4EAD
 
 
@@ -82,6 +83,7 @@ class Policy(NamedTuple):
         new = {"optimizer": optimizer, "key": key, "carry": carry}
         create = functools.partial(TrainState.create, **new)
         places = jax.tree.map(lambda x: x.sharding, self.shapes(**new))
+        # Compiled, so that each device makes its own part of the moments only.
         return jax.jit(create, out_shardings=places, donate_argnums=0)(params)
 
     def shapes(
@@ -139,6 +141,7 @@ def open_policy(
     """
     folder = resolve_model(name)
     config = read_config(folder)
+    # For planning there need be no weights.
     if devices is None:
         check_weights(folder, config)
     if head == "score" and config.head != head and not new_head:
@@ -158,6 +161,7 @@ def open_policy(
     )
     if parallel == "pmap":
         devices = jax.devices()[:1]
+    # One device for pmap, which makes copies of what is loaded there.
     mesh = make_mesh({"fsdp": -1} if parallel == "pmap" else mesh_sizes, devices)
     program = program_of(parallel, mesh)
     return Policy(folder, config, model, backbone_of(model), mesh, program)

@@ -85,8 +85,10 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         microbatch_size: int | None = None,
         frozen: Any = None,
     ):
+        # Of all devices, as `jit` sees rows; under pmap below it is of one.
         size = microbatch_size and microbatch_size * devices
 
+        # `frozen` is an argument: closed over, it would be a constant of the program.
         def step(state, batch, frozen):
             bound = _beside(objective, frozen)
             train_step = make_train_step(bound, optimizer, microbatch_size=size)
@@ -136,6 +138,7 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
 def pmap_program() -> Program:
     """`pmap`: every device holds the whole state and its share of the rows."""
     devices = jax.local_devices()
+    # pmap takes arrays whose first axis has an entry for each device.
     copies = jax.sharding.NamedSharding(
         jax.sharding.Mesh(np.array(devices), (AXIS,)), jax.sharding.PartitionSpec(AXIS)
     )
@@ -165,6 +168,7 @@ def pmap_program() -> Program:
 
         def run(state, batch):
             state, metrics = compiled(state, batch, frozen)
+            # They are sums over all devices, so every entry is the same.
             return state, _first(metrics)
 
         return run

@@ -1,4 +1,4 @@
-"""Prompts, from records to what a model answers and rewards read."""
+"""Prompts: from records to the ids that a model completes and what rewards read."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ from jaxalign.rewards import Completion
 
 
 class Prompt(NamedTuple):
-    """Something to answer.
+    """A prompt to be completed.
 
     Attributes:
-      ids: Its tokens, with the header of the answer's turn.
+      ids: Its tokens, with the header of the assistant's turn.
       record: Where it came from.
       text: As the model reads it.
       index: Number of the record.
@@ -28,6 +28,7 @@ class Prompt(NamedTuple):
     @property
     def columns(self) -> dict[str, Any]:
         """What else its row holds, for the rewards."""
+        # A copy: a reward that writes into it changes no other completion's.
         return dict(self.record.extra)
 
     def completion(
@@ -60,8 +61,10 @@ def prompt_ids(record: PromptOnly, encoder: Encoder) -> list[int]:
     try:
         return encoder.prompt(record).tolist()
     except RowError:
+        # It names its row already.
         raise
     except UserError as error:
+        # Messages say what is wrong in their first sentence, and how to mend it behind.
         what, _, fix = str(error).rstrip(".").partition(". ")
         place = record.where or "the prompt"
         raise RowError(place, what, f"{fix or 'Mend the row'}.") from error
@@ -111,6 +114,8 @@ def encode_prompts(
             if on_long == "drop":
                 dropped += 1
                 continue
+            # `keep_start` gives up the header of the assistant's turn.
             ids = ids[-longest:] if on_long == "keep_end" else ids[:longest]
+        # Decoded from the ids: a prompt that was cut is shown as the model reads it.
         prompts.append(Prompt(ids, record, encoder.tokenizer.decode(ids), index))
     return prompts, dropped

@@ -1,4 +1,4 @@
-"""What the reference, the policy as it was first, says of every target."""
+"""Log-probabilities of every target under the reference, the policy as it was."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -59,7 +59,9 @@ def _cached(run: Run, policy: Policy, params: Any, packed: Packed) -> Packed:
     def scored(batches: Batches | None, name: str) -> Batches | None:
         if batches is None:
             return None
+        # Each example once: later epochs read the same scores.
         c, once = run.config, batches.one_epoch()
+        # All that a score depends on, down to its last bits.
         key = reference.fingerprint(
             model=run.fingerprints["model"],
             rows=batches.fingerprint,

@@ -25,6 +25,7 @@ def fingerprint(**parts: Any) -> str:
     False
     """
     text = json.dumps(parts, sort_keys=True, default=str)
+    # 128 bits, which do for telling scores apart.
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -32,6 +33,7 @@ def weights_digest(folder: Path) -> str:
     """The digest of a model folder's weights and configuration."""
     digest = hashlib.sha256()
     for file in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
+        # With the names: the same bytes under others would be another model.
         digest.update(file.name.encode())
         with _opened(file) as stream:
             while piece := stream.read(1 << 24):

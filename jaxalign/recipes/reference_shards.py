@@ -64,6 +64,7 @@ class Shards:
                 remove(file)
                 continue
             for number, batch in batches.items():
+                # Packed otherwise, a batch of this number is another one.
                 if number < len(wanted) and set(wanted[number]) == batch.keys():
                     found[number] = batch
         return found
@@ -73,6 +74,7 @@ class Shards:
         with self._lock:
             self._pending[number] = dict(batch)
             due = time.monotonic() - self._since >= self._every
+        # Outside of the lock, which `flush` takes as well.
         if due:
             self.flush()
 
@@ -105,6 +107,7 @@ def _write(folder: Path, key: str, batches: Mapping[int, Batch]) -> None:
 
 def _read(file: Path, key: str) -> dict[int, Batch]:
     try:
+        # Refuses pipes and devices, which safe_open would wait for.
         open_plain(file).close()
         with safe_open(file, "numpy") as opened:
             about = opened.metadata() or {}

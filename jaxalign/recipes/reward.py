@@ -1,4 +1,4 @@
-"""`jaxalign reward`: a scalar head on a language model, trained on judged answers."""
+"""`jaxalign reward`: a scalar head on a language model, trained on judgements."""
 
 import dataclasses
 from typing import Any, Literal
@@ -49,16 +49,16 @@ class RewardConfig(TrainingConfig):
     loss: Literal["bradley_terry", "plackett_luce", "kwise", "regression"] = (
         "bradley_terry"
     )
-    """What it learns from: pairs; ranked lists, as orders or as all of their pairs; or
-    answers with a score."""
+    """Loss on pairs; on ranked lists, as orders or as all of their pairs; or on
+    completions with a score."""
     normalize: Literal["none", "mean", "variance"] = "mean"
-    """At the end, let the scores of reference answers have mean 0 (and variance 1,
+    """At the end, let the scores of reference completions have mean 0 (and variance 1,
     after which differences of scores are no log-odds any more)."""
     normalize_data: RowsAt | None = None
-    """Rows whose answers those are, as `jaxalign sft` reads them: demonstrations, or
-    answers of the policy; by default the answers that it was trained on."""
+    """Rows with those completions, as `jaxalign sft` reads them: demonstrations, or
+    completions of the policy; by default those that it was trained on."""
     normalize_rows: int = 1000
-    """How many rows of them to score, chosen by the seed."""
+    """Number of those rows to score, chosen by the seed."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
@@ -92,6 +92,7 @@ def main(config: RewardConfig) -> int:
             config, task, encoder, config.seed, run.console, reads_margin=margins
         )
         check_judgements(config, rows)
+        # Now: if these rows cannot be read, it shall not show after the training.
         reference = reference_rows(config, policy, rows, run.console)
         packed = pack_rows(config, rows, devices=policy.row_devices, read_ends=True)
         run.console.print(packed.describe(policy.row_devices))
@@ -115,12 +116,14 @@ def main(config: RewardConfig) -> int:
             packed,
             learning_rate=rate,
             evaluate=held_out_scores(run, rows.held_out, make_loss(config), scorer),
+            # Where nothing is compared there is no accuracy.
             main_metric="loss" if config.loss == "regression" else "accuracy",
         )
 
         table.show(state.params, run.step)
         params, model, pad = state.params, policy.config, pad_token(policy, tokenizer)
         if reference:
+            # `fit` gives one copy; the scorer takes parameters as they are trained.
             found = scorer(policy.program.replicate(params), ends(reference))
             model, params = normalised(config, model, params, found, run.console)
         if pad is None:
@@ -172,12 +175,14 @@ def reference_rows(
             data=config.normalize_data,
             eval_data=None,
             eval_fraction=0.0,
+            # These rows have columns of their own.
             format=None,
             conversational=None,
             columns=None,
         )
         encoder = make_encoder(plain, policy.folder, policy.config.vocab_size)
         examples = read_rows(plain, "sft", encoder, config.seed, console).train
+    # By the seed, so that a resumed run scores the same rows.
     chosen = permutation(len(examples), config.seed, 0)[: config.normalize_rows]
     return [examples[i] for i in sorted(chosen.tolist())]
 
@@ -187,6 +192,7 @@ def normalised(
 ) -> tuple[ModelConfig, Any]:
     """The model whose scores of the reference rows have mean 0, perhaps variance 1."""
     mean, deviation = float(scores.mean()), float(scores.std())
+    # Scores that are all equal have no deviation to divide by.
     scale = deviation if config.normalize == "variance" and deviation > 0 else 1.0
     console.print(
         f"scores of {len(scores)} reference completions: mean {mean:.4g}, deviation "

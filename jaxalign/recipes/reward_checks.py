@@ -65,6 +65,7 @@ def _check_columns(
 
 def _compares(function) -> bool:
     """Whether it is a rule of ours that reads a column."""
+    # Arguments in the reward's text are bound by a partial.
     inner = function.func if isinstance(function, functools.partial) else function
     known = inner in BUILT_IN.values()
     return known and "column" in inspect.signature(inner).parameters
@@ -74,11 +75,13 @@ def _check_rows(reward: Reward, prompts: Sequence[Prompt]) -> None:
     """Lets it look at every row once, with an empty completion."""
     failed = 0
     for prompt in prompts:
+        # Rules read the row's column whatever is written, so no sample is needed.
         blank = prompt.completion("", [], True)
         try:
             reward.function([blank])
         except UserError as error:
             failed += 1
+            # A fallback is for some of the rows, not for a reward that fails on all.
             if reward.fallback is None or failed == len(prompts):
                 where = f"{prompt.record.where}: " if prompt.record.where else ""
                 raise UserError(

@@ -8,6 +8,7 @@ from jaxalign.rewards import Completion, Reward, Scores
 from jaxalign.rewards.faults import where
 
 _LOG = logging.getLogger("jaxalign")
+# A cause may hold text of its row: without a limit it would fill the log.
 _MOST_CAUSES = 10
 
 
@@ -33,10 +34,12 @@ class Failures:
         """
         for reward in rewards:
             faults = scores.faults.get(reward.name, {})
+            # Reversed, so that the first fault of each cause stays.
             causes = {x.cause: x for x in reversed(list(faults.values()))}
             for cause, fault in causes.items():
                 count = sum(x.cause == cause for x in faults.values())
                 self._counts[reward.name, cause] += count
+                # All that is counted came just now, so nothing was told of it before.
                 new = self._counts[reward.name, cause] == count
                 if new and len(self._counts) <= _MOST_CAUSES:
                     _LOG.warning(

@@ -52,6 +52,7 @@ def held_out_scores(
     def evaluate(state):
         parts = []
         for start in range(0, len(sequences), AT_A_TIME):
+            # A stop is heeded between parts, not only when all are scored.
             if run.stop.requested:
                 return None
             parts.append(scorer(state.params, sequences[start : start + AT_A_TIME]))
@@ -66,11 +67,12 @@ def held_out_scores(
 def measure(
     loss_fn: ScoreLoss, held: Judged
 ) -> tuple[dict[str, float], Reliability | None]:
-    """All metrics of some scores, and their reliability if answers are compared."""
+    """All metrics of some scores, and the reliability if completions are compared."""
     scores, mask = jnp.asarray(held.scores), jnp.asarray(held.mask)
     labels = {name: jnp.asarray(x) for name, x in held.labels.items()}
     out = scored(loss_fn, scores, mask, labels)
     means = {"loss": out.loss, **out.metrics}
+    # One completion of each prompt: scores are fitted, and nothing is compared.
     if scores.shape[-1] == 1:
         return {name: float(x.value) for name, x in means.items()}, None
     margins, better = compared(scores, mask, labels)
@@ -83,6 +85,7 @@ def measure(
 
 def _draw(bins: Reliability, path: Path) -> None:
     count, confidence, correct = (np.asarray(x) for x in bins)
+    # An empty bin has no mean.
     some = count > 0
     columns = confidence[some] / count[some], correct[some] / count[some], count[some]
     draw_reliability(path, *(x.tolist() for x in columns))
@@ -118,6 +121,7 @@ class ScoreTable:
             self._console.print(printable(text), style="dim", markup=False)
             for x in example.sequences:
                 said = self._tokenizer.decode(x.ids[x.trained], skip_special=True)
+                # The order of `ends`: by example, and within it by place.
                 score = scores.pop(0)
                 row = {"prompt": text, "completion": said, "score": finite(score)}
                 lines.append(row)

@@ -1,4 +1,4 @@
-"""From the settings to encoded examples, telling the user what was found."""
+"""The encoded rows of a run, read as its settings say, with a report to the user."""
 
 import functools
 import hashlib
@@ -30,6 +30,7 @@ from jaxalign.recipes.display import (
 )
 
 TrainingTask = Literal["sft", "preference", "unpaired", "scored", "rankings"]
+# Some rows may be odd; below this it is the template that writes no stop token.
 MIN_STOP_SHARE = 0.99
 
 
@@ -79,6 +80,7 @@ def template_arguments(text: str | None) -> dict[str, Any]:
             f"--chat-template-kwargs {text!r} is not understood. Write names and "
             "values: --chat-template-kwargs enable_thinking=false."
         )
+    # To a template the text `false` would be true.
     return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
 
 
@@ -120,6 +122,7 @@ def read_rows(
                 f"eval_fraction {config.eval_fraction} leaves {len(train)} rows to "
                 f"train on and {len(held_out)} to evaluate; both must be 1 or more."
             )
+    # What a template does to a row can be seen before any time is spent on it.
     show_example(train[0], encoder.tokenizer, console)
     return Rows(train, held_out, digests)
 
@@ -174,6 +177,7 @@ def _read(
     source, form, report, records = open_records(config, path, task, **bad_rows)
     limits = LengthLimits(config.max_length, config.max_prompt_length, config.on_long)
     examples, encoded = encode_all(records, encoder, limits=limits, **bad_rows)
+    # After encoding, which reads the records and thereby fills their report.
     console.print(f"{path}: {form}: {report}")
     tell_columns(report, console, reads_margin=reads_margin)
     _tell(encoded, console)
@@ -219,7 +223,10 @@ def split(
     train, held_out = [], []
     for example in examples:
         first = example.sequences[0]
+        # Text without a prompt goes by itself, not with all that have the same first
+        # token.
         ids = first.ids[: first.prompt_length] if first.prompt_length > 1 else first.ids
+        # Not `hash`, which Python salts anew in each process for text and bytes.
         digest = hashlib.sha256(f"{seed}:".encode() + ids.tobytes()).digest()
         share = int.from_bytes(digest[:8], "big") / 2**64
         (held_out if share < fraction else train).append(example)

@@ -1,4 +1,4 @@
-"""A training command at work: what it was asked for, who may stop it, its folder."""
+"""A training run: its settings, its folder, its randomness, and who may stop it."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -80,6 +80,7 @@ class Run:
             **digests,
             **self.fingerprints,
         }
+        # Not to be dropped halfway: the folder is either held or not.
         with self.stop.between_steps():
             folder = open_run_folder(config, self.fingerprints)
             self.folder = self._stack.enter_context(folder)
@@ -96,6 +97,7 @@ class Run:
             self.folder, self.checkpoints, self.metrics, target, clock=self.clock
         )
         state, self.host = restored
+        # In a new run what comes back may be shapes without values.
         step = 0 if self.is_new else int(state.step)
         tell_start(self.console, self.folder, self.host, step, num_steps)
         return None if self.is_new else state
@@ -117,6 +119,7 @@ class Run:
 @contextlib.contextmanager
 def open_run(config: TrainingConfig) -> Iterator[Run]:
     """A run, inside of which a request to stop is heard at once and ends the block."""
+    # Before the first computation, whose memory it is about.
     keep_freed_memory()
     with (
         StopRequest() as stop,
@@ -126,4 +129,5 @@ def open_run(config: TrainingConfig) -> Iterator[Run]:
     ):
         chaos.at("load")
         yield Run(config, stop, ending, stack)
+        # Only here: a block that is left before keeps the code of a stop.
         ending.exit_code = FINISHED

@@ -85,6 +85,7 @@ def _draw(folder: Path) -> None:
         if newest.is_file() and newest.stat().st_mtime > metrics.stat().st_mtime:
             return  # nothing was logged since
         draw_plots(metrics, make_folder(folder / "plots"))
+    # Plots are for looking at; only a full disk would stop the rest as well.
     except Exception as error:
         if disk_is_full(error):
             raise

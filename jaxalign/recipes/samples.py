@@ -1,4 +1,4 @@
-"""Answers of the model before and after training, to look at."""
+"""Completions by the model before and after training, to look at."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,21 +101,23 @@ class Samples:
         folder: Path,
         console: Console,
     ):
-        """Takes the prompts of `examples`; answers go to `folder` and the console."""
+        """Takes the prompts of `examples`; completions go to `folder` and console."""
         self._decoder, self._tokenizer = decoder, tokenizer
+        # The completions of a row have one prompt, so that of the first will do.
         first = [x.sequences[0] for x in examples]
         self._prompts = [x.ids[: x.prompt_length].tolist() for x in first]
         self._max_new_tokens, self._folder = max_new_tokens, folder
         self._console = console
 
     def show(self, params: Any, step: int) -> None:
-        """Answers each prompt, prints the answers and keeps them in a file."""
+        """Completes each prompt, prints the completions and keeps them in a file."""
         if not self._prompts:
             return
         answers = generate(
             self._decoder,
             params,
             self._prompts,
+            # Greedy, so the key is not read.
             jax.random.key(0),
             max_new_tokens=self._max_new_tokens,
             stop_ids=self._tokenizer.stop_ids,
@@ -126,6 +128,7 @@ class Samples:
             self._prompts, answers.ids(), answers.stopped.tolist(), strict=True
         ):
             answer = self._tokenizer.decode(ids, skip_special=True)
+            # The prompt keeps its special tokens: it is shown as the model reads it.
             row = {"prompt": self._tokenizer.decode(prompt), "completion": answer}
             lines.append(row | {"stopped": stopped})
             self._console.print(f"[step {step}]", style="bold", markup=False)

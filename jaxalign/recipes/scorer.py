@@ -20,6 +20,7 @@ from jaxalign.recipes.program import Program, mesh_program
 
 SCORED_TOKENS = 4096
 """Positions that a device computes at a time."""
+# A row has a slot for every so many tokens; if all are shorter, some room is lost.
 _SMALLEST_SEQUENCE = 8
 
 Sequences = Sequence[Sequence[int] | np.ndarray]
@@ -118,6 +119,7 @@ def load_scorer(
         head="score",
         new_head=False,
     )
+    # At the first call, so that all settings are checked before weights are read.
     params = functools.cache(policy.load)
     program = mesh_program(policy.mesh)
     scorer = make_scorer(policy.config, program, dtype=dtype, attention=attention)
@@ -125,11 +127,11 @@ def load_scorer(
 
 
 class Judged(NamedTuple):
-    """Scores of examples with K answers at most, as losses on scores take them.
+    """Scores of examples with K completions at most, as losses on scores take them.
 
     Attributes:
       scores: `[n, K]` float32.
-      mask: `[n, K]` bool, which answers there are.
+      mask: `[n, K]` bool, which completions there are.
       labels: `[n, K]` by name, what the data says of them.
     """
 
@@ -139,7 +141,7 @@ class Judged(NamedTuple):
 
 
 def ends(examples: Sequence[Example]) -> list[np.ndarray]:
-    """Every answer of some examples, as far as its last trained token."""
+    """Every completion of some examples, as far as its last trained token."""
     return [x.to_last_target().ids for e in examples for x in e.sequences]
 
 
@@ -166,7 +168,7 @@ def _layout(index: int, ids: Sequence[int] | np.ndarray, config: ModelConfig) ->
     if not len(ids) or len(ids) > most:
         raise UserError(
             f"Sequence {index} has {len(ids)} tokens; the reward model reads 1 to "
-            f"{most}. Leave it out, or shorten prompts and answers."
+            f"{most}. Leave it out, or shorten prompts and completions."
         )
     if ids.min() < 0 or ids.max() >= limit:
         raise UserError(
@@ -180,6 +182,7 @@ def _layout(index: int, ids: Sequence[int] | np.ndarray, config: ModelConfig) ->
 def _batches(layouts: list[Layout], devices: int) -> Iterator[Batch]:
     if not layouts:
         return
+    # Rows of one length, that of the longest sequence: fewer programs.
     tokens = buckets(layouts)[-1]
     slots = max(1, tokens // _SMALLEST_SEQUENCE)
     shape = RowShape(tokens, slots, slots)
@@ -188,5 +191,6 @@ def _batches(layouts: list[Layout], devices: int) -> Iterator[Batch]:
     for start in range(0, len(rows), devices * most):
         part = rows[start : start + devices * most]
         each = -(-len(part) // devices)
+        # A power of two, so that it compiles for few numbers of rows.
         count = devices * min(most, 1 << (each - 1).bit_length())
         yield fill(layouts, part, shape, count)

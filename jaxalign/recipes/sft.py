@@ -54,6 +54,7 @@ def main(config: SFTConfig) -> int:
         rows = read_rows(config, "sft", encoder, config.seed, run.console)
         packed = pack_rows(config, rows, devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))
+        # Up to here data are checked, and no weight is read.
         if config.dry_run:
             return FINISHED
         run.begin(policy, encoder.tokenizer, rows.fingerprints)
@@ -63,6 +64,7 @@ def main(config: SFTConfig) -> int:
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         state = start_state(run, policy, params, optimizer, len(packed.train))
         samples = sample_greedily(run, policy, encoder.tokenizer, rows)
+        # A run that goes on has shown them before.
         if run.is_new:
             samples.show(state.params, 0)
         step = policy.program.train(objective, optimizer, packed.microbatch_size)

@@ -20,6 +20,7 @@ def check_stop_texts(stop: Sequence[str]) -> None:
                 "--stop is an empty text, which every completion holds. Give the text "
                 "at which completions end, or leave the flag out."
             )
+        # Not refused: a text may really hold a backslash.
         if any(escape in text for escape in (r"\n", r"\t", r"\r")):
             _LOG.warning(
                 "--stop %s: the backslash is taken as it stands, never as part of a "

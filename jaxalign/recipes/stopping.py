@@ -68,6 +68,7 @@ class Ending:
 def ended_on_request(stop: StopRequest) -> Iterator[Ending]:
     """Inside, `AskedToStop` ends the block; its exit code says that it was stopped."""
     ending = Ending()
+    # For an end in the other thread, which passes by what is below.
     stop.on_leaving(_say_dropped)
     try:
         yield ending

@@ -55,6 +55,7 @@ def main(config: Config) -> int:
     folder = resolve_model(config.model)
     encoder = make_encoder(config, folder, read_config(folder).vocab_size)
     task = "prompt" if config.task == "prompts" else config.task
+    # All rows are read: this command lists what is bad, and drops nothing.
     opened = open_records(config, config.data, task, on_bad_row="drop", max_dropped=1.0)
     prompts = opened.form.shape == "prompt-only"
     check = _check_prompts if prompts else _check_examples
@@ -67,6 +68,7 @@ def main(config: Config) -> int:
     _list(title, found.too_long, config.show, console)
     if found.at_end and not bad:
         console.print(str(found.at_end))
+    # The code of every error of a user's, so that a script stops there.
     if bad or found.at_end:
         return 2
     console.print("every row can be used", style="green")
@@ -84,10 +86,12 @@ def _check_examples(config: Config, opened: "Records", encoder: "Encoder", conso
     from jaxalign.recipes.display import show_example, tell_lengths
 
     tokenizer, found, examples = encoder.tokenizer, Found(), []
+    # Each row that is too long is listed, whatever `--on-long` would make of it.
     limits = LengthLimits(config.max_length, config.max_prompt_length, "error")
     for index, record in enumerate(_to_the_end(opened, found)):
         try:
             example = encoder(record, index)
+            # Before the limits, so that the lengths told are also those of long rows.
             examples.append(example)
             apply_limits(example, limits, bos=tokenizer.adds_bos)
         except TooLongError as error:

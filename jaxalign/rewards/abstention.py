@@ -118,6 +118,7 @@ def wrong_reward(threshold: float) -> float:
     """
     if not 0 <= threshold < 1:
         raise UserError(f"the threshold must be in [0, 1), got {threshold}.")
+    # `+ 0.0` makes 0 of −0.
     return -threshold / (1 - threshold) + 0.0
 
 
@@ -225,6 +226,7 @@ def _silent(
 def _outcome(
     completion: Completion, silent: bool, column: str, match: Match
 ) -> Outcome:
+    # First, so that a row without the column is refused whatever was said.
     answers = accepted_answers(completion, column)
     if silent:
         return "abstain"
@@ -236,6 +238,7 @@ def _outcome(
     compare = is_same if match == "normalized" else is_contained
     text = reply_of(completion.completion)
     right = any(compare(text, x) for x in answers)
+    # "Yes or no" holds the right answer and the other one, and says neither.
     right &= not any(compare(text, x) for x in opposite_answers(completion, column))
     return "correct" if right else "wrong"
 

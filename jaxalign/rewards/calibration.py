@@ -176,6 +176,7 @@ def log_score(
 
     def value(q: float, right: bool) -> float:
         q = min(max(q, clip), 1 - clip)
+        # So certainty that proves wrong costs scale · log(clip), and not infinity.
         return float(right) + scale * math.log(q if right else 1 - q)
 
     judged = _judged(completions, tenths, column, match, refusals, detector)

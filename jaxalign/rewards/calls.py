@@ -120,6 +120,7 @@ class Call:
     async def _awaited(self, awaitable) -> Any:
         task = asyncio.ensure_future(awaitable)
         left = None if self._time_limit is None else self._left()
+        # `wait_for` would wait on for a task that ignores its cancelling.
         done, _ = await asyncio.wait([task], timeout=left)
         if not done:
             task.cancel()
@@ -133,6 +134,8 @@ class _Lane:
     _of_this_thread = threading.local()
 
     def __init__(self):
+        # The thread holds the queue and not this object, which can so be dropped and
+        # end it.
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         threading.Thread(
             target=_serve, args=(self._jobs,), name="rewards", daemon=True

@@ -32,6 +32,7 @@ Answer B:
 """
 """Asks for a verdict; a template has `{prompt}`, `{first}` and `{second}`."""
 
+# NaN: a verdict that one order lacks makes the mean of both unknown.
 _VALUES = {"A": 1.0, "B": 0.0, "C": 0.5, None: float("nan")}
 
 
@@ -110,6 +111,8 @@ def rival_judge(respond: Respond, *, template: str = COMPARE) -> RewardFunction:
         for (i, j), chance in zip(pairs, chances, strict=True):
             if not np.isnan(chance):
                 wins[i].append(chance)
+                # Both orders have been asked, so the other side needs no request of its
+                # own.
                 wins[j].append(1 - chance)
         return [float(np.mean(x)) if x else None for x in wins]
 

@@ -78,6 +78,7 @@ def soft_pessimism(scores: jax.Array, *, beta: float | jax.Array = 1.0) -> jax.A
     1.01
     """
     _check(scores)
+    # By logsumexp: for a small β the exponentials themselves overflow.
     mean = jax.nn.logsumexp(-scores / beta, axis=0) - jnp.log(len(scores))
     return -beta * mean
 

@@ -133,6 +133,7 @@ def place_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return "unknown place"
+    # The user can mend a line of their own, not that of a library which raised.
     own = [x for x in frames if is_users(x.filename)]
     frame = (own or frames)[-1]
     return f"{frame.filename}:{frame.lineno}"

@@ -52,4 +52,5 @@ def overlong_penalty(
             "both in tokens."
         )
     over = [len(c.ids) - (max_length - cache) for c in completions]
+    # `+ 0.0` makes 0 of −0.
     return [-min(max(n, 0) / cache, 1.0) + 0.0 for n in over]

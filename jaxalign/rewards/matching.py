@@ -131,6 +131,7 @@ def is_contained(text: str, answer: str) -> bool:
     """
     if all(x in _ARTICLES for x in _tokens(answer, "")):
         return _stands_alone(text, answer.strip())
+    # A hyphen may be nothing or a blank: JeanLuc, Jean Luc.
     for joint in ("", " "):
         words, wanted = _tokens(text, joint), _tokens(answer, joint)
         for i in range(len(words) - len(wanted) + 1):

@@ -73,6 +73,7 @@ def in_pieces(
     work = _Work(begin, completions)
     groups = _groups(completions)
     if len(groups) > 1:
+        # A group of one has failed alone by now, and is not called again.
         failed = [x for x in work.run(groups, together) if len(x) > 1]
     else:
         failed = groups
@@ -126,6 +127,7 @@ class _Work:
             self._printed.append(outcome.printed)
             for k, i in enumerate(piece):
                 self._values[i] = outcome.values[k]
+                # A later call is one with fewer completions, and has the last word.
                 self._faults.pop(i, None)
                 if k in outcome.faults:
                     self._faults[i] = outcome.faults[k]._replace(at=i)
@@ -147,11 +149,14 @@ class _Work:
     def _calls(self, pieces, together) -> Iterator[tuple[list[int], Given]]:
         """Calls in their order, several under way; after too many broken ones none."""
         under_way: list[tuple[list[int], Pending]] = []
+        # The empty pieces at the end drain what is still under way.
         for piece in [*pieces, *[None] * together]:
             if piece is not None and self._broken < MOST_BROKEN:
                 under_way.append((piece, self._begin([*self._some(piece)])))
             elif piece is not None:
                 assert self._last is not None
+                # What is not called any more gets the last fault: every position has an
+                # outcome.
                 yield piece, self._last
             if under_way and (piece is None or len(under_way) == together):
                 first, pending = under_way.pop(0)

@@ -115,6 +115,7 @@ def _outcome(
             printed = outcome.printed
             if isinstance(reward.function, UserFunction):
                 reward.function.careful = True
+            # Side by side, one that breaks its process would take the others along.
             if fault.kind in ("hung", "died"):
                 together = 1
             outcome = in_pieces(begin, completions, together)
@@ -167,6 +168,7 @@ def _added_up(named: list[Reward], outcomes: Mapping[str, Outcome]) -> Scores:
         )
     weighted = np.stack([x.weight * values[x.name] for x in named])
     applies = np.any(~np.isnan(weighted), axis=0)
+    # To nansum a completion without any reward has 0, as if it had been judged.
     total = np.where(applies, np.nansum(weighted, axis=0), np.nan)
     return Scores(
         values,

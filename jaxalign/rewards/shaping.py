@@ -45,6 +45,7 @@ def token_rewards(
         mask=(mask, "bool[+, T]"),
     )
     tokens_left = jnp.cumsum(mask[..., ::-1], axis=-1)[..., ::-1]
+    # Counted from the end: a mask may have gaps, and padding on either side.
     last = mask & (tokens_left == 1)
     score = jnp.where(last, scores.astype(sum_dtype(scores))[..., None], 0.0)
     log_ratio = masked(logps, mask) - masked(ref_logps, mask)

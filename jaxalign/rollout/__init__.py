@@ -1,4 +1,4 @@
-"""Sampling: a model as functions, prompts as token ids, and what it answers."""
+"""Sampling: completions of prompts given as token ids, by a model as functions."""
 
 from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.engine import Progress, Stopped

@@ -1,4 +1,4 @@
-"""Continuous batching: a slot whose answer is over takes the next waiting prompt."""
+"""Continuous batching: a slot whose completion is over takes the next prompt."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,15 +18,15 @@ class Progress(NamedTuple):
     """How far a call of `generate` has come."""
 
     finished: int
-    """Answers that are over."""
+    """Completions that are over."""
     total: int
-    """Answers in all."""
+    """Completions in all."""
     tokens: int
     """Tokens sampled so far."""
 
 
 class Stopped(Exception):
-    """Sampling was asked to stop before all answers were there."""
+    """Sampling was asked to stop before all completions were there."""
 
 
 class Model(NamedTuple):
@@ -41,7 +41,7 @@ class Model(NamedTuple):
 
 
 class Engine:
-    """Slots of a cache, and the answers that are written in them.
+    """Slots of a cache, and the completions that are written in them.
 
     The host keeps a few numbers of each slot; keys and values stay on the device. The
     cache has as many slots as the longest row needs for the next chunk of steps, out of
@@ -53,10 +53,11 @@ class Engine:
 
         Args:
           model: What is sampled from.
-          num_rows: Answers in the making at a time.
-          answers: Is filled, row by row.
+          num_rows: Completions in the making at a time.
+          answers: What is filled, row by row.
         """
         self._model, self._answers = model, answers
+        # In the order of `Rows`: five columns of numbers, and `running`.
         columns: Any = *np.zeros((5, num_rows), np.int32), np.zeros(num_rows, bool)
         self._rows = Rows(*columns)
         self._answer_of = np.zeros(num_rows, np.int64)
@@ -72,7 +73,7 @@ class Engine:
         stop: Callable[[], bool] | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        """Fills all answers.
+        """Fills all completions.
 
         Raises:
           Stopped: `stop()` was true.
@@ -96,17 +97,21 @@ class Engine:
         free = np.flatnonzero(~self._rows.running)[: len(samples)]
         for slot, (prompt, sample, _, _) in zip(free, samples, strict=True):
             n = len(prompt.ids)
+            # Decoding reads the prompt's last token; the block holds the ones before.
             new = (prompt.ids[-1], n - 1, n, prompt.index, sample, True)
             for field, value in zip(self._rows, new, strict=True):
                 field[slot] = value
             self._answer_of[slot] = prompt.place + sample
             if self._seen is not None:
+                # What the slot's former row has seen is no business of the new one.
                 self._seen[slot] = False
                 self._seen[slot, prompt.ids] = True
+        # First the cache grows, if it must: the blocks go into it.
         self._fit()
         blocks = {id(x.block): x.block for x in samples if x.block is not None}
         for block in blocks.values():
             sources, slots = np.zeros((2, len(self._answer_of)), np.int32)
+            # Out of range, so that rows without a sample of this block go nowhere.
             slots[:] = len(slots)
             for i, (slot, x) in enumerate(zip(free, samples, strict=True)):
                 if x.block is block:
@@ -117,6 +122,7 @@ class Engine:
     def _fit(self) -> None:
         """Makes the cache as long as its rows need for the next chunk."""
         rows, limits, settings = self._rows, self._model.limits, self._model.settings
+        # The last token is never read, and needs no place.
         ends = rows.prompt_length + limits.max_new_tokens - 1
         ends = np.minimum(rows.position + settings.steps, ends)
         slots = bucket_width(int(ends[rows.running].max()))
@@ -134,6 +140,7 @@ class Engine:
         self._cache, chunk = steps.decode(
             decoder, settings, params, self._cache, rows, limits, key, enough, seen
         )
+        # Copies: the host writes in `running`.
         chunk = Chunk(*map(np.array, chunk))
         before = self._rows
         self._rows = before._replace(
@@ -176,6 +183,6 @@ class Engine:
         if len(bad):
             raise FloatingPointError(
                 f"the model's log-probabilities are not finite in {len(bad)} of"
-                f" {len(logps)} rows, the first of them an answer to prompt"
+                f" {len(logps)} rows, the first of them a completion of prompt"
                 f" {self._rows.prompt_index[bad[0]]}"
             )

@@ -1,4 +1,4 @@
-"""What goes into sampling and what comes out: checks, widths and answers."""
+"""Prompts to sample from, checked, and `Completions`, what comes of them."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxalign.errors import UserError
 
+# A narrower width would compile once more to save next to nothing.
 _NARROWEST = 8
 
 
@@ -64,10 +65,10 @@ def check_prompts(
 
     Raises:
       UserError: The list or a prompt is empty, an id is not of the vocabulary, or
-        prompt and answer are longer than the model's context.
+        prompt and completion are longer than the model's context.
     """
     if not prompts:
-        raise UserError("There are no prompts to answer: the list is empty.")
+        raise UserError("There are no prompts to complete: the list is empty.")
     for i, ids in enumerate(prompts):
         if not len(ids):
             raise UserError(

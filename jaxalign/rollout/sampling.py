@@ -12,6 +12,7 @@ import jax.numpy as jnp
 NUCLEUS_CANDIDATES = 1024
 """Top-p without top-k looks at this many of the likeliest tokens: no full sort."""
 
+# The root of 65,536: near a vocabulary of that size both sums of a draw are short.
 BLOCK = 256
 """Weights that a draw sums before it looks at single ones."""
 
@@ -48,6 +49,7 @@ def sample_tokens(
     """
     chex.assert_rank([logits, uniforms], 2)
     chex.assert_shape(uniforms, (logits.shape[0], 2))
+    # Less the largest logit, so that exp neither overflows nor makes all of a row 0.
     top = jnp.max(logits, axis=-1, keepdims=True)
     if top_k is None and top_p is None:
         return draw(jnp.exp(logits - top), uniforms)
@@ -69,6 +71,7 @@ def in_nucleus(weights: jax.Array, whole: jax.Array | None, top_p) -> jax.Array:
     """
     sums = jnp.cumsum(weights, axis=-1)
     whole = sums[:, -1] if whole is None else whole
+    # The share before a token: the one that passes `top_p` is the nucleus' last.
     before = jnp.pad(sums[:, :-1], ((0, 0), (1, 0)))
     return jnp.where(before < (top_p * whole)[:, None], weights, 0.0)
 

@@ -50,6 +50,7 @@ def allowed_logits(
     if not_yet is not None:
         logits = jnp.where(not_yet, -jnp.inf, logits)
     if min_p is not None:
+        # A share of the likeliest token's probability is a distance between logits.
         least = jnp.max(logits, axis=-1, keepdims=True) + jnp.log(min_p)
         logits = jnp.where(logits < least, -jnp.inf, logits)
     return logits
@@ -77,6 +78,7 @@ def with_new_tokens(seen: jax.Array, tokens: jax.Array, count: jax.Array) -> jax
     """`[B, v]` seen tokens with the first `count` of `[B, n]` new ones."""
     new = jax.lax.broadcasted_iota(jnp.int32, tokens.shape, 1) < count
     rows = jax.lax.broadcasted_iota(jnp.int32, tokens.shape, 0)
+    # What is not new goes out of range, and is dropped there.
     ids = jnp.where(new, tokens, seen.shape[1])
     return seen.at[rows, ids].set(True, mode="drop")
 

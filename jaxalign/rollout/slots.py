@@ -1,4 +1,4 @@
-"""What decoding is told of its slots, and what it says of them."""
+"""Arguments and results of decoding: settings, limits, rows, and chunks of tokens."""
 
 from typing import Any, NamedTuple
 

@@ -77,6 +77,7 @@ def chosen_together(
         mesh=layout.mesh,
         in_specs=(P(rows, axes), P(rows, axes), P(rows), P()),
         out_specs=(P(rows), P(rows)),
+        # Each device has the same result, which the check cannot know of.
         check_vma=False,
     )
     return mapped(logits, allowed, uniforms, top_p)
@@ -101,11 +102,14 @@ def _token(part: _Part, logits, uniforms, top_k, top_p) -> jax.Array:
 
 def _likeliest(part: _Part, logits, k: int) -> tuple[jax.Array, jax.Array]:
     """The k largest logits of each row and their ids, the lower id first if equal."""
+    # All of the k likeliest may lie on one device, so each offers so many.
     values, ids = jax.lax.top_k(logits, min(k, logits.shape[1]))
     gather = functools.partial(
         jax.lax.all_gather, axis_name=part.axes, axis=1, tiled=True
     )
     values, ids = gather(values), gather(part.first + ids.astype(jnp.int32))
+    # Parts stand in the order of their ids, so of equal logits the lower id comes
+    # first.
     values, at = jax.lax.top_k(values, k)
     return values, jnp.take_along_axis(ids, at, axis=1)
 
@@ -116,6 +120,7 @@ def _drawn(part: _Part, weights: jax.Array, uniforms: jax.Array) -> jax.Array:
         whole = jax.lax.all_gather(weights, part.axes, axis=1, tiled=True)
         return draw(whole, uniforms)
     rows, length = weights.shape
+    # A part may begin and end inside of a block.
     mine = length // BLOCK + 2
     first = part.first // BLOCK
     # A block may lie on two devices: here are zeros where the other one has it.

@@ -8,6 +8,7 @@ Ends = Callable[[Sequence[int], int], int | None]
 """`(ids, looked_at) -> n`: after how many of a completion's tokens it is over, or None;
 it was asked before with the first `looked_at` of them."""
 
+# Tokens without any text, such as special ones, that may stand within a stop text.
 _MARGIN = 8
 
 
@@ -53,9 +54,11 @@ class StopTexts:
 
     def __call__(self, ids: Sequence[int], looked_at: int) -> int | None:
         """After how many tokens the completion `ids` is over; see `Ends`."""
+        # Below the least number of tokens nothing was looked at.
         start = looked_at - self._window if looked_at >= self._least else 0
         if not self._in(ids[max(start, 0) :]):
             return None
+        # From the first token on: a window may begin in the middle of a character.
         counts = range(max(looked_at + 1, self._least), len(ids) + 1)
         return next((n for n in counts if self._in(ids[:n])), None)
 

@@ -1,4 +1,4 @@
-"""Faults on order, so that tests can prove what a run survives.
+"""Faults injected by an environment variable, so that tests prove what a run survives.
 
 `JAXALIGN_CHAOS="kill@step:7;enospc@save:2;delay@save*0.5"` with the grammar
 `action@phase[:index][*value]`. Nothing happens unless `JAXALIGN_TEST_RUN=1` is set
@@ -68,6 +68,7 @@ def parse_faults(text: str) -> tuple[Injected, ...]:
 @functools.cache
 def faults() -> tuple[Injected, ...]:
     """The faults that this process was started with; none outside of tests."""
+    # Two switches, so that one variable left in a shell harms no run.
     if os.environ.get("JAXALIGN_TEST_RUN") != "1":
         return ()
     return parse_faults(os.environ.get("JAXALIGN_CHAOS", ""))
@@ -92,6 +93,7 @@ def spoiled(phase: str, index: int, batch: Any) -> Any:
     """The batch with its floats overwritten, if a fault of `phase` says so."""
     due = [f for f in _due(phase, index) if f.action in _SPOILS]
     for fault in due:
+        # `nan` and `inf` are their own factors.
         factor = fault.value if fault.action == "scale" else float(fault.action)
         batch = {
             name: x * np.asarray(factor, x.dtype)

@@ -21,6 +21,7 @@ from jaxalign.training.manifest import BadCheckpointError
 from jaxalign.training.retention import Retention
 
 Verify = Literal["leaves", "files", "off"]
+# Without leading zeros, so that each step has one name.
 _STEP = re.compile(r"0|[1-9][0-9]*")
 _LOG = logging.getLogger("jaxalign")
 
@@ -58,6 +59,7 @@ class Checkpoints:
         self.folder = pathlib.Path(folder).absolute()  # Orbax takes no other
         self._retention = Retention(keep_last, keep_period, best)
         self._about = dict(about or {})
+        # One thread: saves come one after the other, and the newest is published last.
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
         self._pending: concurrent.futures.Future[float] | None = None
         self.save_seconds: float | None = None
@@ -80,6 +82,7 @@ class Checkpoints:
         Raises:
           CheckpointSaveError: The save before failed, or there is no room for this one.
         """
+        # Two copies of the state at once could be too much for the host's memory.
         self.wait()
         needed = orbax_store.size_in_bytes(state)
         self.require_space(needed)
@@ -236,6 +239,7 @@ class Checkpoints:
     def _verified(self, step: int, verify: Verify) -> dict[str, Any]:
         folder = self.folder / str(step)
         body = manifest.read_manifest(folder)
+        # A folder renamed by hand would pass old weights off as those of another step.
         if body.get("step") != step:
             raise BadCheckpointError(f"its manifest is that of step {body.get('step')}")
         if verify != "off":
@@ -259,6 +263,7 @@ class Checkpoints:
             step_folder.write_step(temporary, body, arrays, texts)
             self._publish(temporary, step)
         except Exception as error:
+            # What was written so far goes: it may be what has filled the disk.
             shutil.rmtree(temporary, ignore_errors=True)
             raise step_folder.save_error(temporary, needed, error) from error
         return time.monotonic() - start
@@ -268,7 +273,9 @@ class Checkpoints:
         if os.path.lexists(target):
             own_files.set_aside(target, "it is written again")
         temporary.rename(target)
+        # The rename must survive a power cut as well.
         manifest.sync(self.folder)
+        # Verified before older ones go, which until now are the sound ones.
         self._verified(step, "files")
         chaos.at("delete")
         for old in self._superseded(step):

@@ -1,4 +1,4 @@
-"""Where the time goes: every second of a run belongs to one phase."""
+"""Wall time of a run by phase; every second belongs to exactly one."""
 
 import collections
 import contextlib
@@ -11,6 +11,7 @@ class Clock:
 
     def __init__(self, phase: str = "init"):
         """Starts to count for `phase`."""
+        # Monotonic, because the machine's clock may be set while a run goes on.
         self._phase, self._since = phase, time.monotonic()
         self._seconds = collections.defaultdict[str, float](float)
 

@@ -1,4 +1,4 @@
-"""What an earlier start left in a run's folder, from whichever record is sound."""
+"""An earlier start of a run: its settings and fingerprints, from a sound record."""
 
 import logging
 import os
@@ -42,6 +42,7 @@ def read_earlier(folder: pathlib.Path) -> Earlier | None:
     """
     kept, newest = folder / "config.json", _newest_manifest(folder / "checkpoints")
     config, reason = _sound(kept)
+    # No run is without settings, so an empty object is damage.
     if config == {}:
         config, reason = None, "it is empty"
     if config is None:

@@ -1,4 +1,4 @@
-"""Sums an evaluation step over held-out batches."""
+"""The mean metrics of an evaluation step over held-out batches."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -45,6 +45,7 @@ def make_evaluate(
                 return None
             noise = jax.random.fold_in(key, n)
             means = eval_step(state.params, place(batch), noise, state.carry)
+            # Summed on the device: to read a number here would wait for each batch.
             sums = {name: sums[name] + m if sums else m for name, m in means.items()}
         return {name: float(mean.value) for name, mean in sums.items()}
 

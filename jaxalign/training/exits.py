@@ -8,6 +8,7 @@ from jaxalign.errors import UserError
 from jaxalign.os_errors import STOPPED, UNAVAILABLE
 
 FINISHED = 0
+# What Python itself ends with behind a trace.
 BUG = 1
 USER_ERROR = 2
 

@@ -37,6 +37,8 @@ class Lock:
         mine = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            # The system gives a pid away again; the start time tells two processes
+            # apart.
             "process_start": _process_start(os.getpid()),
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
@@ -56,6 +58,8 @@ class Lock:
         mine, self._mine = self._mine, None
         try:
             if plain_files.read_object(self._path, _MOST) == mine:
+                # Emptied, not deleted: another start may have this very file open to
+                # lock it.
                 self._path.write_bytes(b"")
         except (OSError, plain_files.UnreadableError) as error:
             _LOG.warning("the lock %s is not given back: %s", self._path, error)
@@ -79,6 +83,7 @@ class Lock:
 
 def _opened(path: pathlib.Path) -> io.BufferedRandom:
     """The file of the lock for reading and writing, made if it is not there."""
+    # Neither a link nor a pipe in its place is followed or waited for.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         handle = os.open(path, flags, 0o666)
@@ -119,14 +124,19 @@ def _process_start(pid: int) -> str | None:
     status = pathlib.Path(f"/proc/{pid}/stat")
     if status.parent.parent.joinpath("self").exists():
         try:
+            # The name, in brackets, may hold blanks and brackets itself.
             fields = status.read_text().rpartition(")")[2].split()
         except OSError:
             return None
+        # A zombie has ended. The start time, field 22 of proc(5), is the 20th from
+        # here.
         return None if fields[0] == "Z" else fields[19]
     try:
+        # Signal 0 only asks whether the process is there.
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
     except PermissionError:
+        # It lives, and is another user's.
         pass
     return "unknown"

@@ -78,6 +78,7 @@ def on_host_batches(
 
     def run(state, batch):
         state, metrics = step(state, place(batch))
+        # Apart from the others, because it decides whether they count.
         own = {k: v for k, v in metrics.items() if k != "skipped_steps"}
         skipped = metrics.get("skipped_steps")
         own |= host_metrics(batch)
@@ -132,8 +133,10 @@ def train(
       CheckpointSaveError: A checkpoint could not be written.
       UserError: The data ended too early.
     """
+    # One copy: under pmap every leaf has a device axis, the step as well.
     start = int(unreplicate(state).step)
     run = Loop(state, start, record, stop, checkpoints, evaluate, unreplicate)
+    # Started first: batches are made while the state is evaluated and saved.
     stream = Prefetch(batches, start, timeout=intervals.data_timeout)
     try:
         run.begin()
@@ -143,19 +146,25 @@ def train(
             if batch is None or not run.advance(step, batch):
                 break
             last = run.step == num_steps
+            # Remembered until it is done, so that a stop in between leaves it to the
+            # resume.
             run.eval_due = last or run.step % intervals.eval_steps == 0
+            # Before the save, which keeps the metrics that `best` compares.
             run.evaluate_if_due()
             if last or run.step % intervals.save_steps == 0:
                 run.save()
+            # A failure in the background is told now, and not at the next save.
             if checkpoints is not None:
                 checkpoints.check()
         run.end()
+    # Also when the run is asked to stop: a save that is under way is worth the wait.
     except BaseException:
         if checkpoints is not None:
             checkpoints.settle()
         raise
     finally:
         stream.close()
+    # Between the last step and its evaluation the run is not finished either.
     unfinished = run.step < num_steps or (run.eval_due and evaluate is not None)
     code = exits.STOPPED if unfinished else exits.FINISHED
     return Finished(run.state, run.step, code, run.saved)

@@ -1,4 +1,4 @@
-"""The state of a training loop, and what is done to it."""
+"""A training loop's state, and the pieces of it: step, evaluation, save, end."""
 
 import contextlib
 import logging
@@ -49,10 +49,12 @@ class Loop:
         """Evaluates and saves what there is before the first step."""
         is_new = self.saved is None
         if is_new and self._checkpoints is not None:
+            # Room for two, because the old one goes when the new one is verified.
             needed = 2 * size_in_bytes(self._unreplicate(self.state))
             self._checkpoints.require_space(needed)
         self.evaluate_if_due()
         self.save()
+        # A disk that refuses shall do so before the work, not at the first interval.
         if is_new and self._checkpoints is not None:
             with self._clock.phase("save"):
                 self._checkpoints.wait()
@@ -82,6 +84,7 @@ class Loop:
         """Evaluates, unless that is not due or the run is asked to stop."""
         if self._evaluate is None or not self.eval_due or self._stop.requested:
             return
+        # Its last step is read first, whose time would be counted as evaluation.
         self._record.catch_up()
         try:
             with (
@@ -94,6 +97,7 @@ class Loop:
             return
         if values is None:
             return
+        # Only now: an evaluation that was dropped stays due.
         self.eval_due = False
         with self._clock.phase("eval"):
             self._record.evaluation(self.step, values)
@@ -122,6 +126,7 @@ class Loop:
         return True
 
     def _is_consumed(self) -> bool:
+        # A donated array is deleted as soon as its step is dispatched.
         leaves = jax.tree.leaves(self.state)
         return any(isinstance(x, jax.Array) and x.is_deleted() for x in leaves)
 
@@ -129,6 +134,7 @@ class Loop:
         """Begins to save this step, unless it is saved."""
         if self._checkpoints is None or self.saved == self.step:
             return
+        # The host's sums must hold this step when they are saved.
         self._record.catch_up()
         with self._clock.phase("save"):
             due = self._evaluate is not None and self.eval_due
@@ -145,6 +151,7 @@ class Loop:
     def end(self) -> None:
         """Reads what is late, saves once more if the grace period allows, waits."""
         self._keep()
+        # Faults of the device come out here, before success is reported.
         jax.block_until_ready(self.state)
         self._record.close(self.step)
 

@@ -1,4 +1,4 @@
-"""What a checkpoint claims to hold: digests per leaf and per file, and their check.
+"""The manifest of a checkpoint: digests of its leaves and files, and their check.
 
 Orbax and TensorStore return flipped bits as weights without a word, so a checkpoint
 counts only if its `MANIFEST.json` is intact and agrees with every file.
@@ -103,6 +103,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
       BadCheckpointError: It is missing, damaged, or of a format newer than this.
     """
     path = folder / NAME
+    # What is behind a link may change without the manifest.
     if folder.is_symlink() or path.is_symlink():
         raise BadCheckpointError("it is a symbolic link")
     try:
@@ -115,6 +116,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     if body.pop("sha256", None) is None:
         raise BadCheckpointError(f"{NAME} is not a manifest")
     try:
+        # As bytes: only the very file that was written is intact.
         intact = _sealed(body) == raw
     except RecursionError:
         intact = False
@@ -204,6 +206,7 @@ def sync(path: pathlib.Path) -> None:
 def _file_entry(path: pathlib.Path) -> dict[str, Any]:
     with plain_files.open_plain(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+        # Of the bytes that were digested, whatever the file has become since.
         return {"size": file.tell(), "sha256": digest}
 
 

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`, the truth about a run, and what is averaged into it."""
+"""`metrics.jsonl`: its lines, the means over a window, and what repairs it."""
 
 import logging
 import math
@@ -13,6 +13,7 @@ from jaxalign import plain_files
 from jaxalign.training.own_files import append_line, set_aside
 
 _LOG = logging.getLogger("jaxalign")
+# Bytes; a damaged file may have no line end, and is then not read in one piece.
 _LONGEST_LINE = 1 << 24
 
 
@@ -80,6 +81,7 @@ class MetricsLog:
         line = {"step": step, "split": split}
         line |= {k: v if math.isfinite(v) else None for k, v in values.items()}
         append_line(self.path, line)
+        # A copy, because one that fails is taken out on the way.
         for mirror in list(self._mirrors):
             try:
                 mirror.write(step, split, values)
@@ -106,6 +108,7 @@ class MetricsLog:
             line = _parsed(raw)
             whole += len(raw)
             if line is None:
+                # A last line that was cut short is no damage: a killed run leaves one.
                 damaged += raw.endswith(b"\n")
             elif line["step"] <= step:
                 kept.append(raw)

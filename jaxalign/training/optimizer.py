@@ -20,6 +20,7 @@ Schedule = Callable[[Any], Any]
 _DEFAULTS: dict[str, dict[str, float | None]] = {
     "adamw": {"b1": 0.9, "b2": 0.999, "eps": 1e-8},
     "rmsprop": {"b2": 0.99, "eps": 1e-8},
+    # None: without momentum, unless it is set.
     "adafactor": {"b1": None, "eps": 1e-30},
     "lion": {"b1": 0.9, "b2": 0.99},
     "muon": {"b1": 0.95, "b2": 0.999, "eps": 1e-8},
@@ -36,25 +37,25 @@ class OptimizerConfig:
     learning_rate: float = 1e-5
     """Peak learning rate."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """What follows the warm-up: no decay, or decay down to `final_fraction`."""
+    """Schedule after the warm-up: constant, or a decay down to `final_fraction`."""
     final_fraction: float = 0.0
-    """Where a decaying schedule ends, as a fraction of `learning_rate`."""
+    """Last rate of a decaying schedule, as a fraction of `learning_rate`."""
     warmup_steps: int = 0
-    """Updates at min(1, (step + 1) / (warmup_steps + 1)) of the scheduled rate."""
+    """Warm-up updates: number n has the fraction n / (this + 1) of its rate."""
     warmup_ratio: float = 0.0
-    """In place of `warmup_steps`: the same as a fraction of the run, in [0, 1)."""
+    """Warm-up as a fraction of the run, in [0, 1), in place of `warmup_steps`."""
     weight_decay: float = 0.0
     """Decoupled decay, times the learning rate; none on norms and biases."""
     b1: float | None = None
-    """Momentum. Unset: adamw 0.9, lion 0.9, muon 0.95, adafactor without."""
+    """Decay of momentum. Unset: adamw 0.9, lion 0.9, muon 0.95, adafactor without."""
     b2: float | None = None
     """Decay of second moments. Unset: adamw 0.999, rmsprop 0.99, lion 0.99."""
     eps: float | None = None
-    """Added to the denominator. Unset: 1e-8, adafactor 1e-30 (squared gradient)."""
+    """Constant in the denominator. Unset: 1e-8, adafactor 1e-30 (gradient squared)."""
     max_grad_norm: float | None = 1.0
-    """Longest global norm of the mean gradient; longer ones are scaled down."""
+    """Maximum of the mean gradient's global norm; a larger one is scaled down."""
     mu_dtype: Literal["float32", "bfloat16"] | None = None
-    """Type in which momentum is kept. Unset: the type of the parameters."""
+    """Type of the momentum. Unset: that of the parameters."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
@@ -132,6 +133,7 @@ def make_optimizer(
     schedule = make_schedule(config, num_steps)
     parts = [_update_rule(config)]
     if config.max_grad_norm is not None:
+        # In front, so that the moments of the rule take in what is clipped.
         parts.insert(0, optax.clip_by_global_norm(config.max_grad_norm))
     if config.weight_decay:
         parts.append(optax.add_decayed_weights(config.weight_decay, mask=decayed))
@@ -158,6 +160,7 @@ def make_schedule(config: OptimizerConfig, num_steps: int) -> Schedule:
         traced = isinstance(count, jax.Array)
         xp = jnp if traced else np
         count = count.astype(jnp.float32) if traced else float(count)
+        # Above 0 at the first update, which would be lost otherwise.
         factor = xp.minimum(1.0, (count + 1) / (warmup + 1))
         if config.schedule != "constant":
             done = xp.clip((count - warmup) / (num_steps - warmup), 0.0, 1.0)
@@ -221,14 +224,18 @@ def _update_rule(config: OptimizerConfig) -> optax.GradientTransformation:
     if config.name == "adamw":
         return optax.scale_by_adam(b1, b2, eps, mu_dtype=mu_dtype)
     if config.name == "rmsprop":
+        # Outside of the root, as PyTorch has it, and so the code of the DPO paper.
         return optax.scale_by_rms(b2, eps, eps_in_sqrt=False)
     if config.name == "lion":
         return optax.scale_by_lion(b1, b2, mu_dtype=mu_dtype)
     if config.name == "adafactor":
+        # Adafactor's own clipping of the update at a root mean square of 1 (arXiv
+        # 1804.04235).
         rule = [optax.scale_by_factored_rms(epsilon=eps), optax.clip_by_block_rms(1.0)]
         if b1 is not None:
             rule.append(optax.ema(b1, debias=False, accumulator_dtype=mu_dtype))
         return optax.chain(*rule)
+    # With a rate of 1, and its sign undone below: the schedule comes behind every rule.
     muon = contrib.muon(
         1.0,
         beta=b1,
@@ -239,6 +246,7 @@ def _update_rule(config: OptimizerConfig) -> optax.GradientTransformation:
     )
     rules: Any = {
         "hidden": optax.chain(muon, optax.scale(-1.0)),
+        # The b1 of muon is its own; for the other leaves Adam keeps its usual 0.9.
         "other": optax.scale_by_adam(0.9, b2, eps, mu_dtype=mu_dtype),
     }
     return optax.partition(rules, _muon_labels)

@@ -28,6 +28,7 @@ def is_key(leaf: Any) -> bool:
 def size_in_bytes(tree: Any) -> int:
     """Bytes that a checkpoint of `tree` takes, with some room for its index."""
     leaves = jax.tree.leaves(tree)
+    # Each leaf has metadata of its own: a block of the disk is room enough.
     return sum(leaf.nbytes for leaf in leaves) + 4096 * len(leaves)
 
 
@@ -38,6 +39,7 @@ def snapshot(tree: Any) -> dict[tuple[str, ...], np.ndarray]:
     """
     leaves = named_leaves(tree)
     plain = [jax.random.key_data(x) if is_key(x) else x for x in leaves.values()]
+    # All copies are begun before the first one is waited for.
     for x in plain:
         if isinstance(x, jax.Array):
             x.copy_to_host_async()
@@ -83,6 +85,7 @@ def read_arrays(folder: pathlib.Path, target: Any, *, partly: bool = False) -> A
         if name in found:
             array = found[name]
         else:
+            # Without elements, so it was not written.
             array = jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding)
         if is_key(leaf):
             array = jax.random.wrap_key_data(array, impl=_GENERATORS[str(leaf.dtype)])

@@ -1,4 +1,4 @@
-"""The files that a run writes: whole or not there, whatever is in their place.
+"""Files that a run writes, each whole or not there, whatever is in its place.
 
 What lies under the name of such a file and is no file (a folder, a pipe, a loop of
 links) is renamed, with a warning.
@@ -70,6 +70,7 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
     _clear(temporary)
     with naming(path), temporary.open("wb") as file:
         file.write(content)
+        # On disk before the rename: else a power cut leaves an empty file of that name.
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Pictures of a run, from its `metrics.jsonl` alone."""
+"""Plots of a run, drawn from its `metrics.jsonl` alone."""
 
 import io
 import pathlib

@@ -187,6 +187,7 @@ class StopRequest:
         leaving: threading.Thread | None = None
         heard = False
         while True:
+            # Once asked to stop, it also looks whether the main thread hears it.
             wait = 0.1 if self.requested else None
             if select.select([pipe], [], [], wait)[0]:
                 raw = os.read(pipe, 64)
@@ -194,6 +195,7 @@ class StopRequest:
                     return
                 for number in (n for n in raw if n in HEARD):
                     if heard and not self._is_echo(number):
+                        # sys.exit would end this thread only.
                         os._exit(128 + number)
                     self.request()
                     if not heard:
@@ -238,6 +240,7 @@ class StopRequest:
             for last_word in self._last_words:
                 with contextlib.suppress(Exception):
                     last_word()
+            # os._exit flushes nothing.
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):
                     stream.flush()

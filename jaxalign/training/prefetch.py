@@ -34,6 +34,7 @@ class Prefetch:
         """
         self.position = position
         self._timeout = timeout
+        # With each batch goes the error that ended the iterator, or None.
         self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(depth)
         self._closed = threading.Event()
         self._thread = threading.Thread(
@@ -51,6 +52,7 @@ class Prefetch:
         deadline = time.monotonic() + self._timeout
         while not stop.requested:
             try:
+                # In short waits, so that a request to stop is seen between them.
                 batch, error = self._queue.get(timeout=0.2)
             except queue.Empty:
                 if time.monotonic() > deadline:
@@ -76,6 +78,7 @@ class Prefetch:
         with contextlib.suppress(queue.Empty):  # wakes a thread that waits for room
             while True:
                 self._queue.get_nowait()
+        # A daemon: if it hangs in a read, it does not keep the process.
         self._thread.join(timeout=1.0)
 
     def _fill(self, batches, position) -> None:

@@ -28,6 +28,7 @@ class Progress:
         """
         self._num_steps, self._main = num_steps, main_metric
         self._stream = stream or sys.stderr
+        # A log would keep every frame of a moving line.
         plain = os.environ.get("CI") or os.environ.get("NO_COLOR")
         self._bar = None
         if self._stream.isatty() and not plain:
@@ -76,6 +77,7 @@ class Progress:
         """Prints a line that stays."""
         with _unless_gone():
             if self._bar is not None:
+                # Square brackets in a text are no markup of rich's.
                 self._bar.console.print(text, markup=False, highlight=False)
             else:
                 print(text, file=self._stream, flush=True)

@@ -1,4 +1,4 @@
-"""What a loop remembers between lines of metrics, and writes down one step late."""
+"""The record of a run: metrics read one step late, averaged, logged, and timed."""
 
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +28,7 @@ class _Timed(NamedTuple):
     def metrics(self) -> dict[str, float]:
         if not self.steps:
             return {}
+        # A coarse clock may have counted nothing.
         seconds = max(self.seconds, 1e-9)
         return {
             "step_time": seconds / self.steps,
@@ -108,12 +109,15 @@ class Record:
         self._skipped: int = host.get("skipped_steps", 0)
         self._in_a_row: int = host.get("skipped_in_a_row", 0)
         self._tokens: int = host.get("num_tokens", 0)
+        # The optimizer saw no skipped step, so its schedule does not count them.
         self._updates = start - self._skipped
         self._pending: _Late | None = None
         self._bad: list[tuple[int, Any]] = []
+        # A step compiles once for each set of shapes, so a new set tells a compilation.
         self._shapes: set[Any] = set()
         self._read_at = self._working_seconds()
         self._timed = _Timed()
+        # A new run is evaluated before its first step.
         self._eval_due: bool = host.get("eval_due", not host)
         self.last_evaluation: dict[str, float] = {}
         self.compiles = False
@@ -139,6 +143,7 @@ class Record:
     def step(self, step: int, result: StepResult, batch: Any):
         """Takes what happened in a step that was just dispatched, unread."""
         late, self._pending = self._pending, _Late(step, result, batch, self.compiles)
+        # Reading waits for the device, which by now has the next step to do.
         if late is not None:
             with self.clock.phase("step"):
                 self._read(late)
@@ -165,6 +170,7 @@ class Record:
 
     def host_state(self) -> dict[str, Any]:
         """What a checkpoint has to keep for the next line to come out the same."""
+        # Lines up to the checkpoint must survive what it survives.
         self._metrics.flush()
         return {
             "window": self._window.sums,
@@ -186,6 +192,7 @@ class Record:
             self._timed = self._timed.plus(self._read_at - began, tokens)
         skipped = float(np.asarray(getattr(skipped, "total", skipped or 0.0))) > 0
         self._tokens += tokens
+        # Of before the step is counted: that is the rate it was made with.
         rate = self._learning_rate(self._updates) if self._learning_rate else None
         if skipped:
             self._skipped += 1
@@ -200,11 +207,13 @@ class Record:
             self._window.add(metrics)
         if step % self._logging_steps == 0 or step == self._num_steps:
             self._write(step, rate)
+        # Behind its line, so that the file holds what led to the error.
         if self._in_a_row >= self._max_skipped:
             raise self._not_finite(step)
 
     def _write(self, step: int, rate: float | None) -> None:
         means = self._window.take()
+        # `loss` comes first, for those who read the file.
         values = {name: means.pop(name) for name in ("loss",) if name in means} | means
         if rate is not None:
             values["learning_rate"] = float(rate)
@@ -224,6 +233,7 @@ class Record:
 
     def _working_seconds(self) -> float:
         seconds = self.clock.seconds()
+        # A wait for data belongs to a step's time; a save or an evaluation does not.
         return sum(seconds.get(x, 0.0) for x in ("step", "data", "generate", "reward"))
 
     def _with_epoch(self, step: int) -> dict[str, float]:

@@ -48,7 +48,10 @@ def restore_or_start(
             f"--resume STEP (there are {checkpoints.steps()})"
         )
     step = None if restored is None else restored.step
+    # Checkpoints, then metrics: after a crash in between the next start cuts them
+    # alike.
     checkpoints.begin_at(step)
+    # Step 0 goes, too, because a new run evaluates it again.
     metrics.cut_back(-1 if step is None else step)
     run.started(step or 0)
     return (state, None) if restored is None else (restored.state, restored.host)

@@ -1,4 +1,4 @@
-"""Which checkpoints are kept."""
+"""The rules by which old checkpoints are kept or removed."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -39,5 +39,6 @@ class Retention:
             sign = 1 if mode == "max" else -1
             known = {k: sign * m[name] for k, m in metrics.items() if name in m}
             if known:
+                # Of equal ones the newest.
                 keep.add(max(known, key=lambda step: (known[step], step)))
         return [step for step in metrics if step not in keep]

@@ -62,6 +62,7 @@ class RunFolder:
         self.resumes = False
         self.resume_step: int | None = None
         self.start_step = 0
+        # Through JSON, as the settings to compare with: tuples become lists in both.
         self._config = json.loads(json.dumps(config))
         self._fingerprints = dict(fingerprints or {})
         self._resume = resume
@@ -81,6 +82,7 @@ class RunFolder:
                 f"resume must be auto, never or the number of a step, got "
                 f"{self._resume!r}; mend --resume"
             )
+        # Locks and renames need a file system, which a bucket is not.
         if re.match(r"\w+:/", self._given):
             raise UserError(
                 f"the run folder must be on a mounted disk, got {self._given}; mend "
@@ -95,6 +97,7 @@ class RunFolder:
                 f"the run folder {self.path} cannot be made: {error.strerror}; choose "
                 "another --output-dir"
             ) from error
+        # Before the decision: else two starts at once could both find a new folder.
         self._lock.acquire()
         try:
             changes = self._decide()
@@ -107,6 +110,7 @@ class RunFolder:
     def __exit__(self, kind, error, trace) -> None:
         """Records how it ended and gives the lock back."""
         try:
+            # `finished` has written what it was, and knows better.
             if "exit_code" not in self._starts[-1]:
                 self._starts[-1]["exit_code"] = _exit_code(error)
                 self._write_starts()
@@ -160,6 +164,7 @@ class RunFolder:
 
     def _require_new(self) -> None:
         names = (p.name for p in self.path.iterdir())
+        # Hidden files are the lock, or left by file systems and editors.
         others = {x for x in names if not x.startswith(".")} - _NOT_A_RUN
         if others:
             listed = ", ".join(sorted(others)[:3])
@@ -264,6 +269,7 @@ def _seen_from(place: str, value: Any) -> Any:
         return [_seen_from(place, x) for x in value]
     if not isinstance(value, str) or place == os.sep:
         return value
+    # Anywhere in the text, because a list of sources holds several paths.
     return value.replace(place + os.sep, "")
 
 

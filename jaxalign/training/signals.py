@@ -25,6 +25,7 @@ class Signals:
             signal, at once, and an end when this is closed.
         """
         self._read, self._write = os.pipe()
+        # A full pipe must not hold up the main thread.
         os.set_blocking(self._write, False)
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._previous = {
@@ -60,6 +61,7 @@ class Signals:
             if ending and before is signal.SIG_DFL and number in ECHOES:
                 self._previous[number] = signal.SIG_IGN
         self.restore(self._wakeup)
+        # This ends the thread's read; only then may the other end be closed.
         os.close(self._write)
         self._thread.join()
         os.close(self._read)

@@ -64,6 +64,7 @@ def make_train_step(
         key = jax.random.fold_in(state.key, state.step)
         params = state.params
         if axis_name is not None:
+            # Noise of its own for every device.
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
             params = _as_varying(params, axis_name)
         parts = _num_parts(batch, num_microbatches, microbatch_size)
@@ -77,6 +78,7 @@ def make_train_step(
             return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
         grads, out = over_all(_grads_of_sum(loss))
+        # Without a trained token the sum is 0 over 1, and not over 0.
         weight = jnp.maximum(out.loss.weight, 1.0)
         if weight.ndim:
             # Several denominators, which this first trace was to tell; none of it is
@@ -84,8 +86,11 @@ def make_train_step(
             weight = jnp.maximum(over_all(_weight_of(loss)), 1.0)
             grads, out = over_all(_grads_of_sum(loss, weight[0] / weight))
             weight = weight[0]
+        # Divided in float32, and rounded once below.
         grads = jax.tree.map(lambda g: _wide(g) / weight.astype(_wide(g).dtype), grads)
+        # Before clipping, which is the optimizer's first part.
         norm = optax.tree.norm(grads)
+        # Wider gradients would change the type of bfloat16 moments, and compile anew.
         grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
 
         def update(params, opt_state, _):
@@ -221,6 +226,7 @@ def _add_up(fn, n: int, axis_name: str | None):
         parts = jax.tree.map(_split(n), batch), jax.random.split(key, n)
         shapes = jax.eval_shape(fn, params, *jax.tree.map(lambda x: x[0], parts))
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, sum_dtype(s)), shapes)
+        # What scan adds to must vary over the axis as what is added does.
         if axis_name is not None:
             zeros = _as_varying(zeros, axis_name)
 

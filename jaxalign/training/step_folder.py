@@ -31,11 +31,13 @@ def write_step(
     own_files.remove(folder)
     folder.mkdir(parents=True)
     for name, array in arrays.items():
+        # Of the array in memory, so that damage on the way to the disk is noticed.
         body["leaves"]["/".join(name)]["sha256"] = manifest.leaf_digest(array)
     orbax_store.write_arrays(folder / "arrays", arrays)
     chaos.at("save")
     for name, text in texts.items():
         (folder / name).write_text(text)
+    # This flushes every file to disk before the manifest names it.
     files = manifest.file_table(folder)
     chaos.at("manifest")
     manifest.write_manifest(folder, {**body, "files": files})
@@ -71,6 +73,7 @@ def load(
         target = {name: target}
     start = "".join(f"{name}/" for name in inside)
     saved = {k: v for k, v in body["leaves"].items() if k.startswith(start)}
+    # Compared first, because Orbax casts in silence.
     found = manifest.differences(saved, described(target))
     if found:
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""

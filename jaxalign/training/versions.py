@@ -53,6 +53,7 @@ def _git(folder: pathlib.Path) -> dict[str, Any] | None:
             return None
         return {
             "commit": run("rev-parse", "HEAD"),
+            # Runs and notes beside the code do not make it another code.
             "dirty": bool(run("status", "--porcelain", "--untracked-files=no")),
         }
     except (OSError, subprocess.SubprocessError):

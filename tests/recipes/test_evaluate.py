@@ -139,7 +139,7 @@ def test_a_reward_model_orders_pairs(reward_model, pairs, tmp_path, capsys):
         assert got[name]["low"] < got[name]["value"] < got[name]["high"]
         assert got[name]["rows"] == 12
     assert run(*flags, "--reward", "stopped") == 2
-    assert "it answers no prompt, which --reward would need" in capsys.readouterr().err
+    assert "it completes no prompt, which --reward" in capsys.readouterr().err
 
 
 def test_samples_under_rewards_and_a_reference(
@@ -236,7 +236,7 @@ def test_the_same_seed_gives_the_same_results(tiny_model, questions, tmp_path):
         ({"judge": "j"}, "Name it with --ref"),
         ({"judge_template": "t"}, "only with --judge MODEL"),
         ({"known": "easy"}, "needs --reward abstention"),
-        ({"temperature": 0.0, "num_samples": 2}, "the same answer every time"),
+        ({"temperature": 0.0, "num_samples": 2}, "the same completion every time"),
     ],
 )
 def test_nonsense_is_refused(changes, message):
@@ -249,7 +249,7 @@ def test_mistakes_exit_with_2(tiny_model, questions, tmp_path, capsys):
     prompts.write_text('{"prompt": "hi"}\n')
     flags = ["--model", tiny_model, "--output-dir", tmp_path]
     for more, message in [
-        (["--data", prompts], "the rows hold no answers to measure"),
+        (["--data", prompts], "the rows hold no completions to measure"),
         (["--data", tmp_path / "none.jsonl"], "none.jsonl"),
         (
             ["--data", questions, "--reward", "abstention", "--known", "hard"],

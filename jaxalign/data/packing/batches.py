@@ -25,7 +25,10 @@ from jaxalign.data.packing.row_plan import (
 from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
 
+# Each of up to 36 row shapes is tried on so many examples; on all of a large file that
+# would take minutes.
 _TRIAL_EXAMPLES = 2_000
+# Rows are counted with the one chosen shape only, so more examples are affordable.
 _COUNTED_EXAMPLES = 100_000
 
 
@@ -38,9 +41,12 @@ def permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     # splitmix64 of the index, keyed by seed and epoch; arithmetic wraps at 2**64.
     with np.errstate(over="ignore"):
         key = _mix(_mix(np.uint64(seed % 2**64)) + np.uint64(epoch))
+        # Stable, so that equal hashes fall alike with every version of NumPy.
         return np.argsort(_mix(np.arange(size, dtype=np.uint64) + key), kind="stable")
 
 
+# Constants of splitmix64 (Steele, Lea and Flood, 2014); another one would change the
+# order of every run.
 def _mix(x):
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -68,6 +74,7 @@ class BatchPlan:
     def rows_for(self, count: int) -> int:
         """The number of rows in which `count` of them are computed."""
         listed = (x for x in self.row_counts if x >= count)
+        # A number above the foreseen ones compiles once more, and no batch is refused.
         return next(listed, round_rows(count, self.row_multiple, self.at_a_time))
 
 
@@ -106,7 +113,7 @@ class Batches(Sequence[Batch]):
           num_epochs: how often each example is used; may be a fraction.
           shuffle: False keeps the order given.
           packing: several examples in a row; else one, padded to a bucket.
-          share_prompt: hold the prompt of several answers once.
+          share_prompt: hold the prompt of several completions once.
           read_ends: hold the end of each sequence in place of its trained tokens;
             numbers of completions may then differ.
           row_multiple: numbers of rows are multiples of it: the devices.
@@ -132,7 +139,7 @@ class Batches(Sequence[Batch]):
             )
         most = max(len(x.sequences) for x in examples)
         if not read_ends and any(len(x.sequences) < most for x in examples):
-            raise UserError("The examples have different numbers of answers.")
+            raise UserError("The examples have different numbers of completions.")
         layouts = [
             lay_out(x, share_prompt=share_prompt, read_ends=read_ends, branches=most)
             for x in examples
@@ -150,6 +157,7 @@ class Batches(Sequence[Batch]):
         self._total = round(len(examples) * num_epochs)
         self._process = process_index, process_count
         self._columns: dict[str, Mapping[int, np.ndarray]] = {}
+        # Two epochs: an update at their border takes examples of both.
         self._order = functools.lru_cache(maxsize=2)(self._order_of_epoch)
         self._rows_at_a_time = rows_at_a_time or (lambda tokens: 0)
         self.plan = self._make_plan(row_multiple, row_length, row_targets)
@@ -164,6 +172,7 @@ class Batches(Sequence[Batch]):
         if not 0 <= step < len(self):
             raise IndexError(f"step {step} of {len(self)}")
         layouts = [self._with_columns(x) for x in self._update(step)]
+        # Packing looks at this update alone, so a resumed run makes the same rows.
         if self.packing:
             shape = self.plan.shapes[0]
             rows = pack(layouts, shape)
@@ -172,6 +181,8 @@ class Batches(Sequence[Batch]):
             longest = max(len(x.inputs) for x in layouts)
             shape = next(x for x in self.plan.shapes if x.tokens >= longest)
         count = self.plan.rows_for(len(rows))
+        # Every host fills the whole batch, so that all agree on its rows without
+        # talking.
         batch = fill(layouts, rows, shape, count)
         index, processes = self._process
         here = slice(index * count // processes, (index + 1) * count // processes)
@@ -193,6 +204,7 @@ class Batches(Sequence[Batch]):
                         f"`{name}` has {len(values[x.index])} values for example"
                         f" {x.index}, which has {len(x.target_ids)} targets."
                     )
+        # Not through __init__, which would lay out everything and choose shapes again.
         copy = object.__new__(Batches)
         copy.__dict__.update(self.__dict__)
         copy._columns = {**self._columns, **columns}
@@ -210,6 +222,7 @@ class Batches(Sequence[Batch]):
 
     def one_epoch(self) -> "Batches":
         """The same batches as far as the end of the first epoch, or of the run."""
+        # Not through __init__, as in `with_columns`.
         copy = object.__new__(Batches)
         copy.__dict__.update(self.__dict__)
         copy._total = min(self._total, len(self.layouts))
@@ -244,6 +257,8 @@ class Batches(Sequence[Batch]):
     def _make_plan(self, row_multiple, tokens, targets) -> BatchPlan:
         steps = range(len(self))
         if self.packing:
+            # Spread over the run: without shuffling its first updates may be its
+            # shortest.
             some = steps[:: max(1, self._total // _TRIAL_EXAMPLES)]
             shape = choose_row_shape(
                 [self._update(i) for i in some],
@@ -252,11 +267,16 @@ class Batches(Sequence[Batch]):
                 tokens=tokens,
                 targets=targets,
             )
+            # On more updates than above, because a row count not met here compiles
+            # mid-run.
             more = steps[:: max(1, self._total // _COUNTED_EXAMPLES)]
             counts = [len(pack(self._update(i), shape)) for i in more]
             shapes = (shape,)
         else:
+            # A row is an example here, so all updates but the last have one number of
+            # rows.
             shapes, counts = self._buckets(), [min(self.batch_size, self._total)]
+        # The longest shape decides: what fits in memory there fits with shorter rows.
         at_a_time = self._rows_at_a_time(shapes[-1].tokens) or None
         row_counts = choose_row_counts(
             counts, row_multiple=row_multiple, at_a_time=at_a_time
@@ -300,5 +320,6 @@ class BatchIterator(Iterator[Batch]):
 
         self._step = int(state["step"])
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=self._buffer)
+        # grain slices by index: to begin at a late step reads nothing before it.
         source = grain.MapDataset.source(self._batches)[self._step :]
         self._iterator = iter(source.to_iter_dataset(options))

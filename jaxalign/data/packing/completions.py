@@ -1,6 +1,6 @@
-"""Sampled answers as packed rows, in shapes that are fixed before the first of them.
+"""Sampled completions as packed rows, in shapes fixed before the first of them.
 
-Answers are dense arrays `[B, N]`, all answers of a prompt side by side. Every value of
+Completions are dense arrays `[B, N]`, those of a prompt side by side. Every value of
 theirs (log-probs, rewards, advantages) is such an array too; here they go into the rows
 that a model reads, and come back.
 """
@@ -17,7 +17,10 @@ from jaxalign.data.packing.row_plan import round_rows
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 
+# A row has room for one example at its longest, and more than 8 fit only where samples
+# are far shorter than they may be.
 _MOST_EXAMPLES = 8
+# Where a row may choose its length, it stops here: attention grows with the square.
 _LONG_ROW = 2048
 
 
@@ -28,18 +31,18 @@ def answer_layouts(
     *,
     together: int,
 ) -> list[Layout]:
-    """An example for every `together` answers, which share their prompt.
+    """An example for every `together` completions, which share their prompt.
 
     Args:
-      prompts: token ids; B / len(prompts) answers belong to each, a multiple of
+      prompts: token ids; B / len(prompts) completions belong to each, a multiple of
         `together`.
-      tokens: answers `[B, N]`, the stop token included.
-      lengths: of the answers, `[B]`, 1 or more.
-      together: answers in an example (K).
+      tokens: completions `[B, N]`, the stop token included.
+      lengths: of the completions, `[B]`, 1 or more.
+      together: completions in an example (K).
 
     Returns:
-      Layouts numbered from 0: number e holds the answers from `e * together` on. Every
-      token of an answer is a target.
+      Layouts numbered from 0: number e holds the completions from `e * together` on.
+      Every token of a completion is a target.
     """
     per_prompt = len(tokens) // len(prompts)
 
@@ -62,13 +65,14 @@ def with_columns(
 
     Args:
       layouts: of `answer_layouts`, all or some of them.
-      mask: `[B, N]` bool, true on the tokens of answers.
+      mask: `[B, N]` bool, true on the tokens of completions.
       columns: by name, values `[B, N]`.
     """
 
     def own(x: Layout) -> dict[str, np.ndarray]:
         k = len(x.branch_lengths)
         here = slice(x.index * k, (x.index + 1) * k)
+        # A boolean index runs row by row, as `Layout.target_ids` does.
         return {name: values[here][mask[here]] for name, values in columns.items()}
 
     return [dataclasses.replace(x, columns=own(x)) for x in layouts]
@@ -80,21 +84,22 @@ def read_column(batch: Batch, column: np.ndarray, out: np.ndarray, mask) -> None
     Args:
       batch: of `AnswerRows.batch`.
       column: what a model made of its targets.
-      out: gets the values of the batch's answers.
+      out: gets the values of the batch's completions.
       mask: `[B, N]` bool.
     """
     together = batch.length.shape[-1]
     for index, values in unpack_targets(batch, column).items():
         here = slice(index * together, (index + 1) * together)
+        # `out[here]` is a view, so this writes into `out`.
         out[here][mask[here]] = values
 
 
 @dataclasses.dataclass(frozen=True)
 class AnswerRows:
-    """How answers lie in rows: decided once, so that a step compiles a few times only.
+    """How completions lie in rows, decided once so that a step compiles a few times.
 
     Attributes:
-      together: answers that share their prompt in a row (K).
+      together: completions that share their prompt in a row (K).
       shape: of a row.
       counts: the numbers of rows that occur.
       packing: several examples in a row, where they fit.
@@ -121,32 +126,34 @@ class AnswerRows:
     ) -> "AnswerRows":
         """Rows that hold whatever is sampled.
 
-        Answers of one prompt share a row, as many as `row_length` has room for at their
-        longest, in equal parts.
+        Completions of one prompt share a row, in equal parts, as many as `row_length`
+        has room for at their longest.
 
         Args:
           longest_prompt: in tokens.
           longest_answer: in tokens.
-          per_prompt: answers to each prompt.
-          answers: in a batch, a multiple of `per_prompt`.
+          per_prompt: completions to each prompt.
+          answers: completions in a batch, a multiple of `per_prompt`.
           row_multiple: the number of rows is a multiple of it: the devices.
-          row_length: tokens in a row; by default as many as all answers of a prompt
-            take, or 2048 if that is less and holds one.
+          row_length: tokens in a row; by default as many as all completions of a
+            prompt take, or 2048 if that is less and holds one.
           rows_at_a_time: rows of a microbatch at most, over all devices.
           packing: lay several examples in a row.
-          undivided: all answers of a prompt share a row, however long it is.
+          undivided: all completions of a prompt share a row, however long it is.
 
         Raises:
-          UserError: a prompt and an answer (if they must share a row, all answers) may
-            be longer than `row_length`.
+          UserError: a prompt and a completion (if they must share a row, all of them)
+            may be longer than `row_length`.
         """
         fewest = per_prompt if undivided else 1
 
         def need(together: int) -> int:
+            # Each branch reads the prompt's last token again, and never its own last
+            # one.
             return longest_prompt - 1 + together * longest_answer
 
         if row_length is not None and need(fewest) > row_length:
-            several = "an answer" if fewest == 1 else f"{fewest} answers"
+            several = "a completion" if fewest == 1 else f"{fewest} completions"
             raise UserError(
                 f"A prompt of {longest_prompt} tokens and {several} of up to "
                 f"{longest_answer} take {need(fewest)} positions; a row has "
@@ -154,12 +161,16 @@ class AnswerRows:
                 "--max-new-tokens."
             )
         limit = row_length or max(_LONG_ROW, need(fewest))
+        # Equal parts, because all examples of a batch have the same K.
         divisors = [k for k in range(1, per_prompt + 1) if not per_prompt % k]
         together = max(k for k in divisors if need(k) <= limit)
         tokens = row_length or need(together)
+        # A row longer than one example needs can hold that many more targets.
         targets = max(together * longest_answer, tokens - longest_prompt + 1)
         most = _MOST_EXAMPLES if packing else 1
         worst = answers // together
+        # Packed rows vary with the lengths that are sampled: a step compiles for each
+        # quarter of the worst case, one example a row.
         counts = {
             round_rows(-(-worst * quarter // 4), row_multiple, rows_at_a_time)
             for quarter in ((1, 2, 3, 4) if packing else (4,))
@@ -175,5 +186,6 @@ class AnswerRows:
         """
         alone = [[i] for i in range(len(layouts))]
         rows = pack(layouts, self.shape) if self.packing else alone
+        # One is always found: the largest count gives every example a row of its own.
         count = next(n for n in self.counts if n >= len(rows))
         return fill(layouts, rows, self.shape, count)

@@ -1,9 +1,9 @@
 """The one place where tokens are shifted: examples to model inputs and targets.
 
-Answers to one prompt share it: the row holds the prompt once (branch 0) and each
-answer behind it (branches 1, 2, ...), which sees the prompt and itself. Positions are
-those of the answer's own sequence, so the model's outputs are exactly those of the
-sequences alone (arXiv 2410.20305).
+Completions of one prompt share it: the row holds the prompt once (branch 0) and each
+completion behind it (branches 1, 2, ...), which sees the prompt and itself. Positions
+are those of the completion's own sequence, so the model's outputs are exactly those of
+the sequences alone (arXiv 2410.20305).
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ def lay_out(
     Tokens behind the last trained one are left out: no target depends on them.
 
     Args:
-      example: one sequence, or several answers to one prompt.
+      example: one sequence, or several completions of one prompt.
       share_prompt: hold the common prompt once; else each branch holds its own.
       read_ends: for models that score whole sequences. Each has one slot in place of
         its targets, its last token, which the model then reads too; `target_at` is
@@ -76,16 +76,20 @@ def lay_out(
       branches: K, of which those behind the example's own are empty; by default none.
     """
     sequences = tuple(x.to_last_target() for x in example.sequences)
+    # With empty branches behind it one sequence is branch 1 of K, as in other examples.
     alone = (branches or len(sequences)) == 1
     n = shared_prefix(sequences) if share_prompt and not alone else 0
     parts = [(sequences[0].ids[:n], np.arange(n), 0)]
     target_ids, target_at, lengths = [], [], []
     offset = n
     for k, x in enumerate(sequences):
+        # A score is read where the last token is read; a prediction of it must not see
+        # it.
         inputs = x.ids[n:] if read_ends else x.ids[n:-1]
         parts.append((inputs, np.arange(n, n + len(inputs)), 0 if alone else k + 1))
         targets = np.flatnonzero(x.trained)[-1 if read_ends else 0 :]
         target_ids.append(x.ids[targets])
+        # The shift: a token's log-probability stands at the position before it.
         target_at.append(targets - (0 if read_ends else 1) - n + offset)
         lengths.append(len(targets))
         offset += len(inputs)

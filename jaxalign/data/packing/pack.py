@@ -51,14 +51,18 @@ def pack(layouts: Sequence[Layout], shape: RowShape) -> list[list[int]]:
             f" targets; a row holds {shape.tokens} and {shape.targets}. Lower"
             " --max-length, or raise --row-length."
         )
+    # The scarcer of the two capacities says how large an example is.
     size = np.maximum(tokens / shape.tokens, targets / shape.targets)
     rows: list[list[int]] = []
     room = np.zeros((len(layouts), 3), np.int64)
+    # Large ones first, so that small ones fill the gaps; stable, so that every host
+    # packs alike.
     for i in np.argsort(-size, kind="stable"):
         need = np.array([tokens[i], targets[i], 1])
         used = room[: len(rows)]
         fits = np.flatnonzero((used >= need).all(axis=1))
         if len(fits):
+            # Best fit: the row with the least room for tokens that still takes it.
             row = int(fits[used[fits, 0].argmin()])
         else:
             row = len(rows)
@@ -98,6 +102,7 @@ def fill(
             tokens.inputs[r, here] = x.inputs
             tokens.positions[r, here] = x.positions
             tokens.branch_ids[r, here] = x.branch_ids
+            # Segment 0 is padding.
             tokens.segment_ids[r, here] = slot + 1
             tokens.target_ids[r, there] = x.target_ids
             tokens.target_at[r, there] = x.target_at + at
@@ -108,6 +113,7 @@ def fill(
             for name, label in batch.per_completion.items():
                 label[r, slot, : len(x.labels[name])] = x.labels[name]
             batch.length[r, slot] = x.branch_lengths
+            # Branches lie one behind the other, each as long as its number of targets.
             ends = np.cumsum(x.branch_lengths)
             batch.start[r, slot] = target + ends - x.branch_lengths
             at, target = here.stop, there.stop
@@ -118,6 +124,7 @@ def _empty(layouts: Sequence[Layout], shape: RowShape, num_rows: int) -> Batch:
     """A batch of padding, with room for the columns that all of the layouts have."""
     t, m, p = shape.tokens, shape.targets, shape.examples
     k = max((len(x.branch_lengths) for x in layouts), default=1)
+    # Padding is token 0 in segment 0, which no example sees; a slot of -1 is empty.
     inputs = np.zeros((4, num_rows, t), np.int32)
     targets = np.zeros((2, num_rows, m), np.int32)
     starts, lengths = np.zeros((2, num_rows, p, k), np.int32)
@@ -151,7 +158,9 @@ def unpack_targets(batch: Batch, column: np.ndarray) -> dict[int, np.ndarray]:
       `{example id: [m]}` for every example of the batch.
     """
     values, tokens = {}, batch.tokens
+    # A target belongs to the segment of the position that predicts it.
     segments = np.take_along_axis(tokens.segment_ids, tokens.target_at, axis=1)
+    # Padded targets point at position 0, which belongs to the first example.
     segments = np.where(tokens.target_mask, segments, 0)
     for r, slot in np.argwhere(batch.example_ids >= 0):
         mine = segments[r] == slot + 1

@@ -8,8 +8,12 @@ import numpy as np
 from jaxalign.data.packing.layout import Layout
 from jaxalign.data.packing.pack import RowShape, pack
 
+# A target's work in tokens through the layers: 0.14B weights of unembedding to 0.36B of
+# layers, as a model of 0.5B with a vocabulary of 150,000 has them.
 _TARGET_COST = 0.4
+# Tokens at which attention is as much work as the rest of the layers.
 _ATTENTION_LENGTH = 4096
+# Bounds the slots `[R, P, K]` where some examples are only a few tokens long.
 _MAX_EXAMPLES = 64
 _MICROBATCH_COST = 1 / 16
 """In rows of a device: adding up gradients."""
@@ -46,16 +50,22 @@ def choose_row_shape(
     total = sum(len(x.inputs) for x in layouts)
     ratio = sum(len(x.target_ids) for x in layouts) / total
     best = None
+    # Longer rows waste less padding and cost more attention; too few targets leave rows
+    # half empty, too many are computed for nothing. So all are tried.
     for stretch, slack in itertools.product(
         (1, 1.25, 1.5, 2, 3, 4), (0, 0.9, 1, 1.1, 1.25, 1.5)
     ):
+        # Rounded, so that slightly different data often has a shape compiled before.
         t = tokens or _round_up(most_tokens * stretch, 64)
         m = targets or min(_round_up(max(most_targets, t * ratio * slack), 32), t)
         shape = RowShape(t, m, max(1, min(t // fewest, _MAX_EXAMPLES)))
+        # Rounding makes neighbours equal, and packing again would only take time.
         if best and (t, m) == (best[1].tokens, best[1].targets):
             continue
+        # Rounded update by update, as each of them is computed.
         rows = sum(_round_up(len(pack(x, shape)), row_multiple) for x in updates)
         cost = rows * row_cost(t, m)
+        # At equal cost the smaller shape, tried first, stays.
         if best is None or cost < best[0]:
             best = cost, shape
     assert best is not None
@@ -76,7 +86,9 @@ def choose_row_counts(
     """
     rounded = [round_rows(x, row_multiple, at_a_time) for x in counts]
     values, weights = np.unique(rounded, return_counts=True)
+    # 24 values have 277 choices of up to 3 with the largest; 1,000 have half a million.
     if len(values) > 24:
+        # linspace keeps the ends: without the largest some update would have no count.
         values = values[np.linspace(0, len(values) - 1, 24).astype(int)]
         weights = np.diff(np.searchsorted(np.sort(rounded), values, "right"), prepend=0)
 
@@ -90,6 +102,7 @@ def choose_row_counts(
         for n in range(min(most, len(values)))
         for lower in itertools.combinations(values[:-1], n)
     )
+    # At equal padding fewer counts, because each of them compiles once.
     return min(options, key=lambda x: (added(x), len(x)))
 
 
@@ -115,6 +128,7 @@ def round_rows(count: int, multiple: int, at_a_time: int | None = None) -> int:
     def cost(rows: int) -> float:
         return rows + _MICROBATCH_COST * multiple * microbatches(rows, at_a_time)
 
+    # The range holds a multiple of `at_a_time`, so one count always splits evenly.
     return min(
         (
             rows
@@ -141,6 +155,8 @@ def buckets(
     """Powers of two and their 3/4 from the shortest to the longest example."""
     lengths = lengths or (lambda x: len(x.inputs))
     sizes = [lengths(x) for x in layouts]
+    # From 48 on each step is 4/3 or 3/2 of the last: padding is a third of a row at
+    # most.
     ladder = sorted({2**i for i in range(5, 31)} | {3 * 2**i for i in range(4, 29)})
     first = next(i for i, x in enumerate(ladder) if x >= min(sizes))
     last = next(i for i, x in enumerate(ladder) if x >= max(sizes))

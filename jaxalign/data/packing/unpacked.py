@@ -57,6 +57,7 @@ def make_batch(
     ids, mask = (x.reshape(rows, -1, width) for x in (ids, mask))
     inputs = ids[..., :-1].astype(np.int32)
     k, t = inputs.shape[1:]
+    # All K sequences' targets share one axis, and each names its own position.
     slots = np.broadcast_to(np.arange(k * t, dtype=np.int32), (rows, k * t))
     start = np.broadcast_to(np.arange(k, dtype=np.int32) * t, (rows, 1, k))
 

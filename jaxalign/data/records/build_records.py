@@ -48,8 +48,11 @@ def to_records(row: Mapping[str, Any], format: Format, where: str) -> list[Recor
     """
     try:
         named = renamed(row, format.columns)
+        # A null is a column that the row lacks: Arrow and CSV give every row all of
+        # them.
         row = {k: v for k, v in named.items() if v is not None}
         empty = {k: None for k in named if k not in row}
+        # The converters read two columns that the shape itself does not know.
         row = unwrapped(row, (*keys.READ[format.shape], "conversations", "history"))
         convert = CONVERTERS.get((format.name, format.shape))
         rows = [row] if convert is None else convert(row, not format.conversational)
@@ -126,9 +129,12 @@ def _preference(row, format: Format, common) -> Preference:
             contents.content(row, k, format, "assistant")
             for k in ("chosen", "rejected")
         ]
+        # Identical sides have no prompt to be found either; that they tie says more.
         _no_tie(sides[0] == sides[1], "`chosen` and `rejected` are identical")
         if isinstance(sides[0], str):
             prompt, chosen, rejected = split_text(*sides)  # pyright: ignore
+            # The cut may leave one side blank, which checks of the whole text cannot
+            # see.
             for side, text in (("chosen", chosen), ("rejected", rejected)):
                 checks.text(text, f"{side} behind the shared prompt")
         else:
@@ -143,6 +149,7 @@ def _preference(row, format: Format, common) -> Preference:
             contents.response(row, k, format) for k in ("chosen", "rejected")
         )
         _no_tie(chosen == rejected, "`chosen` and `rejected` are identical")
+    # Here the margin is a difference of scores, and 0 says that neither side won.
     if format.name == "ultrafeedback":
         _no_tie(margin == 0, "both sides have the same score")
     return Preference(prompt, chosen, rejected, margin, **common)
@@ -165,10 +172,12 @@ def _rankings(row, format: Format, common) -> Rankings:
     if "scores" in row and "ranks" in row:
         raise Flaw("the row has both `scores` and `ranks`", "Keep one of them.")
     by = "scores" if "scores" in row else "ranks"
+    # Rank 1 is the best one, and the highest score is.
     sign = 1.0 if by == "scores" else -1.0
     values = checks.entries(checks.need(row, by), by)
     scores = tuple(sign * checks.number(v, f"{by}[{i}]") for i, v in enumerate(values))
     checks.same_length(answers, "completions", scores, by)
+    # Each one is read as a column of its own, so that a flaw names its number.
     names = [f"completions[{i}]" for i in range(len(answers))]
     named = dict(zip(names, answers, strict=True))
     completions = tuple(contents.response(named, name, format) for name in names)

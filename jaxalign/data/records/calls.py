@@ -92,6 +92,7 @@ def _objects(value: Any, field: str) -> list[dict[str, Any]]:
                 f"`{field}` is not a list of objects",
                 "Describe each tool as an object.",
             )
+        # Arrow fills each tool with the parameters of all others, as nulls.
         tools.append(_described(without_nulls(tool), f"{field}[{i}]"))
     return tools
 
@@ -114,6 +115,7 @@ def _call(value: Any, field: str) -> dict[str, Any]:
             'Calls look like {"function": {"name": "...", "arguments": {...}}}.',
         )
     if call.get("function") is not None:
+        # The outer object holds `function` and perhaps an id, the inner one the call.
         inner = _call(call["function"], f"{field}.function")
         return {**without_nulls(call), "function": inner}
     made = {k: v for k, v in call.items() if v is not None}

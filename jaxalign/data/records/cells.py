@@ -14,6 +14,7 @@ CONTENTS = (
 """Columns that may hold messages."""
 
 _LISTS = ("messages", "conversations", "completions", "ranks", "scores", "history")
+# What str() makes of a list of messages, as tables saved as CSV have it.
 _PYTHON = re.compile(r"\s*\[?\{'(role|content|from|value)':")
 
 
@@ -56,6 +57,7 @@ def _from_text(text: str, name: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
+        # A text may begin with a bracket and be no list.
         return text
     if name in CONTENTS and _is_turns(value):
         return value

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxalign.errors import UserError
 
+# JSON's grammar, not Python's: `007`, `1_000` and `nan` are no numbers.
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 
 
@@ -27,6 +28,7 @@ def name_of_type(value: Any) -> str:
     """
     if value is None:
         return "null"
+    # Before numbers, because a bool is one in Python.
     if isinstance(value, bool):
         return "a boolean"
     if isinstance(value, int | float):
@@ -56,6 +58,7 @@ def text(value: Any, field: str, *, blank: bool = False) -> str:
             f"`{field}` holds a NUL character at position {at}",
             "Remove it: tr -d '\\000', or \"\\u0000\" in the JSON.",
         )
+    # JSON can spell half a pair, Python keeps it, and tokenizers fail on it later.
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -72,6 +75,7 @@ def parsed(value: Any, field: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
+        # Python's json takes NaN and Infinity, unless it is told not to.
         return json.loads(value, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Flaw(
@@ -131,8 +135,10 @@ def number(value: Any, field: str) -> float:
         )
     try:
         value = float(value)
+    # An integer of more than 308 digits is text of a number and no float.
     except OverflowError:
         value = float("inf")
+    # In this form NaN fails, too.
     if not abs(value) < float("inf"):
         raise Flaw(f"`{field}` is {value}, not finite", "Give a finite number.")
     return value

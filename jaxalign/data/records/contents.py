@@ -15,6 +15,7 @@ def common(
     row: Mapping[str, Any], left: Mapping[str, Any], format: Format, where: str
 ) -> dict[str, Any]:
     """What every record carries: its weight, what templates read, and what is left."""
+    # A `weight` that is left over belongs to rewards and may be anything.
     weight = (
         checks.number(row.get("weight", 1.0), "weight") if "weight" not in left else 1
     )
@@ -29,6 +30,7 @@ def common(
             f"`chat_template_kwargs` is {name_of_type(kwargs)}, not an object",
             'Write it as {"enable_thinking": false}.',
         )
+    # Arrow's nulls; a template would take them for variables that were set.
     kwargs = {k: v for k, v in kwargs.items() if v is not None}
     return {**found, "template_kwargs": kwargs, "tools": tools(row)}
 
@@ -53,6 +55,7 @@ def content(row: Mapping[str, Any], column: str, format: Format, role: str) -> C
 def system(row: Mapping[str, Any], turns: tuple[Message, ...]) -> tuple[Message, ...]:
     """The turns behind the text of the column `system`, if there is one."""
     names = [name for name in ("system", "system_prompt") if name in row]
+    # By text: two columns that say the same are one system message.
     texts = {checks.text(row[name], name, blank=True): name for name in names}
     texts.pop("", None)
     if not texts:
@@ -76,20 +79,20 @@ def prompt(row: Mapping[str, Any], format: Format) -> Content:
 
 
 def checked_prompt(prompt: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The turns, if an answer can follow them; else `Flaw`."""
+    """The turns, if a completion can follow them; else `Flaw`."""
     check_roles(prompt, "prompt")
     if prompt[-1].role in ("system", "developer"):
         raise Flaw("`prompt` holds only a system message", "Add the user's turn.")
     if prompt[-1].role == "assistant":
         raise Flaw(
             "roles out of order: `prompt` ends with an assistant turn",
-            "End it with the user's turn; the answer has a column of its own.",
+            "End it with the user's turn; the completion has a column of its own.",
         )
     return prompt
 
 
 def response(row: Mapping[str, Any], column: str, format: Format) -> Content:
-    """A column that answers the prompt."""
+    """A column that holds a completion of the prompt."""
     response = content(row, column, format, "assistant")
     if not isinstance(response, str):
         checked_response(response, column)

@@ -41,7 +41,7 @@ def alpaca(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     r"""`instruction`, `input`, `output` (and `history`) into prompt and completion.
 
     The input follows the instruction behind a blank line. A plain prompt ends with a
-    blank line, so that the answer does not stick to the question.
+    blank line, so that the completion does not stick to the question.
 
     >>> alpaca({"instruction": "Add.", "input": "2, 3", "output": "5"})
     [{'prompt': 'Add.\n\n2, 3', 'completion': '5'}]
@@ -78,8 +78,10 @@ def hh(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     sides = {k: checks.text(checks.need(row, k), k) for k in ("chosen", "rejected")}
     if not plain:
         return [{**row, **{k: transcript_messages(v, k) for k, v in sides.items()}}]
+    # A tie is reported later; here no turn would be found in which they part.
     if sides["chosen"] == sides["rejected"]:
         return [dict(row)]
+    # Only to check them: the plain form keeps its text as it is.
     for side, transcript in sides.items():
         transcript_messages(transcript, side)
     parts = split_transcripts(sides["chosen"], sides["rejected"])
@@ -93,6 +95,7 @@ def ultrafeedback(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     """
     if plain:
         raise Flaw("message lists have no plain form", "Leave out --conversational no.")
+    # Both sides begin with the prompt, so the column would give it twice.
     out = _without(row, "prompt")
     if "margin" not in row and all(row.get(name) is not None for name in keys.SCORES):
         better, worse = (checks.number(out[name], name) for name in keys.SCORES)
@@ -128,11 +131,12 @@ def question(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
 
 
 def oasst_rankings(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
-    """A message tree into one ranking for each turn that has ranked answers."""
+    """A message tree into one ranking for each turn that has ranked replies."""
     rows = []
     for path, node in _walk(_root(row), []):
         replies = [r for r in _replies(node) if _role(r) == "assistant"]
         ranked = [r for r in replies if isinstance(r.get("rank"), int | float)]
+        # A reply alone has nothing to be compared with.
         if _role(node) != "user" or len(ranked) < 2:
             continue
         _no_plain_tree(plain)
@@ -150,15 +154,17 @@ def oasst_best_path(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     node, path = _root(row), []
     while node:
         path.append(_tree_message(node))
+        # Replies that nobody ranked come last.
         node = min(
             _replies(node),
             key=lambda r: r["rank"] if isinstance(r.get("rank"), int | float) else 1e9,
             default=None,
         )
+    # The path may end with a question that nobody answered.
     if path[-1]["role"] == "user":
         path.pop()
     if not path:
-        raise Flaw("the tree has no answer", "Remove the tree.")
+        raise Flaw("the tree has no reply", "Remove the tree.")
     return [{**_without(row, "prompt"), "messages": path}]
 
 
@@ -214,6 +220,7 @@ def _replies(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         isinstance(r, Mapping) for r in replies
     ):
         raise Flaw("`replies` is not a list of messages", "Mend or remove the tree.")
+    # The export keeps what its moderators deleted.
     return [r for r in replies if not r.get("deleted")]
 
 

@@ -75,9 +75,11 @@ def detect(
     row = _unwrapped(renamed(row, rename))
     present = _present(columns, rename)
     found = [x for x in LAYOUTS if x.columns <= present and x.fits(row)]
+    # A name that the user gives needs the columns only: `fits` is for guessing.
     if name is not None:
         found = [x for x in LAYOUTS if x.name == name and x.columns <= present]
     found = [x for x in found if x.serves(task)]
+    # The more specific layout stays: more columns, or a look into the row.
     found = [x for x in found if not any(y.beats(x) for y in found)]
     if len(found) != 1:
         raise _undecided(found, present, task, name)
@@ -86,6 +88,7 @@ def detect(
         name=layout.name,
         shape=layout.shape,
         conversational=_conversational(layout, row, present, conversational),
+        # Sides that hold the prompt; the converter of plain `hh` splits them itself.
         implicit=layout.shape == "preference"
         and (
             layout.name == "ultrafeedback"
@@ -117,6 +120,7 @@ def renamed(row: Mapping[str, Any], rename: Mapping[str, str]) -> dict[str, Any]
     >>> renamed({"question": "2 + 2?", "n": 1}, {"prompt": "question"})
     {'n': 1, 'prompt': '2 + 2?'}
     """
+    # A column whose name is taken gives way to the one renamed to it.
     moved = set(rename.values()) | set(rename)
     kept = {k: v for k, v in row.items() if k not in moved}
     return {**kept, **{new: row[old] for new, old in rename.items() if old in row}}
@@ -150,6 +154,7 @@ def _conversational(
     spoken = any(isinstance(v, list | tuple | Mapping) for v in content)
     if layout.shape == "rankings" and isinstance(row.get("completions"), list):
         spoken |= any(isinstance(v, list | Mapping) for v in row["completions"])
+    # Only a chat template can show a system text.
     spoken |= layout.shape == "messages" or bool(present & {"system", "system_prompt"})
     if wanted is False and spoken:
         raise UserError(

@@ -110,6 +110,7 @@ def check_columns(row: Mapping[str, Any], left: Mapping[str, Any], shape: str) -
     if shape in _TOKENS:
         for name, value in left.items():
             _like_a_mask(name, value)
+        # A mask says what is trained, and then a border is a note about it.
         if not any(name in row for name in _masks_of(shape)):
             for name in _BORDERS:
                 _border(name, left.get(name))
@@ -228,6 +229,7 @@ def _like_a_mask(name: str, value: Any) -> None:
     """Beside token ids, a list of zeros and ones or with -100 says what is trained."""
     if not isinstance(value, list | tuple) or not value:
         return
+    # Lists of true and false count as well: a bool is an int.
     numbers = all(isinstance(v, int) for v in value)
     if numbers and (set(value) <= {0, 1} or UNTRAINED in value):
         raise Flaw(

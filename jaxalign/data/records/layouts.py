@@ -18,6 +18,7 @@ def _any_row(row: Mapping[str, Any]) -> bool:
 
 def _transcripts(row: Mapping[str, Any]) -> bool:
     sides = row.get("chosen"), row.get("rejected")
+    # So begin the transcripts of Anthropic's HH; other pairs of text do not.
     return all(isinstance(s, str) and s.startswith("\n\nHuman:") for s in sides)
 
 
@@ -57,7 +58,7 @@ class RowLayout:
     fits: Callable[[Mapping[str, Any]], bool] = _any_row
 
     def serves(self, task: Task | None) -> bool:
-        """Whether such rows can be used for it; a pair is also two labelled answers."""
+        """Whether they can be used for it; a pair is also two labelled completions."""
         split = task == "unpaired" and self.shape == "preference"
         return split or task in (None, self.task)
 
@@ -113,5 +114,6 @@ LAYOUTS = (
 NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 """What `--format` accepts."""
 
+# Each task has a layout, and no converter is out of reach.
 assert {layout.task for layout in LAYOUTS} == set(get_args(Task))
 assert set(CONVERTERS) <= {(x.name, x.shape) for x in LAYOUTS}

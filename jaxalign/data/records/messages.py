@@ -94,14 +94,17 @@ def _message(value: Any, field: str) -> Message:
     # Arrow gives every message the keys of all others, with nulls.
     keys = {k: v for k, v in value.items() if v is not None}
     role = _role(keys, field)
+    # These take their keys out; what is left goes to the template.
     trained = _trained(keys, role, field)
     _refuse_parts(keys, field)
     _calls(keys, field)
     content = keys.pop("content", None)
+    # Logs of OpenAI's API have null where a turn only calls tools.
     if content is None and "tool_calls" in keys:
         content = ""
     if isinstance(content, list | tuple):
         content = "".join(_part(part, f"{field}.content") for part in content)
+    # System texts and tools' results may be empty, and turns that call a tool.
     blank = role not in ("user", "assistant") or "tool_calls" in keys
     said = checks.text(content, f"{field}.content", blank=blank)
     return Message(role, said, keys, trained)
@@ -162,6 +165,7 @@ def _refuse_parts(keys: dict[str, Any], field: str) -> None:
                 f"`{field}` has `{name}`, and only text can be trained on",
                 "Remove rows with pictures or sound.",
             )
+        # An empty list is Arrow's filling, and no template should see it.
         keys.pop(name, None)
     if keys.pop("refusal", None):
         raise Flaw(

@@ -1,4 +1,4 @@
-"""The prompt that two answers share when nobody wrote it down."""
+"""The prompt that two completions share when nobody wrote it down."""
 
 import os
 import re
@@ -24,6 +24,7 @@ def split_messages(chosen: Turns, rejected: Turns) -> tuple[Turns, Turns, Turns]
     n = 0
     while n < min(len(chosen), len(rejected)) and _same(chosen[n], rejected[n]):
         n += 1
+    # What they share may end on the user's side; go back to where both reply.
     while n and not (_answers(chosen, n) and _answers(rejected, n)):
         n -= 1
     if not n:
@@ -43,6 +44,7 @@ def split_text(chosen: str, rejected: str) -> tuple[str, str, str]:
     >>> split_text("Q: 2+2? A: 4", "Q: 2+2? A: 5")
     ('Q: 2+2? A:', ' 4', ' 5')
     """
+    # Characters may agree up to the middle of a word, and of a token.
     n = len(os.path.commonprefix([chosen, rejected]))
     while n and not (_word_ends(chosen, n) and _word_ends(rejected, n)):
         n -= 1
@@ -70,6 +72,7 @@ def split_transcripts(chosen: str, rejected: str) -> tuple[str, str, str]:
         n += 1
     while n and not all(len(t) > n and t[n][0] == "Assistant" for t in turns):
         n -= 1
+    # Without a shared turn there is no prompt, as for messages.
     if not n:
         raise _nothing_shared("turns")
     prompt = "".join(f"\n\n{who}:{said}" for who, said in turns[0][:n])
@@ -102,6 +105,7 @@ def transcript_messages(transcript: str, field: str) -> list[dict[str, str]]:
 
 def _split(transcript: str) -> list[tuple[str, str]]:
     before, *parts = _HEADER.split(transcript)
+    # Text before the first header belongs to no speaker.
     if before.strip():
         return []
     return list(zip(parts[::2], parts[1::2], strict=True))

@@ -10,6 +10,7 @@ from jaxalign.data.records.report import ReadReport
 from jaxalign.data.sources.source import Source, open_source
 from jaxalign.errors import RowError, UserError
 
+# Rows that a format is found from: one broken or sparse row does not decide alone.
 _PROBED = 20
 
 
@@ -51,6 +52,7 @@ def detect_format(
       RowError: if none of the first rows can be read.
       UserError: as `detect` does, or if the parts differ.
     """
+    # Each part by itself: else the first one's format would be forced on the others.
     if parts := getattr(source, "parts", ()):
         options = {"rename": rename, "name": name, "conversational": conversational}
         found = [detect_format(part, task, **options) for part in parts]
@@ -71,6 +73,7 @@ def detect_format(
             first_error = first_error or error
     if first_error and not rows:
         raise first_error
+    # Rows of JSON lines may lack columns: all names count, and the row with most.
     columns = {k: None for row in rows for k in row}
     fullest = max(rows, key=len)
     return detect(
@@ -118,17 +121,19 @@ def read_records(
             report.bad.append(error)
         report.rows += 1
         for record in records:
+            # Under `error` the rest is read only to be counted.
             if report.bad and on_bad_row == "error":
                 break
             report.add(record, format.name)
             yield record
+            # What lies behind the limit is unread, so no share of bad rows is judged.
             if report.records == limit:
                 return
     _refuse_if_too_few(report, on_bad_row, max_dropped)
 
 
 def unpaired(records: Iterable[Record]) -> Iterator[Record]:
-    """The records, with each pair as two answers that have a label each."""
+    """The records, with each pair as two completions that have a label each."""
     for record in records:
         if isinstance(record, Preference):
             yield from record.apart

@@ -67,7 +67,7 @@ class Common:
 
     @property
     def per_answer(self) -> Mapping[str, tuple[float, ...]]:
-        """What the row says of each of its answers in numbers, by name."""
+        """What the row says of each of its completions in numbers, by name."""
         return {}
 
 
@@ -87,14 +87,14 @@ class Conversation(Common):
 
 @dataclasses.dataclass(frozen=True)
 class PromptOnly(Common):
-    """Something to answer: for sampling, and for methods that learn from samples."""
+    """Something to complete: for sampling, and for methods that learn from samples."""
 
     prompt: Content
 
 
 @dataclasses.dataclass(frozen=True)
 class PromptCompletion(Common):
-    """A prompt and its answer; the answer is trained."""
+    """A prompt and its completion; the completion is trained."""
 
     prompt: Content
     completion: Content
@@ -102,7 +102,7 @@ class PromptCompletion(Common):
 
 @dataclasses.dataclass(frozen=True)
 class Preference(Common):
-    """Two answers to one prompt, the first one better.
+    """Two completions of one prompt, the first one better.
 
     A conversational response may hold several turns (user turns among them) when the
     two transcripts part before their last turn. `margin` is how much better, if known.
@@ -119,12 +119,14 @@ class Preference(Common):
         names = ("win_rate_chosen", "win_rate_rejected")
         rates = [self.extra.get(name) for name in names]
         numbers = tuple(float(x) for x in rates if isinstance(x, int | float))
+        # Labels have a value per sequence, and a margin is of the pair: it stands
+        # twice.
         margin = {"margin": (self.margin or 0.0,) * 2}
         return margin | ({"win_rate": numbers} if len(numbers) == 2 else {})
 
     @property
     def apart(self) -> tuple["Unpaired", "Unpaired"]:
-        """The chosen answer as a wanted one, and the rejected as an unwanted one."""
+        """The chosen completion as a desirable one, the rejected as an undesirable."""
         common = {f.name: getattr(self, f.name) for f in dataclasses.fields(Common)}
         return (
             Unpaired(self.prompt, self.chosen, True, **common),
@@ -134,7 +136,7 @@ class Preference(Common):
 
 @dataclasses.dataclass(frozen=True)
 class Unpaired(Common):
-    """One answer, and whether it is wanted."""
+    """One completion, and whether it is desirable."""
 
     prompt: Content
     completion: Content
@@ -142,13 +144,13 @@ class Unpaired(Common):
 
     @property
     def per_answer(self) -> Mapping[str, tuple[float, ...]]:
-        """`desirable`, 1 for a wanted answer."""
+        """`desirable`, 1 for a desirable completion."""
         return {"desirable": (float(self.label),)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Scored(Common):
-    """One answer, and a number that says how good it is."""
+    """One completion, and a number that says how good it is."""
 
     prompt: Content
     completion: Content
@@ -162,7 +164,7 @@ class Scored(Common):
 
 @dataclasses.dataclass(frozen=True)
 class Rankings(Common):
-    """Several answers to one prompt; higher scores are better, equal ones are ties."""
+    """Several completions of one prompt; higher scores are better, equal ones tie."""
 
     prompt: Content
     completions: tuple[Content, ...]
@@ -170,7 +172,7 @@ class Rankings(Common):
 
     @property
     def per_answer(self) -> Mapping[str, tuple[float, ...]]:
-        """The `score` of each answer."""
+        """The `score` of each completion."""
         return {"score": self.scores}
 
     @property
@@ -184,7 +186,7 @@ class Rankings(Common):
 
 @dataclasses.dataclass(frozen=True)
 class Stepwise(Common):
-    """An answer in steps, and whether each step is right."""
+    """A completion in steps, and whether each step is right."""
 
     prompt: Content
     steps: tuple[str, ...]

@@ -109,6 +109,7 @@ def _margin(record: Record, layout: str) -> tuple[str, ...]:
 
 def _messages(record: Record) -> Iterator[Message]:
     """The messages of a record, the prompt's and those of every completion."""
+    # Names of contents in all shapes; a record has some of them.
     names = ("messages", "prompt", "completion", "chosen", "rejected")
     contents = [getattr(record, name, ()) for name in names]
     for content in (*contents, *getattr(record, "completions", ())):

@@ -6,6 +6,7 @@ from typing import Any
 from jaxalign.data.records import checks
 from jaxalign.data.records.checks import Flaw
 
+# A speaker that is not listed is refused: a guess would train the wrong side.
 _ROLES = {
     "human": "user",
     "user": "user",

@@ -44,6 +44,7 @@ def tokenised(row: Mapping[str, Any]) -> Tokenised:
         )
     part = whole or completion
     if part is None:
+        # Always raises; its message lists the columns that the row has.
         checks.need(row, "input_ids")
         raise AssertionError("unreachable")
     return _record(part if prompt is None else _behind(prompt, part))
@@ -63,6 +64,7 @@ def tokenised_sides(row: Mapping[str, Any]) -> tuple[Tokenised, Tokenised]:
             checks.need(row, f"{side}_input_ids")
         sides.append(found)
     if prompt is not None:
+        # Some trainers write the prompt's ids into both sides, others only before them.
         whole = [_begins(side, prompt) for side in sides]
         if any(whole) and not all(whole):
             raise Flaw(
@@ -118,6 +120,7 @@ def _sequence(row: Mapping[str, Any], prefix: str) -> _Ids | None:
 def _token_ids(value: Any, name: str) -> list[int]:
     ids = checks.entries(value, name)
     for i, token in enumerate(ids):
+        # True is an int in Python, and no token.
         if isinstance(token, bool) or not isinstance(token, int) or token < 0:
             raise Flaw(
                 f"`{name}[{i}]` is {token!r}, not a token id",
@@ -132,6 +135,7 @@ def _mask(value: Any, mask: str, ids: list[int], name: str) -> list[bool]:
     if not mask.endswith("labels"):
         return [checks.flag(v, f"{mask}[{i}]") for i, v in enumerate(entries)]
     for i, (token, label) in enumerate(zip(ids, entries, strict=True)):
+        # `True == 1`, so a flag would pass for token 1.
         if label not in (token, UNTRAINED) or isinstance(label, bool):
             raise Flaw(
                 f"`{mask}[{i}]` is {label!r} where `{name}` has {token}",
@@ -171,6 +175,7 @@ def _check_layout(row, prefix: str, keep: slice, length: int, name: str) -> None
     positions = f"{prefix}position_ids"
     if positions in row:
         found = checks.entries(row[positions], positions)[keep]
+        # Positions that also count the padding on the left are those of one text.
         if found != list(range(real)) and found != list(range(keep.start, keep.stop)):
             raise Flaw(
                 f"`{positions}` does not count {name} from 0, so several texts share "
@@ -184,6 +189,7 @@ def _check_layout(row, prefix: str, keep: slice, length: int, name: str) -> None
             "Remove the column if it is not needed.",
         )
     lengths = f"{prefix}seq_lengths"
+    # The length may be given with the padding, or without it.
     parts = checks.entries(row.get(lengths, [real]), lengths)
     if parts not in ([length], [real]):
         raise Flaw(

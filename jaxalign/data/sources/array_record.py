@@ -22,6 +22,7 @@ class ArrayRecord:
             raise UserError(
                 f"{path}: ArrayRecord files are read from disk only. Copy it here."
             )
+        # Rows are asked for by several threads, and the reader serves one at a time.
         self._lock = threading.Lock()
         self._reader: Any = None
         self._records: list[bytes] | None = None
@@ -68,6 +69,7 @@ class ArrayRecord:
 
             reader = ArrayRecordReader(self.path)
             if not reader.ok():
+                # The reason why the reader is not usable comes with its close().
                 try:
                     reader.close()
                 except RuntimeError as error:
@@ -88,6 +90,7 @@ class ArrayRecord:
         for start in range(0, self._length, _TOGETHER):
             some = self._read(range(start, min(start + _TOGETHER, self._length)))
             size += sum(map(len, some))
+            # Records are compressed, so a small file may unpack to anything.
             files.check_unpacked(self.path, size, packed)
             records += some
         return records

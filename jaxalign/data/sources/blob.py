@@ -9,6 +9,7 @@ from jaxalign.data.sources import files
 IN_MEMORY = 256 << 20
 """Files up to this many bytes are held in memory."""
 
+# Bytes that are looked at together: few rounds in Python, little memory.
 _CHUNK = 16 << 20
 
 
@@ -22,6 +23,7 @@ class Blob:
     def __init__(self, path: str):
         """Opens the file and takes its digest."""
         self.path = path
+        # What is packed has no offsets, and a remote file is fetched whole anyway.
         packed = files.is_remote(path) or path.endswith((".gz", ".zst"))
         self._data = None
         if packed or not os.path.exists(path) or os.path.getsize(path) <= IN_MEMORY:
@@ -38,6 +40,7 @@ class Blob:
         if self._data is not None:
             return self._data[start:stop]
         with files.open_local(self.path) as file:
+            # Offsets of the old file would cut the new one in the middle of its rows.
             files.check_unchanged(self.path, self._stamp)
             file.seek(start)
             return file.read(stop - start)

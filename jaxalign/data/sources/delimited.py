@@ -40,6 +40,7 @@ class Delimited:
             delimiter = _delimiter(text)
         rows = _parsed(text, delimiter, path)
         if said:
+            # The line with `sep=` is a row for the parser, too.
             next(rows)
         _, header = next(rows, (0, []))
         self._names = _columns(header, path)
@@ -96,6 +97,8 @@ def _parsed(text: str, delimiter: str, path: str) -> Iterator[tuple[int, list[st
         for cells in reader:
             if cells:
                 yield line, cells
+            # A cell may hold line ends: the next record begins behind all lines read so
+            # far.
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(
@@ -103,6 +106,7 @@ def _parsed(text: str, delimiter: str, path: str) -> Iterator[tuple[int, list[st
             f"({error}). Within quotes a quote is written twice."
         ) from error
     finally:
+        # The limit is the module's, and others in this process read CSV as well.
         csv.field_size_limit(before)
 
 
@@ -113,6 +117,7 @@ def _delimiter(text: str) -> str:
         try:
             rows = itertools.islice(_parsed(text, delimiter, ""), _TRIED)
             counts = {len(cells) for _, cells in rows}
+        # Split at the wrong character, quotes may stand where they must not.
         except UserError:
             continue
         if len(counts) == 1 and max(counts) > most:

@@ -13,16 +13,19 @@ from typing import Any
 from jaxalign.errors import UserError
 from jaxalign.plain_files import UnreadableError, open_plain
 
+# Compressed files are unpacked whole, because nobody can seek in them.
 MAX_UNPACKED = 4 << 30
 """Bytes to which a compressed file may unpack in memory."""
 MAX_RATIO = 200
 """Bytes that a byte may unpack to; text that people write has ratios of 3 to 20."""
+# A small file of one repeated row may well have a larger ratio.
 ALWAYS_FINE = 256 << 20
 """Bytes up to which the ratio is not looked at."""
 
 _READ = 1 << 20
 # So little of Zstandard at a time can unpack to 128 MB, and of gzip to 4.
 _PIECE = 4 << 10
+# With waits of 1 s and 2 s between: a hiccup passes, and a fault is told soon.
 _ATTEMPTS = 3
 
 
@@ -32,6 +35,7 @@ def is_remote(path: str) -> bool:
     >>> is_remote("gs://bucket/a.jsonl"), is_remote("data/a.jsonl")
     (True, False)
     """
+    # Two letters at least, because `C:` is a drive.
     return re.match(r"[a-z0-9+]{2,}://", path) is not None
 
 
@@ -45,9 +49,11 @@ def expand(pattern: str) -> list[str]:
         system, inner = _filesystem(pattern)
         found = [inner] if system.exists(inner) else system.glob(inner)
         paths = [system.unstrip_protocol(path) for path in sorted(found)]
+    # A file of that very name comes first: names may hold brackets.
     elif os.path.exists(pattern):
         return [pattern]
     else:
+        # glob gives the order of the file system, which differs between machines.
         paths = sorted(glob.glob(pattern, recursive=True))
     if not paths:
         raise UserError(
@@ -90,6 +96,7 @@ def stamp(path: str) -> tuple[int, ...]:
     if is_remote(path):
         return ()
     status = os.stat(path)
+    # The inode tells a file that was replaced by one of the same size and time.
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
@@ -159,6 +166,7 @@ def _unpack(path: str, stream: Any, packed: int) -> bytes:
     except UserError:
         raise
     except Exception as error:
+        # The package is optional, so its error is known by its module's name only.
         if not isinstance(error, (OSError, EOFError, zlib.error)) and not (
             type(error).__module__.startswith("zstandard")
         ):
@@ -193,6 +201,8 @@ class _WholeFrames:
             self._frame = self._frame or self._decompressor.decompressobj()
             part = self._raw[self._at : self._at + size]
             out = self._frame.decompress(part)
+            # A decompressor ends with its frame; what it left unread begins the next
+            # one.
             self._at += len(part) - len(self._frame.unused_data)
             if self._frame.eof:
                 self._frame = None
@@ -228,6 +238,7 @@ def _fetch(url: str) -> bytes:
     for attempt in range(_ATTEMPTS):
         try:
             return system.cat_file(inner)
+        # Before OSError, which it is, too: a wrong address is not asked for again.
         except FileNotFoundError as error:
             raise UserError(f"{url}: no such file. Check the address.") from error
         except OSError as error:

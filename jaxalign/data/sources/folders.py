@@ -96,6 +96,7 @@ def _prepared_tfds(folder: str) -> str | None:
 def _files_of_split(folder: str, split: str | None) -> list[str]:
     by_kind: dict[str, list[str]] = {}
     for where, subfolders, names in os.walk(folder):
+        # In place: os.walk then goes on in this order and leaves hidden folders out.
         subfolders[:] = sorted(n for n in subfolders if not n.startswith((".", "_")))
         for name in sorted(names):
             kind = kind_of(name)
@@ -117,6 +118,7 @@ def _files_of_split(folder: str, split: str | None) -> list[str]:
     for path in by_kind[kinds[0]]:
         by_split.setdefault(_split_of(path, folder), []).append(path)
     chosen = by_split[_choose(folder, split, list(by_split))]
+    # Configurations of a data set lie like this; together they would be mixed unasked.
     places = sorted({os.path.dirname(path) for path in chosen})
     if len(places) > 1 and any(by_split):
         raise UserError(

@@ -21,6 +21,7 @@ class HubDataset:
 
         raw = datasets.Features({k: _undecoded(v) for k, v in dataset.features.items()})
         same = raw == dataset.features
+        # A cast writes all rows anew, and most data sets need none.
         self._rows, self._name = dataset if same else dataset.cast(raw), name
 
     def __len__(self) -> int:
@@ -41,6 +42,7 @@ class HubDataset:
         """sha256 over the rows as Arrow holds them."""
         total = hashlib.sha256()
         for table in self._rows.with_format("arrow").iter(batch_size=_AT_A_TIME):
+            # How the cache is divided into chunks must not show in the digest.
             for batch in table.combine_chunks().to_batches():
                 total.update(batch.serialize())
         return total.hexdigest()
@@ -73,6 +75,7 @@ def open_hub(spec: str) -> HubDataset:
     _need_package(spec)
     import datasets  # pyright: ignore[reportMissingImports]
 
+    # A colon before a letter: one in `train[10:20]` belongs to a slice.
     colon = re.search(":(?=[A-Za-z_])", name)
     path, split = name, None
     if colon is not None:

@@ -59,10 +59,12 @@ class JsonLines:
                 f"{self.path}: is UTF-16 text; JSON lines are UTF-8. Convert it: "
                 f"iconv -f UTF-16 -t UTF-8 {self.path}"
             )
+        # The last line may lack its line end.
         ends = np.concatenate([*ends, [size]]).astype(np.int64)
         starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
         if head.startswith(_BOM):
             starts[0] = len(_BOM)
+        # Only short lines are looked at; a long blank one fails when it is parsed.
         short = np.flatnonzero(ends - starts <= 16)
         blank = [k for k in short if not self._blob.read(starts[k], ends[k]).strip()]
         keep = np.setdiff1d(np.arange(len(starts)), blank)
@@ -126,6 +128,7 @@ def parse_json(text: bytes, where: str, *, last: bool = False) -> Any:
       RowError: with the byte or column where it stops being so.
     """
     try:
+        # Python's json takes NaN and Infinity, unless it is told not to.
         return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise RowError(
@@ -136,6 +139,7 @@ def parse_json(text: bytes, where: str, *, last: bool = False) -> Any:
     except RecursionError as error:
         raise RowError(where, "JSON nested too deeply", "Flatten the row.") from error
     except ValueError as error:
+        # The parser counts lines within the row; `where` has the line of the file.
         what = re.sub(r": line \d+ column", ": column", str(error))
         what = re.sub(r" \(char \d+\)$", "", what)
         fix = "Each line is one JSON object."

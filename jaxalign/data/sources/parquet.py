@@ -12,6 +12,7 @@ import numpy as np
 from jaxalign.data.sources import files
 from jaxalign.errors import UserError
 
+# The size is looked at between batches, so this much unpacks unseen.
 _BATCH = 1 << 14  # rows
 IN_MEMORY = 1 << 30
 """Bytes of row groups that are kept in memory; the oldest go first."""
@@ -67,10 +68,12 @@ class Parquet:
                 with self._file(pyarrow) as file:
                     batches = file.iter_batches(_BATCH, [group])
                     table = _table(pyarrow, self.path, file.schema_arrow, batches)
+                    # A row is cut out of one chunk faster than out of many.
                     table = table.combine_chunks()
             except (pyarrow.lib.ArrowException, OSError) as error:
                 raise _damaged(self.path, error) from error
             self._cache[group] = table
+            # The group that is asked for stays, however large it is.
             while len(self._cache) > 1 and self._held() > IN_MEMORY:
                 self._cache.popitem(last=False)
         return self._cache[group]
@@ -127,6 +130,7 @@ def _arrow_table(pyarrow: Any, path: str) -> Any:
         source = pyarrow.BufferReader(files.read_bytes(path))
     else:
         source = pyarrow.memory_map(path)
+    # Both formats have one file ending, and only one of them a magic number.
     is_file = source.read(6) == b"ARROW1"
     source.seek(0)
     if is_file:
@@ -156,6 +160,7 @@ def _row(table: Any, i: int) -> dict[str, Any]:
     return row
 
 
+# Types are walked once per file, not once per row.
 @functools.lru_cache
 def _json_columns(schema: Any) -> list[tuple[str, Any]]:
     """Names and types of the columns that have JSON in them."""

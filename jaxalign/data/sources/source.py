@@ -64,6 +64,7 @@ class Concatenated:
 
     def _locate(self, i: int) -> tuple[Source, int]:
         i = _checked(i, len(self))
+        # From the right: an index that equals an end is the next part's first row.
         p = int(np.searchsorted(self._ends, i, side="right"))
         return self.parts[p], i - (int(self._ends[p - 1]) if p else 0)
 
@@ -80,11 +81,15 @@ class Weighted:
         self.parts = tuple(parts)
         self.weights = tuple(w / sum(weights) for w in weights)
         sizes = np.array([len(part) for part in self.parts])
+        # So many rows that each part, at its share of them, is shown whole.
         length = np.max(sizes / np.array(self.weights))
+        # Less a rounding error, which would make one more row; never fewer than all
+        # rows.
         counts = np.maximum(np.ceil(length * np.array(self.weights) - 1e-6), sizes)
         counts = counts.astype(np.int64)
         # Row k of n from a part belongs at the fraction (k + 1/2) / n of the pass.
         due = np.concatenate([(np.arange(n) + 0.5) / n for n in counts])
+        # Stable: rows that are due at once come in the order of the parts.
         order = np.argsort(due, kind="stable")
         self._part = np.repeat(np.arange(len(counts)), counts)[order].astype(np.int32)
         rows = [
@@ -134,6 +139,7 @@ def open_source(spec: str) -> Source:
     Raises:
       UserError: if something is not there, cannot be read, or holds no row.
     """
+    # A path that exists may hold commas.
     parts = [spec] if os.path.exists(spec) else _split_list(spec)
     weights, sources = [], []
     for part in parts:
@@ -164,6 +170,7 @@ def _split_list(spec: str) -> list[str]:
 
 def _split_weight(part: str) -> tuple[str, float | None]:
     match = re.fullmatch(r"(.+):(\d*\.?\d+(?:[eE][-+]?\d+)?)", part)
+    # A path that exists may end in a colon and a number.
     if os.path.exists(part) or not match:
         return part, None
     weight = float(match[2])
@@ -186,6 +193,7 @@ def _open_one(name: str) -> Source:
         from jaxalign.data.sources import folders
 
         return folders.open_folder(folder, split, open_files)
+    # Only what cannot be a file here is taken for a name on the Hub.
     if kind_of(name) is None and not files.is_remote(name) and not glob.glob(name):
         from jaxalign.data.sources import hub_dataset
 

@@ -47,6 +47,7 @@ def _example(data: bytes) -> dict[str, Any]:
         if number != 1:
             raise ValueError(f"unknown field {number}")
         for _, entry in _fields(features):
+            # An entry of a map has its key in field 1 and its value in field 2.
             parts = dict(_fields(entry))
             name, feature = parts[1].decode(), parts.get(2, b"")
             values = [v for kind, body in _fields(feature) for v in _values(kind, body)]
@@ -64,6 +65,7 @@ def _values(kind: int, body: bytes) -> Iterator[Any]:
             yield value.decode("utf-8")
         elif kind == 2:
             yield from struct.unpack(f"<{len(value) // 4}f", value)
+        # Integers come one by one as numbers, or packed as bytes.
         elif isinstance(value, int):
             yield _signed(value)
         else:
@@ -103,6 +105,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return number, at
+        # 64 bits take ten bytes of seven each.
         if shift > 63:
             raise ValueError(f"a number at byte {at} has no end")
 

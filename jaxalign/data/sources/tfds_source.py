@@ -69,6 +69,7 @@ class TfdsRows:
                 "Prepare it again.",
             ) from error
         for name in self._json & row.keys():
+            # '' stands where the row lacks the column; see `builders.py`.
             if (text := row.pop(name)) != "":
                 row[name] = parse_json(text.encode(), f"{self.where(i)}: {name}")
         return row
@@ -172,6 +173,7 @@ def _decoded(feature: Any, value: Any) -> Any:
         return {k: _decoded(feature[k], v) for k, v in value.items()}
     if isinstance(feature, tfds.features.Sequence):
         inner = feature.feature
+        # TFDS keeps a sequence of dicts as a dict of lists.
         if isinstance(inner, tfds.features.FeaturesDict) and isinstance(value, Mapping):
             rows = zip(*value.values(), strict=True)
             value = [dict(zip(value, row, strict=True)) for row in rows]

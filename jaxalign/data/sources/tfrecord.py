@@ -7,6 +7,7 @@ from jaxalign.data.sources.blob import Blob
 from jaxalign.data.sources.tf_example import decode_payload
 from jaxalign.errors import RowError, UserError
 
+# The length and its checksum come before a record, the record's own behind it.
 _HEAD = struct.Struct("<QI")
 _TAIL = struct.Struct("<I")
 
@@ -37,6 +38,7 @@ def _table() -> tuple[int, ...]:
     table = []
     for byte in range(256):
         for _ in range(8):
+            # The polynomial of Castagnoli with its bits reversed.
             byte = (byte >> 1) ^ (0x82F63B78 if byte & 1 else 0)
         table.append(byte)
     return tuple(table)
@@ -95,6 +97,8 @@ class TFRecord:
                         "it again."
                     )
             else:
+                # Cut off within the header: such a length ends behind the file, see
+                # below.
                 size = self._blob.size
             stop = at + _HEAD.size + size
             if stop + _TAIL.size > self._blob.size:

@@ -12,7 +12,10 @@ from typing import Any
 
 from jaxalign.errors import UserError
 
+# A time that doubles with each character passes any limit at 48 of them; a sound
+# pattern stays far below this one.
 _MOST_PROBE_SECONDS = 0.5
+# Rising, so that a bad pattern shows at a length at which it still comes to an end.
 _PROBE_LENGTHS = (12, 24, 48)
 _PROBE_ALPHABET = "a1 \n!é中"
 
@@ -30,6 +33,7 @@ def read_backend(file: pathlib.Path) -> Any:
         raise UserError(f"{file} is no regular file. Put the tokenizer there.")
     with _explained(file), _without_panic_messages():
         backend = tokenizers.Tokenizer.from_file(str(file))
+        # Files may carry both over from training, and would cut texts here unsaid.
         backend.no_truncation()
         backend.no_padding()
         if not backend.get_vocab(with_added_tokens=True):
@@ -112,6 +116,8 @@ def _probe(backend: Any, file: pathlib.Path) -> None:
     ):
         if run is None:
             continue
+        # Without a regular expression nothing can take ever longer, so nothing is
+        # probed.
         patterns = _patterns(json.loads(run.__self__.__getstate__()))
         alphabet = {c for pattern in patterns for c in pattern if c.isprintable()}
         for character in sorted(alphabet | set(_PROBE_ALPHABET)) if patterns else ():

@@ -114,6 +114,8 @@ class ChatEncoder:
         if not apart:
             return self.tokenizer.encode(text)
         markers, pieces = self.tokenizer.markers, rendered.pieces
+        # An `x` stands for each marker of the contents: what is left is the template's
+        # own.
         blank = self._template().render(
             markers.blanked(turns),
             tools=markers.blanked(tools) if tools else None,

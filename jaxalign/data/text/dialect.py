@@ -23,6 +23,7 @@ def to_json(value: Any) -> Any:
     Raises:
       UserError: it holds another type, or a character that marks contents.
     """
+    # Before the numbers: int(True) would be 1.
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str) and PRIVATE.search(value):
@@ -30,6 +31,7 @@ def to_json(value: Any) -> Any:
             "A conversation holds characters of the private-use plane 16, which"
             " mark the assistant's text. Remove them from the row."
         )
+    # Subclasses carry methods of their own; a template gets the plain type.
     for kind in (str, int, float):
         if isinstance(value, kind):
             return kind(value)

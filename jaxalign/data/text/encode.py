@@ -87,6 +87,7 @@ class Encoder:
                 "Remove the column, or rename it with --columns.",
             )
         try:
+            # Losses over several completions read them with the best one first.
             if isinstance(record, Rankings):
                 record = record.best_first
             encoded = self._sides(record)
@@ -170,6 +171,7 @@ class Encoder:
     def _with_bos(self, ids: np.ndarray, offsets: np.ndarray):
         """Ids and offsets with one BOS in front if the model reads one."""
         bos = self.tokenizer.bos_id
+        # A template may have written it already, and no model has read two of them.
         if self.tokenizer.adds_bos and ids[:1] != bos:
             ids = np.concatenate([[np.int32(bos or 0)], ids]).astype(np.int32)
             offsets = np.concatenate([np.zeros((1, 2), np.int32), offsets])
@@ -241,6 +243,7 @@ class Encoder:
     ) -> Encoded:
         """With an EOS at an open end that no stop token closes."""
         tokenizer, cut = self.tokenizer, self._cut(text)
+        # A text that is cut may say something behind the cut.
         silent = not cut and says_nothing(text, spans, tokenizer.stop_texts)
         if open_end and not cut:
             ids, trained = with_eos(
@@ -259,5 +262,6 @@ class Encoder:
 
 def _at(where: str, error: UserError) -> RowError:
     """The error with the place of its row."""
+    # Messages are sentences: the first says what is wrong, the others how to mend it.
     what, _, fix = str(error).rstrip(".").partition(". ")
     return RowError(where, what, f"{fix or 'Mend the row'}.")

@@ -49,6 +49,7 @@ class Encoded:
           RowError: an id is outside of the vocabulary.
         """
         ids, trained = self.ids, np.array(self.trained, bool)
+        # Nothing comes before token 0, so nothing predicts it.
         trained[:1] = False
         bad = np.flatnonzero((ids < 0) | (ids >= vocab_size))
         if len(bad):

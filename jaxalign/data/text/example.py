@@ -48,10 +48,10 @@ class Example:
 
     Attributes:
       index: number of the record in its data set; batches carry it as example id.
-      sequences: one; or chosen and rejected; or K answers to one prompt, the best
+      sequences: one; or chosen and rejected; or K completions of one prompt, the best
         first.
       labels: what the record says of each sequence, `[K]` float32 by name: `margin` of
-        a pair, the same for both sides; `score` of an answer.
+        a pair, the same for both sides; `score` of a completion.
       where: file and line, for messages.
       prompt_differs: the template renders the prompt alone otherwise than within the
         whole; the whole was used.

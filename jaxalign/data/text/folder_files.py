@@ -8,6 +8,7 @@ from jaxalign.errors import UserError
 from jaxalign.json_file import read_json
 
 _SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token")
+# Arrays of ids are int32.
 _MOST_ID = 1 << 31
 
 
@@ -41,6 +42,8 @@ def special_tokens(folder: pathlib.Path, config: Mapping[str, Any]) -> dict[str,
                 )
             if text:
                 texts[name] = text
+            # A null in the config says that there is no such token: the older map is
+            # not asked.
             break
     return texts
 

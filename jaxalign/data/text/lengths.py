@@ -14,7 +14,7 @@ OnLong = Literal["drop", "error", "keep_end", "keep_start"]
 
 
 class TooLongError(RowError):
-    """A prompt that leaves no room for its answer."""
+    """A prompt that leaves no room for its completion."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,8 @@ class LengthLimits:
       max_length: of each whole sequence; None for no limit.
       max_prompt_length: of what stands before the first trained token.
       on_long: for an over-long prompt: leave the example out, stop, or keep the end or
-        the start of the prompt. An over-long answer is always cut at its end, gets no
-        stop token and is marked as clipped.
+        the start of the prompt. An over-long completion is always cut at its end, gets
+        no stop token and is marked as clipped.
     """
 
     max_length: int | None = None
@@ -59,11 +59,12 @@ def apply_limits(
 
     Raises:
       TooLongError: the prompt is too long and is not to be cut; or nothing would tell
-        the answers apart any more.
+        the completions apart any more.
     """
     most = limits.max_length or max(len(x.ids) for x in example.sequences)
     prompt = max(x.prompt_length for x in example.sequences)
     answer = max(len(x.ids) - x.prompt_length for x in example.sequences)
+    # One token at least is left to be trained.
     allowed = min(most - 1, limits.max_prompt_length or most)
     sequences = example.sequences
     if prompt > allowed:
@@ -81,11 +82,12 @@ def apply_limits(
         at_end = limits.on_long == "keep_start"
         sequences = tuple(_cut_prompt(x, cut, at_end, bos) for x in sequences)
     sequences = tuple(_cut_end(x, most) for x in sequences)
+    # Sides that differ only behind the cut teach nothing.
     first = sequences[0].ids
     if len(sequences) > 1 and all(np.array_equal(first, x.ids) for x in sequences):
         raise TooLongError(
             example.where or f"row {example.index}",
-            f"its answers are the same within max_length {limits.max_length}",
+            f"its completions are the same within max_length {limits.max_length}",
             "Raise --max-length, or pass --on-long drop.",
         )
     return dataclasses.replace(example, sequences=sequences)
@@ -93,6 +95,7 @@ def apply_limits(
 
 def _cut_prompt(x: TokenSequence, cut: int, at_end: bool, bos: bool) -> TokenSequence:
     prompt = x.prompt_length
+    # The last token of a prompt predicts the first target, so it stays.
     cut = min(cut, prompt - 1)
     start = prompt - cut if at_end else int(bos and prompt - cut > 1)
     kept = np.ones(len(x.ids), bool)
@@ -126,6 +129,7 @@ class Spread:
         if not len(lengths):
             return cls(0, 0, 0)
         ordered = np.sort(lengths)
+        # By nearest rank: each of the three is a length that occurs.
         at = np.ceil(np.array([0.5, 0.95, 1.0]) * len(ordered)).astype(int) - 1
         return cls(*(int(x) for x in ordered[at]))
 
@@ -136,7 +140,7 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class LengthReport:
-    """Lengths of prompts, answers and whole sequences, before any limit."""
+    """Lengths of prompts, completions and whole sequences, before any limit."""
 
     prompt: Spread
     completion: Spread

@@ -19,6 +19,7 @@ from jaxalign.data.text.marking import TAGS
 MarkersInText = Literal["text", "refuse", "keep"]
 """What becomes of them: text like any other, an error, or the special token."""
 
+# An added token without one of these characters is a word, and no marker.
 _TAG = re.compile(r"[<\[|｜]")
 # Private-use plane 16 is refused in contents, and free again when they are rendered.
 _FIRST_ALIAS = 0x100000
@@ -46,6 +47,7 @@ class Markers:
             if token.special
             or (_TAG.search(token.content) and token.content in outside)
         }
+        # Without special tokens a pattern that never matches.
         self._pattern = re.compile(_any_of(self._tokens) or r"(?!)")
 
     def found(self, messages: Iterable[Mapping[str, Any]], tools: Any) -> list[str]:
@@ -138,6 +140,8 @@ class Markers:
             for text, alias in self._aliases.items()
         ]
         backend.add_tokens(aliases)
+        # Now special tokens in a text are text to it; the aliases are not special and
+        # count.
         backend.encode_special_tokens = True
         return backend
 

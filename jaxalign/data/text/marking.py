@@ -14,6 +14,7 @@ from jaxalign.errors import UserError
 
 BLOCK = ("\U0010fff0", "\U0010fff1")
 """The characters that the renderer puts around the text of a generation block."""
+# Each takes two of the plane's 65,536 characters, and blocks take two at its end.
 MAX_UNITS = 32_000
 
 # Private-use plane 16: of unit u the even character 2 u opens, the odd one closes. A
@@ -162,6 +163,7 @@ class _Marking:
             return [self.around(v, unit, cut) for v in value]
         if not isinstance(value, str):
             return value
+        # All strings of one object are one unit and share its marks.
         if unit not in self.units[-1:]:
             self.units.append(unit)
             self.pieces.append(0)

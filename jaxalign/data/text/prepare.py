@@ -1,4 +1,4 @@
-"""All records of a run to examples, with an account of what became of each row."""
+"""All records of a run to examples, with a report on what became of each row."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class EncodeReport:
       rows: how many were read.
       bad_rows: messages about those that could not be used (with `on_bad_row="drop"`).
       too_long: left out because of their length.
-      clipped: cut at the end of an answer.
+      clipped: cut at the end of a completion.
       prompt_differs: the chat template renders the prompt alone otherwise than within
         the whole conversation; the whole was used.
       lengths: before any cutting.
@@ -77,6 +77,7 @@ def encode_all(
         rows += 1
         try:
             example = encoder(record, index)
+            # Counted before the limits, so that the report shows what is too long.
             whole.append(example)
             kept.append(apply_limits(example, limits, bos=encoder.tokenizer.adds_bos))
         except TooLongError as error:
@@ -97,6 +98,7 @@ def encode_all(
             f"None of {rows} rows is left: {len(too_long)} are too long, {len(bad)}"
             f" cannot be used. The first: {(bad or too_long or ['no row'])[0]}"
         )
+    # A clipped sequence lacks its stop token on purpose.
     finished = [e for e in kept if not any(x.clipped for x in e.sequences)]
     report = EncodeReport(
         rows=rows,
@@ -113,9 +115,11 @@ def encode_all(
 
 def _with_character_limit(encoder: Encoder, limits: LengthLimits) -> Encoder:
     """Nothing is tokenised that lies beyond `max_length` tokens in any case."""
+    # Which part of a prompt is kept is known only when all of it is tokenised.
     if limits.max_length is None or limits.on_long.startswith("keep"):
         return encoder
     longest = encoder.tokenizer.longest_token
+    # One token above the limit, so that a text that is cut here is still too long.
     return dataclasses.replace(
         encoder, max_characters=(limits.max_length + 1) * longest
     )

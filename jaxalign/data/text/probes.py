@@ -1,4 +1,4 @@
-"""What a chat template shows of itself in a conversation of three words."""
+"""How a chat template ends turns and surrounds contents, found from three turns."""
 
 import itertools
 from collections.abc import Collection, Sequence
@@ -46,6 +46,7 @@ def around_contents(template: ChatTemplate | None) -> str:
     text, pieces = _rendered(template, len(_TURNS), add_generation_prompt=True)
     ends = [0, *(end for _, end in pieces)]
     begins = [*(begin for begin, _ in pieces), len(text)]
+    # Between the pieces, which together could spell a marker that none of them holds.
     return "\0".join(text[end:begin] for end, begin in zip(ends, begins, strict=True))
 
 
@@ -57,6 +58,7 @@ def _rendered(
         return "", ()
     try:
         rendered = template.render_marked(_TURNS[:count], spans=False, **options)
+    # A template that refuses so few words shows nothing here, and still gets its rows.
     except UserError:
         return "", ()
     return rendered.text, rendered.pieces or ()

@@ -42,6 +42,7 @@ def missing_units(
     seen = reading.seen if reading else set()
     marked = set(reading.marked.units) if reading else set()
     unseen = [unit for unit in _units(ask) if unit not in seen]
+    # What marks cannot show costs a rendering each.
     doubtful = [unit for unit in unseen if unit not in marked]
     said = render([_without(ask, unit) for unit in doubtful]) if doubtful else []
     same = {unit for unit, x in zip(doubtful, said, strict=True) if x == text}
@@ -107,6 +108,7 @@ def _without(ask: Ask, unit: Unit) -> Ask:
     """The conversation with another unit in the place of that one."""
     if unit.kind == "tool":
         assert ask.tools is not None
+        # Templates ask whether there are tools at all.
         tools = [x for k, x in enumerate(ask.tools) if k != unit.part]
         return ask._replace(tools=tools or None)
     messages = [dict(message) for message in ask.messages]

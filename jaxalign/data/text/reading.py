@@ -132,6 +132,7 @@ def read_marked(
       The reading of the first depth that leaves the text as it is, or None.
     """
     marked, said = first
+    # One turn more than depths: the last rendering is still to be compared.
     for depth in [*depths[1:], None]:
         if isinstance(said, str):
             found, marks = without_marks(said)

@@ -71,6 +71,7 @@ def _raise(message):
 @functools.lru_cache(maxsize=32)
 def compiled(source: str, time: str, block: tuple[str, str]) -> jinja2.Template:
     """The template of that source, which reads that clock."""
+    # As transformers renders: templates count on how white space is trimmed.
     environment = sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, ext.loopcontrols]
     )
@@ -119,6 +120,7 @@ def bound_process(memory: int) -> None:
         codecs.lookup(name)
 
     def lower(limit: int, value: int) -> None:
+        # A hard limit can be lowered only.
         most = resource.getrlimit(limit)[1]
         value = value if most == resource.RLIM_INFINITY else min(value, most)
         resource.setrlimit(limit, (value, value))
@@ -147,6 +149,8 @@ def requests(parent: int) -> Iterator[dict[str, Any]]:
         if not piece:
             return
         line += piece
+        # The parent waits for its reply, so nothing of a next request follows in a
+        # piece.
         if piece.endswith(b"\n"):
             yield json.loads(line)
             line.clear()
@@ -168,6 +172,8 @@ def main(seconds: float, memory: int, parent: int) -> None:
             signal.setitimer(signal.ITIMER_PROF, seconds)
             said = render_request(request["source"], request["time"], block, variables)
             out.write(json.dumps(said).encode("ascii") + b"\n")
+            # Python that ran out of memory is in no state to go on; the parent starts
+            # anew.
             if said.get("limit") == "memory":
                 return
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 
 from jaxalign.errors import UserError
 
+# A sound template takes milliseconds.
 TIME_LIMIT = 2.0
 """Seconds of processor time that a rendering may take."""
+# 32 bytes for each of the characters that a rendering may have.
 MEMORY_LIMIT = 256 * 2**20
 """Bytes that the process may take beyond what it has at its start."""
 
@@ -87,6 +89,8 @@ class Renderer:
             self._forget()
         with self._lock:
             try:
+                # The system may have ended it while it idled; twice in a row is another
+                # thing.
                 try:
                     return self._ask(line.encode("ascii"), len(variables))
                 except _DiedError:
@@ -114,6 +118,7 @@ class Renderer:
         process = self._process or self._start()
         assert process.stdin is not None
         try:
+            # A pipe takes only a part of a long line at a time.
             while line:
                 line = line[os.write(process.stdin.fileno(), line) :]
         except BrokenPipeError as error:
@@ -132,12 +137,14 @@ class Renderer:
         return limit
 
     def _start(self) -> subprocess.Popen:
+        # -P: the worker's folder has modules that must not stand for those of Python.
         command = [sys.executable, "-P", str(_WORKER), str(self._seconds)]
         self._process = subprocess.Popen(
             [*command, str(self._memory), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            # Sets come in one order in each process, so a row renders alike.
             env={k: v for k, v in os.environ.items() if k.startswith(_ENVIRONMENT)}
             | {"PYTHONHASHSEED": "0"},
             bufsize=0,
@@ -168,6 +175,7 @@ class Renderer:
         code = process.wait()
         if code == -signal.SIGPROF:
             return LimitError(f"it runs for more than {self._seconds:g} s")
+        # C code ends so when a recursion leaves the stack, or memory is not there.
         if code in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
             return LimitError(f"it needs too much memory or nests too deeply ({code})")
         return _DiedError(f"exit code {code}")

@@ -22,7 +22,7 @@ class Rendered:
     Attributes:
       text: what the tokenizer reads.
       spans: the assistant's turns, in order, each with its stop token.
-      prompt: the text of the first messages alone with the header of an answer, if that
+      prompt: the text of the first messages alone with the assistant's header, if that
         was asked for.
       lost: what the conversation says and the text does not, though it must.
       left_out: what the text leaves out as widely used templates do: `thoughts`,
@@ -109,5 +109,6 @@ def with_eos(
         if text[offsets[t, 0] : offsets[t, 1]].strip():
             break
     closed = np.append(trained, True)
+    # Without a gap: to reach the EOS a model must write what stands before it.
     closed[int(np.flatnonzero(trained)[-1]) :] = True
     return np.append(ids, np.int32(eos_id)), closed

@@ -66,6 +66,7 @@ def read_template(
     for_tools = template("tool_use") if "tool_use" in named else None
     if "default" in named:
         return template("default", for_tools=for_tools)
+    # An error only when it is used: rows with tools may have a template of theirs.
     listed = ", ".join(sorted(named))
     reason = f"it has several templates ({listed}) and none of them is named default"
     refuses = f"{{{{ raise_exception({json.dumps(reason)}) }}}}"

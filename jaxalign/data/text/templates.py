@@ -38,6 +38,7 @@ from jaxalign.errors import UserError
 
 BUILTIN = ("chatml", "gemma", "llama3", "mistral", "qwen", "zephyr")
 """Names of the templates that come with the package; each has a training twin."""
+# From most to least: a template that changes a name may still leave contents alone.
 _DEPTHS: tuple[Depth, ...] = ("all", "values", "contents", "assistant")
 
 
@@ -85,6 +86,7 @@ class ChatTemplate:
         for said in self._ask(asks, {}):
             marks = without_marks(said)[1] if isinstance(said, str) else []
             whole.append({mark.unit for mark in marks} == {0, 1})
+        # Most templates want text; parts are for those that text does not reach.
         return whole == [False, True]
 
     def render(
@@ -157,6 +159,7 @@ class ChatTemplate:
         marked: list[Marked] = []
 
         def asks(messages: Messages, tools: Tools | None) -> list[Ask]:
+            # Of the attempt that succeeds: `_first` may make two.
             marked[:] = [with_marks(messages, tools, depths[0])]
             found = [
                 Ask(messages, tools, add_generation_prompt),
@@ -254,6 +257,7 @@ class ChatTemplate:
         return {}
 
     def _ask(self, asks: Sequence[Ask], kwargs: Mapping[str, Any]) -> list[Any]:
+        # transformers always defines it, so templates read it without asking.
         common = {**self.variables, "documents": None}
         variables = [
             {

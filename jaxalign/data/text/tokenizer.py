@@ -65,6 +65,7 @@ class Tokenizer:
     def stop_texts(self) -> tuple[str, ...]:
         """Texts of the stop tokens, as a chat template writes them."""
         added = self.backend.get_added_tokens_decoder()
+        # A stop id that is no added token has no text that a template could write.
         return tuple(added[i].content for i in sorted(self.stop_ids) if i in added)
 
     @functools.cached_property
@@ -149,6 +150,7 @@ def load_tokenizer(
     source: Any = template.source if template else None
     if template and template.for_tools:
         source = list(template.sources)
+    # Rows that show the time are other rows at another time.
     if template and template.reads_clock:
         source = [source, template_time()]
     digest = hashlib.sha256(file.read_bytes())
@@ -159,6 +161,7 @@ def load_tokenizer(
         vocab_size=1 + max(backend.get_vocab(with_added_tokens=True).values()),
         bos_id=bos,
         eos_id=eos,
+        # Any id would do, because masks tell what is padding.
         pad_id=pad if pad is not None else (eos if eos is not None else 0),
         stop_ids=frozenset(stops),
         special_ids=special_ids,
@@ -197,6 +200,7 @@ def _adds_bos(backend, folder: pathlib.Path, config: Mapping, bos: int) -> bool:
     said = flag_of(folder / "tokenizer_config.json", config, "add_bos_token")
     if said is not None:
         return said
+    # Without the key it is the post-processor that adds a BOS, or nothing does.
     return backend.encode("", add_special_tokens=True).ids[:1] == [bos]
 
 

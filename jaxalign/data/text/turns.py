@@ -3,7 +3,7 @@
 Generation blocks say it where a template has them. Elsewhere it is found from
 renderings. Marks around the texts of the conversation show where each message is. Its
 turn begins where the rendering leaves the text that a model is prompted with, that is
-the rendering of the messages before with the header of an answer, and ends with the
+the rendering of the messages before with the assistant's header, and ends with the
 first stop token behind it. All places are those of the *whole* rendering, which may
 differ from that of a part: many templates leave out the thoughts of earlier turns.
 """
@@ -29,7 +29,7 @@ class Turns:
       ask: the conversation.
       text: its rendering.
       reading: the same with marks.
-      header: what the template writes before an answer that is still to come; "" if
+      header: what the template writes before a turn that is still to come; "" if
         that is unknown, None if it writes nothing.
       stops: texts of the stop tokens.
     """
@@ -85,6 +85,7 @@ class Turns:
         behind = self.text[own : following[0].place if following else None]
         if end := end_of_turn(behind, self.stops):
             return own + end
+        # Behind the last message only white space of the template follows.
         return own + len(behind.rstrip()) if i == len(self.ask.messages) - 1 else None
 
     def _place(self, number: int) -> int:
@@ -179,6 +180,7 @@ class Turns:
 
 def end_of_turn(behind: str, stops: Sequence[str]) -> int:
     """Where the first stop token in a text ends, or 0."""
+    # The first one, and of several at one place the longest.
     found = [(behind.find(stop), -len(stop)) for stop in stops if stop in behind]
     if not found:
         return 0

@@ -1,4 +1,4 @@
-"""A model to be evaluated: it scores examples, and answers prompts."""
+"""A model to be evaluated: it scores examples, and completes prompts."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -23,7 +23,7 @@ Logps: TypeAlias = list[list[np.ndarray]]
 
 
 class Sampling(NamedTuple):
-    """How answers are drawn; see `jaxalign.rollout.generate`."""
+    """How completions are drawn; see `jaxalign.rollout.generate`."""
 
     max_new_tokens: int
     temperature: float
@@ -67,6 +67,7 @@ class Checkpoint(NamedTuple):
         Returns:
           In the order of the examples; each sequence's `[m]` float32.
         """
+        # Numbered by place, by which the results are found again.
         numbered = [Example(i, x.sequences) for i, x in enumerate(examples)]
         batches = Batches(
             numbered,
@@ -82,11 +83,12 @@ class Checkpoint(NamedTuple):
             (batches[i] for i in range(len(batches))),
             lambda batch: self.program.place(batch.tokens),
         )
+        # All trained tokens of a row come in one array, a branch behind the other.
         ends = [np.cumsum(x.branch_lengths)[:-1] for x in batches.layouts]
         return [np.split(found[i], at) for i, at in enumerate(ends)]
 
     def answers(self, prompts: Sequence[Prompt], sampling: Sampling) -> Completions:
-        """Samples answers; all of a prompt lie side by side."""
+        """Samples completions; all of a prompt lie side by side."""
         return generate(
             self.decoder,
             self.params,
@@ -99,6 +101,7 @@ class Checkpoint(NamedTuple):
             top_p=sampling.top_p,
             ends=ends_of(self.tokenizer, sampling.stop),
             num_samples=sampling.num_samples,
+            # Further slots would stay empty.
             batch_size=min(sampling.batch_size, len(prompts) * sampling.num_samples),
         )
 
@@ -133,6 +136,7 @@ def open_checkpoint(
     policy = open_policy(
         name,
         dtype=dtype,
+        # Nothing is differentiated, so nothing is ever computed anew.
         remat="none",
         attention="blocked",
         parallel="mesh",
@@ -147,7 +151,7 @@ def open_checkpoint(
 def as_examples(
     prompts: Sequence[Prompt], answers: Completions, num_samples: int
 ) -> list[Example]:
-    """Prompts with their sampled answers, in which the answer counts."""
+    """Prompts with their sampled completions, whose tokens count."""
     examples = []
     for i, ids in enumerate(answers.ids()):
         prompt = prompts[i // num_samples].ids

@@ -13,7 +13,7 @@ class Config:
     """Measure a model on held-out rows: all that the rows and flags allow.
 
     Demonstrations give perplexity, preference pairs also accuracy. With --reward,
-    --reward-model or --judge the model answers the prompts, and its answers are scored.
+    --reward-model or --judge the model completes the prompts, and that is scored.
     With --ref it is compared with another checkpoint: implicit rewards, KL, win rates.
     A reward model as --model is measured on preference pairs.
     """
@@ -27,19 +27,19 @@ class Config:
     ref: Found | None = None
     """Another checkpoint of the same tokenizer, to compare with."""
     reward: tuple[RewardAt, ...] = ()
-    """What scores answers: `exact_match`, `abstention(wrong=-3)=0.5`, `file.py:fn`."""
+    """Rewards of completions: `exact_match`, `abstention(wrong=-3)=0.5`, `a.py:fn`."""
     keep_special_tokens: bool = False
     """Show rewards the special tokens in completions, the stop token too."""
     reward_model: Found | None = None
     """Folder of a reward model of the same tokenizer, as another reward."""
     judge: Found | None = None
-    """Folder of a language model that compares answers with those of `ref`."""
+    """Folder of a language model that compares completions with those of `ref`."""
     judge_template: Found | None = None
     """A text file with {prompt}, {first} and {second} that asks for [[A]] or [[B]]."""
     known: str | None = None
     """Column that says whether an answer can be known; splits the abstention table."""
     beta: float = 0.1
-    """Of the implicit reward, beta (log p - log p of ref)."""
+    """Strength beta of the implicit reward, beta (log p - log p of ref)."""
     format: str | None = None
     """The rows' format or converter; found from the columns by default."""
     columns: str | None = None
@@ -52,26 +52,26 @@ class Config:
     """Special tokens that the contents of messages spell: they stay text, or such rows
     are refused, or they become the tokens."""
     limit: int | None = None
-    """Rows to read; all by default."""
+    """Number of rows to read; all by default."""
     max_length: int = 1024
-    """Longest sequence with an answer of the data, in tokens."""
+    """Longest sequence of the data, prompt and completion, in tokens."""
     max_new_tokens: int = 128
-    """Longest sampled answer, in tokens."""
+    """Longest sampled completion, in tokens."""
     stop: tuple[str, ...] = ()
     """Texts at which a sampled completion ends, such as `</answer>`; may be given
     several times."""
     temperature: float = 1.0
-    """0 takes the likeliest token."""
+    """Temperature of the sampler; 0 takes the likeliest token."""
     top_k: int | None = None
-    """Sample among this many tokens only; 0 or unset for all."""
+    """Number of likeliest tokens to sample among; 0 or unset for all."""
     top_p: float = 1.0
-    """Sample within this share of probability."""
+    """Share of probability to sample within."""
     num_samples: int = 1
-    """Answers to each prompt; several also give best-of-n."""
+    """Number of completions of each prompt; several also give best-of-n."""
     batch_size: int = 16
-    """Rows computed at a time."""
+    """Number of rows computed at a time."""
     seed: int = 0
-    """Of samples and intervals."""
+    """Seed of samples and intervals."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the matrix products."""
 
@@ -90,8 +90,8 @@ class Config:
             raise UserError(f"beta must be positive, got {self.beta}")
         if self.judge and not self.ref:
             raise UserError(
-                "--judge compares answers with those of another checkpoint. Name it "
-                "with --ref."
+                "--judge compares completions with those of another checkpoint. Name "
+                "it with --ref."
             )
         if self.judge_template and not self.judge:
             raise UserError("--judge-template is of use only with --judge MODEL.")
@@ -103,6 +103,6 @@ class Config:
             )
         if self.temperature == 0 and self.num_samples > 1:
             raise UserError(
-                "temperature 0 gives the same answer every time: set num_samples 1, or "
-                "a temperature above 0."
+                "temperature 0 gives the same completion every time: set num_samples "
+                "1, or a temperature above 0."
             )

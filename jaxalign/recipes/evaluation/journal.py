@@ -1,4 +1,4 @@
-"""The answers of an evaluation, one line each, to look at."""
+"""The completions of an evaluation, one line each, to look at."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ Line: TypeAlias = dict[str, Any]
 
 
 def describe(completion: Completion) -> Line:
-    """What is known of an answer before it is scored."""
+    """What is known of a completion before it is scored."""
     return {
         "row": completion.index,
         "prompt": completion.prompt,

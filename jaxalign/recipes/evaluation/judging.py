@@ -1,4 +1,4 @@
-"""Whose answers a judge prefers."""
+"""How often a judge prefers the model's completions to those of a reference."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def judged(
       respond: The judge.
       template: What it is asked.
       estimator: For the intervals.
-      journal: A line per answer, which gets its chance to win.
+      journal: A line per completion, which gets its chance to win.
 
     Returns:
       Two measures.
@@ -39,6 +39,7 @@ def judged(
     )
     for line, win in zip(journal, wins, strict=True):
         line["win_rate"] = number(win)
+    # A judge that seldom gives a verdict says little, so their share stands beside it.
     found = {"win_rate/judge": wins, "judge/verdicts": np.isfinite(wins)}
     return {
         name: estimator.group_mean(name, answers.by_row(x)) for name, x in found.items()

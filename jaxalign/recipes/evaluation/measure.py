@@ -52,6 +52,7 @@ class Estimator(NamedTuple):
         total, weight = np.asarray(totals, float)[kept], ones[kept]
         if not kept.any():
             return Measure(np.nan, np.nan, np.nan, 0)
+        # Draws by name, so that a measure stays when others come or go.
         key = jax.random.fold_in(jax.random.key(self.seed), zlib.crc32(name.encode()))
         low, high = bootstrap_interval(
             jnp.asarray(total, jnp.float32), jnp.asarray(weight, jnp.float32), key
@@ -69,8 +70,10 @@ def likelihood(
     estimator: Estimator, logps: Sequence[Sequence[np.ndarray]]
 ) -> dict[str, Measure]:
     """Loss per token and perplexity of each example's first sequence."""
+    # Thousands of tokens add up to more digits than float32 has.
     totals = [-float(x[0].sum(dtype=np.float64)) for x in logps]
     nll = estimator.mean("loss", totals, [len(x[0]) for x in logps])
+    # exp keeps the order, so it takes the ends of the interval along.
     value, low, high = (float(np.exp(x)) for x in nll[:3])
     return {"loss": nll, "perplexity": Measure(value, low, high, nll.rows)}
 
@@ -81,7 +84,7 @@ def preference(
     ref: Sequence[Sequence[np.ndarray]] | None,
     beta: float,
 ) -> dict[str, Measure]:
-    """How often the better answer is preferred, and by how much.
+    """How often the better completion is preferred, and by how much.
 
     With a reference by the implicit reward β (log π − log π_ref), else by log π.
     """
@@ -94,12 +97,12 @@ def preference(
 
 
 def pairs(estimator: Estimator, prefix: str, values: np.ndarray) -> dict[str, Measure]:
-    """How often the better answer has more, by how much, and what each has.
+    """How often the better completion has more, by how much, and what each has.
 
     Args:
       estimator: For the intervals.
       prefix: Of the measures' names.
-      values: `[rows, 2]`, of the chosen and of the rejected answer.
+      values: `[rows, 2]`, of the chosen and of the rejected completion.
     """
     chosen, rejected = values.T
     margins = chosen - rejected
@@ -114,7 +117,7 @@ def pairs(estimator: Estimator, prefix: str, values: np.ndarray) -> dict[str, Me
 
 
 def win_rate(estimator: Estimator, name: str, ours: np.ndarray, theirs: np.ndarray):
-    """How often an answer of ours beats one of theirs; half for ties.
+    """How often a completion of ours beats one of theirs; half for ties.
 
     Args:
       estimator: For the interval.
@@ -123,6 +126,7 @@ def win_rate(estimator: Estimator, name: str, ours: np.ndarray, theirs: np.ndarr
       theirs: The same shape.
     """
     wins = (ours > theirs) + 0.5 * (ours == theirs)
+    # A comparison with NaN is False, and would count as lost.
     known = ~np.isnan(ours) & ~np.isnan(theirs)
     return estimator.group_mean(name, np.where(known, wins, np.nan))
 
@@ -130,7 +134,7 @@ def win_rate(estimator: Estimator, name: str, ours: np.ndarray, theirs: np.ndarr
 def divergence(
     estimator: Estimator, logps, ref_logps, num_samples: int
 ) -> dict[str, Measure]:
-    """KL to a reference on sampled answers: Σ log π − log π_ref, without bias."""
+    """KL to a reference on sampled completions: Σ log π − log π_ref, without bias."""
     sums = np.array(
         [
             float((x[0].astype(np.float64) - y[0]).sum())
@@ -152,6 +156,7 @@ def best_of(rewards: np.ndarray) -> dict[int, dict[str, float]]:
     there = ~np.isnan(rewards)
     array, mask = jnp.asarray(np.nan_to_num(rewards), jnp.float32), jnp.asarray(there)
     sizes = [1 << i for i in range(rewards.shape[1].bit_length())]
+    # The number of samples itself may be no power of two.
     sizes = sorted({min(n, rewards.shape[1]) for n in sizes})
     found = {}
     for n in sizes:
@@ -183,6 +188,7 @@ def abstention_table(
     table = {}
     for group, members in groups.items():
         shares = {
+            # A group may be empty, and then has shares of 0.
             outcome: sum(outcomes[i] == outcome for i in members) / max(len(members), 1)
             for outcome in ("correct", "abstain", "wrong")
         }

@@ -38,7 +38,7 @@ def show(results: Results, console: Console) -> None:
         table.add_row(name, f"{value:.4g}", f"{low:.4g} to {high:.4g}", str(rows))
     console.print(table)
     if results.abstention:
-        table = Table("questions", "correct", "abstain", "wrong", "answers")
+        table = Table("questions", "correct", "abstain", "wrong", "completions")
         console.print(f"what abstains is what the reward `{results.abstains_by}` says:")
         for group, row in results.abstention.items():
             shares = (f"{row[name]:.1%}" for name in ("correct", "abstain", "wrong"))
@@ -55,6 +55,7 @@ def write(results: Results, folder: Path) -> None:
     """Writes `results.json` and `results.png`."""
     whole = {
         **results._asdict(),
+        # JSON has no NaN; a measure without rows is null.
         "measures": {k: _finite(v) for k, v in results.measures.items()},
     }
     text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
@@ -106,7 +107,8 @@ def _abstention(results: Results, axes) -> None:
         shares = [results.abstention[group][name] for group in groups]
         axes.barh(groups, shares, left=left, color=color, label=name)
         left = [a + b for a, b in zip(left, shares, strict=True)]
-    axes.set_xlabel("share of answers")
+    axes.set_xlabel("share of completions")
+    # `all` on top, as in the table.
     axes.invert_yaxis()
     axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 

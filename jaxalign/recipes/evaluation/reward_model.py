@@ -1,4 +1,4 @@
-"""How well a reward model orders the answers of preference pairs."""
+"""Measures of a reward model: how well it orders the completions of pairs."""
 
 import numpy as np
 from rich.console import Console
@@ -13,6 +13,7 @@ from jaxalign.recipes.evaluation.measure import Estimator, Measure, pairs
 from jaxalign.recipes.evaluation.rows import open_reader
 from jaxalign.recipes.scorer import ends, load_scorer
 
+# Flags that ask a model to write, or compare what it writes.
 _OF_POLICIES = ("ref", "reward", "reward_model", "judge", "known")
 
 
@@ -31,7 +32,7 @@ def evaluate_reward_model(config: Config, console: Console) -> dict[str, Measure
     if given:
         raise UserError(
             f"{config.model} is a reward model: it can be measured on preference "
-            f"pairs, but it answers no prompt, which {', '.join(given)} would need. "
+            f"pairs, but it completes no prompt, which {', '.join(given)} would need. "
             "Leave them out, or name a language model as --model and this folder as "
             "--reward-model."
         )
@@ -47,6 +48,7 @@ def evaluate_reward_model(config: Config, console: Console) -> dict[str, Measure
     scorer = load_scorer(config.model, dtype=config.dtype)
     scores = scorer(ends(examples)).astype(np.float64).reshape(-1, 2)
     estimator = Estimator(config.seed)
+    # −log σ of the margin, in a form that does not overflow.
     log_loss = np.logaddexp(0, scores[:, 1] - scores[:, 0])
     return {
         **pairs(estimator, "rewards", scores),

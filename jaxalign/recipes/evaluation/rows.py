@@ -85,6 +85,7 @@ def need_flags(prompts: list[Prompt], column: str) -> None:
     """Refuses rows in which the column of `--known` is not true or false."""
     for prompt in prompts:
         value = prompt.columns.get(column)
+        # By equality, so that 1 and 0 pass too.
         if value not in (True, False):
             has = ", ".join(prompt.columns) or "none"
             raise UserError(

@@ -51,9 +51,9 @@ class Task(NamedTuple):
     """What the rows are good for.
 
     Attributes:
-      examples: Rows with answers, encoded; may be empty.
+      examples: Rows with completions, encoded; may be empty.
       pairs: Whether they are preference pairs.
-      prompts: What is to be answered; may be empty.
+      prompts: What is to be completed; may be empty.
     """
 
     examples: list[Example]
@@ -66,8 +66,8 @@ class Seen(NamedTuple):
 
     Attributes:
       logps: Of the examples' trained tokens.
-      texts: Its answers to the prompts.
-      sampled: The model's answers as examples.
+      texts: Its completions of the prompts.
+      sampled: The model's completions as examples.
       sampled_logps: Of their tokens; empty where they say nothing about the KL.
     """
 
@@ -79,6 +79,7 @@ class Seen(NamedTuple):
 
 def evaluate(config: Config, console: Console) -> Results:
     """Measures all that rows and settings allow."""
+    # First of all, so that both checkpoints read rows of the same time.
     fix_clock(config.template_time)
     if is_reward_model(config.model):
         found = evaluate_reward_model(config, console)
@@ -104,6 +105,7 @@ def evaluate(config: Config, console: Console) -> Results:
                 f"that of {config.model}, so their tokens cannot be compared. Use "
                 "checkpoints of one family."
             )
+        # With the model's own samples: the KL is an expectation under the model.
         theirs = _look(config, ref, task, sampled=ours.sampled)
         del ref
     measures = _likelihoods(config, task, ours, theirs)
@@ -115,6 +117,7 @@ def evaluate(config: Config, console: Console) -> Results:
     journal = [describe(c) for c in ours.texts]
     found, best, scores = scored(answers, rewards, estimator, journal)
     if config.judge:
+        # Opened last, when model and reference have left the memory.
         judge = open_checkpoint(config.judge, dtype=config.dtype)
         respond = respond_of(judge, config.batch_size)
         found |= judged(answers, respond, template, estimator, journal)
@@ -153,11 +156,13 @@ def _read(config: Config, model: Checkpoint, console: Console) -> Task:
     asked = reader.form("prompt", must=not answered) if samples else None
     if not answered and not asked:
         raise UserError(
-            f"{config.data}: the rows hold no answers to measure. Let the model answer "
-            "by adding --reward NAME, for example --reward stopped; or check --columns."
+            f"{config.data}: the rows hold no completions to measure. Let the model "
+            "write some by adding --reward NAME, for example --reward stopped; or "
+            "check --columns."
         )
     longest = min(config.max_length, room)
     examples = reader.examples(answered, longest) if answered else []
+    # Behind every prompt there must be room for the longest completion.
     prompts = reader.prompts(asked, room - config.max_new_tokens) if asked else []
     if config.known:
         need_flags(prompts, config.known)
@@ -177,6 +182,7 @@ def _look(
     logps = checkpoint.logps(known, size) if known else []
     if not task.prompts:
         return Seen(logps, [], [], [])
+    # 0 and -1 stand for all tokens, as in `generation_config.json`.
     top_k = config.top_k if config.top_k and config.top_k > 0 else None
     sampling = Sampling(
         config.max_new_tokens,

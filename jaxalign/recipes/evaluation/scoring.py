@@ -1,4 +1,4 @@
-"""Sampled answers under rewards."""
+"""Measures of sampled completions under rewards."""
 
 import functools
 import logging
@@ -22,16 +22,17 @@ from jaxalign.rewards.abstention import Outcome, abstention
 
 _LOG = logging.getLogger("jaxalign")
 _BY_OUTCOME = (abstention.__name__, JUDGED_ABSTENTION)
+# The defaults of both.
 _VALUES: dict[Outcome, float] = {"correct": 1.0, "abstain": 0.0, "wrong": -1.0}
 
 
 class Answers(NamedTuple):
-    """Answers to the same prompts; all of a prompt lie side by side.
+    """Completions of the same prompts; all of a prompt lie side by side.
 
     Attributes:
       ours: Of the model.
       theirs: Of the reference, or None.
-      num_samples: How many to each prompt.
+      num_samples: How many of each prompt.
     """
 
     ours: list[Completion]
@@ -39,7 +40,7 @@ class Answers(NamedTuple):
     num_samples: int
 
     def by_row(self, values) -> np.ndarray:
-        """`[n]` values of answers as `[rows, samples]`."""
+        """`[n]` values of completions as `[rows, samples]`."""
         return np.asarray(values, float).reshape(-1, self.num_samples)
 
 
@@ -52,7 +53,7 @@ def scored(
       answers: What is scored.
       rewards: May be empty: then there are lengths only.
       estimator: For the intervals.
-      journal: A line per answer, which gets its rewards.
+      journal: A line per completion, which gets its rewards.
 
     Returns:
       The measures, what `best_of` finds where there are several samples, and what the
@@ -67,6 +68,7 @@ def scored(
             if faults:
                 failed = [i in faults for i in range(len(answers.ours))]
                 means[f"rewards/{name}/failed"] = failed
+        # The total of one reward says nothing new.
         if len(rewards) > 1:
             means["reward"] = scores.total
         if answers.num_samples > 1:
@@ -83,6 +85,7 @@ def scored(
     found |= {
         name: estimator.group_mean(name, answers.by_row(x)) for name, x in means.items()
     }
+    # Without a reference there is nothing to write.
     for line, other in zip(journal, answers.theirs or (), strict=False):
         line["ref_completion"] = other.completion
     return found, best, scores
@@ -103,8 +106,10 @@ def by_outcome(reward: Reward) -> dict[Outcome, float] | None:
     {'correct': 1.0, 'abstain': 0.0, 'wrong': -3.0}
     """
     function, given = reward.function, {}
+    # Parameters of a built-in reward are bound to it by a partial.
     if isinstance(function, functools.partial):
         function, given = function.func, function.keywords
+    # By name: the judged one is a function made anew for each call of `judges`.
     if getattr(function, "__name__", "") not in _BY_OUTCOME:
         return None
     return {k: given.get(k, v) for k, v in _VALUES.items()}
@@ -124,6 +129,7 @@ def abstention_reward_of(rewards: list[Reward], known: str | None) -> Reward | N
         values = by_outcome(reward)
         if values is None:
             continue
+        # Outcomes are read off the values, which must differ for that.
         if len(set(values.values())) == 3:
             return reward
         same = ", ".join(f"{k}={v:g}" for k, v in values.items())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Takes the names of two files: the order and the carry_out, both JSON."""
+    """Takes the names of two files, both JSON: the order, and what was found for it."""
     from jaxalign.errors import UserError
     from jaxalign.recipes.planning.order import Order, carry_out
 

@@ -9,6 +9,7 @@ from jaxalign.parallel.hlo import Array, Collective, HloProgram
 from jaxalign.recipes.planning.chips import GIB, Chip
 from jaxalign.recipes.planning.program import Planned
 
+# Arrays to list; behind the largest few they are much alike.
 _MANY = 6
 
 
@@ -34,6 +35,7 @@ def measured(
         compiled = lowered.compile()
     except Exception as error:
         text = " ".join(str(error).split())
+        # XLA tells only in its text that memory is what is lacking.
         if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
             raise
         return out | refused(text, planned.grows)
@@ -85,6 +87,7 @@ def refused(text: str, shrink: tuple[str, ...]) -> dict[str, Any]:
     """
     found = re.search(r"Used ([\d.]+)([KMGT])i?B? of ([\d.]+)([KMGT])", text)
     units = {"K": 1 << 10, "M": 1 << 20, "G": GIB, "T": GIB << 10}
+    # The numbers stand at the beginning; pages of buffers may follow.
     out: dict[str, Any] = {"fits": False, "compiler_says": text[:400]}
     out["shrink"] = list(shrink)
     if found:
@@ -122,9 +125,11 @@ def _suspicious(planned: Planned, program: HloProgram) -> list[str]:
     logits = planned.rows * planned.targets * planned.vocab
     square = planned.tokens**2
     for x in program.arrays:
+        # The number of entries: all bytes by those of one.
         size = x.nbytes // Array(x.dtype, ()).nbytes
         if size >= logits > 0 and planned.vocab in x.shape and not _kernel(planned, x):
             found.append(f"{x} holds the logits of all positions")
+        # Short rows may have all of their scores at once, which take little.
         if planned.tokens > 1024 and x.shape[-2:] == (planned.tokens, planned.tokens):
             found.append(
                 f"{x} grows with the square of the length ({square:,} entries)"

@@ -1,4 +1,4 @@
-"""What a plan is asked for, and the carry_out: one run, or the cheapest that fits."""
+"""An order for a plan, carried out: one run, or the cheapest settings that fit."""
 
 import importlib
 import math
@@ -47,6 +47,7 @@ def carry_out(order: Order, tell: Callable[[str], None]) -> dict[str, Any]:
     for flags in candidates(order.argv, len(devices)):
         tell(f"trying {' '.join(flags)}")
         found = _run(order, [*order.argv, *flags], devices, tell)
+        # A program that the compiler refused may come without numbers.
         peak = max(p.get("bytes", {}).get("peak", 0) for p in found["programs"])
         tried.append({"flags": flags, "fits": found["fits"], "peak": peak})
         if found["fits"]:
@@ -63,12 +64,15 @@ def candidates(argv: list[str], devices: int) -> Iterator[list[str]]:
     >>> [x[:2] for x in candidates(["--remat", "full", "--microbatch-size", "1"], 2)]
     [['--mesh.fsdp', '2'], ['--mesh.fsdp', '1']]
     """
+    # `--a_b=1` and `--a-b 1` name one flag.
     given = {x.split("=")[0].removeprefix("--").replace("_", "-") for x in argv}
     meshes: list[list[str]] = [[]]
+    # The axes belong together: whoever gave one gets the mesh that was asked for.
     if not {x for x in given if x.startswith("mesh.")}:
         splits = [n for n in range(1, devices + 1) if not devices % n]
         meshes = [
             ["--mesh.fsdp", str(devices // n), "--mesh.tensor", str(n)]
+            # As many as a power of two has, so that odd numbers of devices try no more.
             for n in splits[: int(math.log2(devices)) + 1]
         ]
     sizes = [[]] if "microbatch-size" in given else [[], ["--microbatch-size", "1"]]
@@ -97,5 +101,6 @@ def _run(order: Order, argv: list[str], devices, tell) -> dict[str, Any]:
         for planned in programs(order.recipe, config, devices)
     ]
     verdicts = [x["fits"] for x in found]
+    # One program of which it is not known may be the one that is too large.
     fits = None if None in verdicts else all(verdicts)
     return {"fits": fits, "programs": found}

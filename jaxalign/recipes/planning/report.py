@@ -28,6 +28,7 @@ def text_of(found: dict[str, Any]) -> str:
 
 def _verdict(found: dict[str, Any]) -> str:
     if found["fits"] is None:
+        # None is not false: where the memory is not known, it may fit.
         return "No verdict: the memory of such a device is not known."
     if found.get("suggestion"):
         return f"Verdict: it fits with {' '.join(found['suggestion'])}"

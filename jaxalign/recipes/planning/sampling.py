@@ -69,6 +69,7 @@ def _sampling(
     mesh, model = policy.mesh, policy.config
     total = config.batch_size * config.num_generations
     rows = decoder.whole_rows(config.generation_batch_size or total)
+    # The last token is never read, and needs no place.
     slots = bucket_width(config.max_length - 1)
     shapes = policy.param_shapes()
     prepared = with_layout(steps.prepare, decoder, shapes)
@@ -86,6 +87,7 @@ def _sampling(
         running = shape(rows, dtype=jnp.bool_)
         state = steps.Rows._make([*[shape(rows)] * 5, running])
         scalar = shape(dtype=jnp.float32)
+        # Room for 8 stop tokens; their number changes nothing of the program's size.
         limits = steps.Limits(scalar, scalar, shape(), shape(), shape(8))
         settings = steps.Settings(steps.STEPS, False, None, False)
         key = jax.eval_shape(lambda: jax.random.key(0))
@@ -104,6 +106,7 @@ def _sampling(
         Planned(
             name="prefill",
             lower=lambda: steps.prefill.lower(decoder, prepared, shape(block, width)),
+            # A token of a causal row sees half of the row on average.
             flops=forward_flops(model, block * width / mesh.size, 0, width / 2),
             reads=weights,
             rows=max(1, block // decoder.row_parts),
@@ -115,6 +118,7 @@ def _sampling(
         Planned(
             name="decode",
             lower=lower_decode,
+            # Over all steps a cache is half full on average.
             flops=steps.STEPS * forward_flops(model, each, each, slots / 2),
             reads=steps.STEPS * (weights + cache),
             rows=max(1, rows // decoder.row_parts),
@@ -130,6 +134,7 @@ def _learning(
     config: RLConfig, setup: Setup, policy: Policy, critic: Policy | None
 ) -> list[Planned]:
     mesh = policy.mesh
+    # Any number of steps: where a schedule ends changes no program.
     optimizer, _ = make_optimizer(config.optimizer, 1000)
     updates = setup.updates(optimizer)
     rows, count = setup.rows, max(setup.rows.counts)
@@ -172,6 +177,7 @@ def _learning(
             name="update",
             lower=lambda: updates.step.lower(state, batch),
             flops=train,
+            # Read once, and written once.
             reads=2 * _bytes(state, mesh),
             rows=at_a_time,
             args=f"{words}, {at_a_time} a device at a time",

@@ -49,6 +49,7 @@ def devices_of(topology: str, slices: int = 1) -> list[Any]:
     from jax.experimental import topologies
 
     options: Mapping[str, Any] = {}
+    # The two cores of a v4 are one device to its programs.
     if topology.startswith("v4:"):
         options = {"chip_config_name": "megacore"}
     if slices > 1:

@@ -58,8 +58,10 @@ def training_programs(name: str, config: Any, devices: list[Any]) -> list[Planne
     scores_ref = "ref" in objective.reads
     if scores_ref:
         nothing = np.zeros(host.tokens.target_ids.shape, np.float32)
+        # In a run the scores of the reference are in the batch by now.
         host = host.with_tokens(ref_logps=nothing)
     batch = placed(host, policy.mesh)
+    # Any number of steps: where a schedule ends changes no program.
     optimizer, _ = make_optimizer(config.optimizer, 1000)
     state = policy.shapes(optimizer, jax.random.key(0), objective.carry)
     step: Any = program.train(objective, optimizer, packed.microbatch_size, frozen)
@@ -69,6 +71,7 @@ def training_programs(name: str, config: Any, devices: list[Any]) -> list[Planne
             name="train step",
             lower=lambda: step.lower(state, batch),
             flops=train_flops(policy.config, *work_of(host, policy)),
+            # Read once, and written once.
             reads=_bytes(state, policy) * 2,
             grows=GROWS,
             **table,
@@ -122,7 +125,9 @@ def _objective(
 def examples_for(config: TrainingConfig, task: str, vocab: int) -> list[Example]:
     """A batch of examples whose sequences have `max_length` tokens each."""
     length = config.max_length
+    # A quarter of the row, where the settings do not say how long prompts are.
     prompt = min(config.max_prompt_length or max(1, length // 4), length - 1)
+    # Demonstrations may train all but the first token, which is the most to compute.
     trained = np.arange(length) >= (1 if task == "sft" else prompt)
     count = _SEQUENCES.get(task, 1)
     sequence = TokenSequence(np.ones(length, np.int32), trained)
@@ -140,6 +145,7 @@ def placed(batch: Any, mesh: jax.sharding.Mesh) -> Any:
     place = batch_sharding(mesh)
 
     def one(x) -> jax.ShapeDtypeStruct:
+        # What is int64 in NumPy is int32 on a device.
         kind = jax.dtypes.canonicalize_dtype(np.asarray(x).dtype)
         return jax.ShapeDtypeStruct(np.shape(x), kind, sharding=place)
 

@@ -80,6 +80,7 @@ def _texts(value: Any) -> list[str] | None:
     """A single answer as texts, or None if it is none."""
     value = _plain(value)
     if isinstance(value, bool):
+        # Before numbers: to Python True is an int.
         return _YES_AND_NO[value]
     if isinstance(value, str | int):
         return [str(value)]

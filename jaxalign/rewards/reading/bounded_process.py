@@ -50,6 +50,7 @@ class BoundedProcess:
           UserError: The process cannot be started.
         """
         with self._lock:
+            # A fork has this object, but the process and its pipes are its parent's.
             if self._owner != os.getpid() or self._process is None:
                 self._start()
             assert self._process is not None
@@ -74,6 +75,7 @@ class BoundedProcess:
         self._process = None
 
     def _start(self) -> None:
+        # A new queue: the last reader puts an empty line into the old one when it ends.
         self._owner, self._replies = os.getpid(), queue.Queue()
         # -P: the folder of the worker is no place to import from.
         self._process = subprocess.Popen(

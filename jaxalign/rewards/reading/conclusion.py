@@ -48,6 +48,7 @@ def conclusion(text: str) -> Conclusion:
         return Conclusion(tail, first=True, is_marked=True)
     box = _boxed(text)
     if box is not None:
+        # Of `x = 18` the right side is the result.
         return Conclusion(box.rpartition("=")[2], first=False, is_marked=True)
     for found in reversed(list(_ANSWER_IS.finditer(text))):
         line = text[found.end() :].partition("\n")[0]

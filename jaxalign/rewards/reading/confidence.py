@@ -79,6 +79,7 @@ def stated_confidence(text: str, *, tenths: bool = False) -> Stated:
     if not found:
         return Stated(None, text.strip())
     rest = _STATED.sub("", text).strip()
+    # Earlier ones may have been weighed on the way; the last one is meant.
     return Stated(_value(found[-1], tenths), rest)
 
 
@@ -89,6 +90,7 @@ def _value(m: re.Match[str], tenths: bool) -> float | None:
     value = float(written.replace(",", "."))
     out_of = m["tag_of"] or m["noun_of"] or ("%" if m["adjective"] else "")
     if tenths and not out_of and re.fullmatch("[0-9]", written):
+        # The middle of a tenth, so that neither 0 nor 1 can be stated.
         return (value + 0.5) / 10
     if out_of:
         value /= 10 if re.fullmatch(r"(?:/|out of)\s*10", out_of) else 100

@@ -84,12 +84,14 @@ def numerals(text: str) -> list[Numeral]:
 
 
 def _numeral(m: re.Match[str]) -> Numeral | None:
+    # A date is matched all the same, so that no part of it is taken for a number.
     if m["other"] or len(m[0]) > _LONGEST:
         return None
     try:
         value = _mixed(m) if m["whole"] else _size(m)
     except ZeroDivisionError:
         return None
+    # A minus may stand on either side of the currency: -$5 and $-5.
     if "-" in (m["sign"], m["minus"]):
         value = -value
     return Numeral(value, bool(m["percent"]), _SCALES.get(m["scale"] or "", 0))

@@ -66,6 +66,7 @@ class Connection:
         Afterwards `ended` says whether more can come.
         """
         end = time.monotonic() + seconds
+        # A large reply comes in parts: what has moved need not complete a message.
         while self.ended is None:
             moved = self._pump(max(end - time.monotonic(), 0))
             if self._inbox or not moved:
@@ -130,6 +131,7 @@ class Connection:
             self._has_ended()
             return
         self._in += part
+        # Only the new part is searched, or a reply of many parts took quadratic time.
         if b"\n" not in part:
             return
         *lines, self._in = self._in.split(b"\n")

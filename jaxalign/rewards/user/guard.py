@@ -22,6 +22,7 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 def main(channel: int, run: int) -> None:
     """Forks, works in the child and watches in the parent; never returns."""
     woken, wake = os.pipe()
+    # `set_wakeup_fd` refuses one that blocks.
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -69,6 +70,7 @@ def watch(pid: int, channel: int, run: int, woken: int) -> None:
         if woken in events:
             os.read(woken, 4096)
         status = _reap(pid)
+        # Where the run was killed, this process has another parent by now.
         if channel in events or os.getppid() != run:
             break
     with contextlib.suppress(ProcessLookupError):
@@ -133,6 +135,7 @@ def _end_like(status: int) -> None:
         with contextlib.suppress(Exception):
             import resource
 
+            # The child may have left its core file; one of the guard tells nothing.
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with contextlib.suppress(OSError, ValueError):  # SIGKILL needs no handler
             signal.signal(number, signal.SIG_DFL)

@@ -30,6 +30,7 @@ def import_user(origin: str) -> ModuleType:
     if not origin.endswith(".py"):
         return importlib.import_module(origin)
     path = Path(origin).resolve()
+    # A file that is loaded already is not run a second time.
     for module in list(sys.modules.values()):
         if _file_of(module) == str(path):
             return module
@@ -47,6 +48,7 @@ def import_user(origin: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Before it runs, as Python does: pickle and dataclasses look a class's module up.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

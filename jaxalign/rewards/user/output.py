@@ -28,6 +28,7 @@ class Output:
         self.file: IO[bytes] = _temporary() if path is None else path.open("ab+")
         weakref.finalize(self, self.file.close)
         flags = fcntl.fcntl(self.file, fcntl.F_GETFL)
+        # A temporary file needs it too: after `trim` the process would leave a hole.
         fcntl.fcntl(self.file, fcntl.F_SETFL, flags | os.O_APPEND)
 
     @property
@@ -39,6 +40,7 @@ class Output:
         """What was written from a place on, of much the end."""
         size = self.size
         start = max(start, size - _SHOWN)
+        # A log that was trimmed may be shorter than `start`: then nothing is read.
         found = os.pread(self.file.fileno(), max(size - start, 0), start)
         return found.decode("utf-8", "replace")
 

@@ -93,6 +93,7 @@ class UserProcess:
             "completions": packed_completions(completions),
         }
         with self._lock:
+            # Before the place is noted, which trimming would move.
             self._output.trim()
             connection = self._alive()
             start = self._output.size

@@ -113,6 +113,7 @@ def _unpacked_rarity(kind: str, inner: Any) -> Any:
     if kind == "array":
         dtype, shape, data = inner
         flat = np.frombuffer(base64.b64decode(data), np.dtype(dtype))
+        # The decoded bytes are read-only, and a reward may change its row.
         return flat.reshape(shape).copy()
     if kind in _TIMES:
         return _TIMES[kind].fromisoformat(inner)

@@ -106,6 +106,7 @@ class Worker:
             return _told(self._call(bound, completions, limit))
         call = self._call_async(bound, completions, limit, message["id"])
         task = self._loop.create_task(call)
+        # The loop holds tasks weakly: without this one could be collected under way.
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return None
@@ -143,6 +144,7 @@ class Worker:
             new = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             return {"raised": error.strerror}
+        # By number: what C code and child processes print goes there as well.
         os.dup2(new, 1)
         os.dup2(new, 2)
         os.close(new)
@@ -174,6 +176,7 @@ class Worker:
         n = len(completions)
         try:
             task = asyncio.ensure_future(_plain(function(completions)))
+            # `wait_for` would wait on for a task that ignores its cancelling.
             done, _ = await asyncio.wait([task], timeout=limit)
             if done:
                 found = given(task.result(), n)

@@ -225,7 +225,7 @@ def test_nonsense_is_refused(options, message):
 
 
 def test_all_examples_have_the_same_number_of_answers():
-    with pytest.raises(UserError, match="different numbers of answers"):
+    with pytest.raises(UserError, match="different numbers of completions"):
         Batches([*some_examples(2, 1), *some_examples(2, 2)], batch_size=2)
 
 

@@ -80,7 +80,7 @@ def test_a_target_is_always_left(max_length, on_long):
 
 def test_answers_that_are_cut_to_the_same_are_refused():
     x = answers(0, [1], [2, 3, 4], [2, 3, 5])
-    with pytest.raises(TooLongError, match="answers are the same within max_length 3"):
+    with pytest.raises(TooLongError, match="are the same within max_length 3"):
         limited(x, max_length=3)
 
 
