@@ -28,11 +28,16 @@ def decode_payload(payload: bytes, where: str) -> dict[str, Any]:
     >>> decode_payload(b'{"text": "hi"}', "a.array_record[0]")
     {'text': 'hi'}
     """
-    if payload.lstrip()[:1] == b"{":
+    braced = payload.lstrip()[:1] == b"{"
+    # An Example begins with 0x0a, a line feed to JSON, and its length may be 0x7b, a
+    # brace: of such a payload both readings are tried.
+    if braced and payload[:1] != b"\n":
         return parse_row(payload, where)
     try:
         return _example(payload)
     except _MALFORMED as error:
+        if braced:
+            return parse_row(payload, where)
         raise RowError(
             where,
             f"{len(payload)} bytes that are neither a JSON object nor a "

@@ -28,6 +28,14 @@ def test_every_kind_of_feature():
     assert decode_payload(making.example(ROW), "x[0]") == ROW
 
 
+def test_of_every_length():
+    """Lengths whose bytes are white space or a brace begin no JSON."""
+    for n in range(140):
+        row = {"text": "x" * n}
+        assert decode_payload(making.example(row), "x[0]") == row
+    assert decode_payload(b'\n {"text": "hi"}', "x[0]") == {"text": "hi"}
+
+
 def test_in_tfrecord_and_array_record(tmp_path):
     payloads = [making.example({**ROW, "small": i}) for i in range(3)]
     making.write_array_record(tmp_path / "x.array_record", payloads)
