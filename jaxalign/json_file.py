@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from jaxalign.errors import UserError
+from jaxalign.plain_files import UnreadableError, read_plain
 
 _MOST_BYTES = 1 << 28
 # A JSON escape can name half of a UTF-16 pair, which no other program can be given.
@@ -62,16 +63,9 @@ def read_text(path: pathlib.Path, *, hint: str = "") -> str:
       hint: A sentence for the error of a file that is not there.
     """
     try:
-        # Opened, a pipe would wait for ever for somebody who writes.
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no regular file. Put the file itself there.")
-        size = path.stat().st_size
-        if size > _MOST_BYTES:
-            raise UserError(
-                f"{path} has {size:,} bytes, more than the {_MOST_BYTES:,} that such a "
-                "file may have. It is another file of that name: fetch it again."
-            )
-        return path.read_text("utf-8-sig")
+        raw = read_plain(path, _MOST_BYTES)
+        # Line ends as files opened for text have them, for templates are rendered.
+        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise UserError(f"{path} is not there. {hint}".rstrip()) from None
     except UnicodeDecodeError as error:
@@ -80,6 +74,5 @@ def read_text(path: pathlib.Path, *, hint: str = "") -> str:
             f"{path} is not UTF-8 text: byte {byte:#04x} at offset {error.start}. Save "
             "it as UTF-8, or fetch it again."
         ) from None
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path} cannot be read: {reason}.") from None
+    except UnreadableError as error:
+        raise UserError(f"{path}: {error}. Put the file itself there.") from None

@@ -6,6 +6,7 @@ import pytest
 
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
+from jaxalign.json_file import read_text
 from tests.data.chat_fixtures import model_folder, template_text
 from tests.mutants import (
     WRONG_TEXTS,
@@ -145,3 +146,10 @@ def test_a_template_of_another_encoding_is_a_sentence(tmp_path):
     mine.write_bytes("{# é #}".encode("latin-1"))
     with pytest.raises(UserError, match=r"mine\.jinja is not UTF-8 text"):
         load_tokenizer(folder, chat_template=str(mine))
+
+
+def test_line_ends_are_those_of_text(tmp_path):
+    """As other libraries read a template: a carriage return is no token."""
+    file = tmp_path / "a.jinja"
+    file.write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
+    assert read_text(file) == "a\nb\nc\n"
