@@ -87,7 +87,8 @@ def main(config: RewardConfig) -> int:
         policy = open_policy(config.model, head="score", **config.layout)
         encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
         task, tokenizer = TASKS[config.loss], encoder.tokenizer
-        margins = config.loss == "bradley_terry" and config.keywords["margin_scale"] != 0
+        scale = config.keywords["margin_scale"]
+        margins = config.loss == "bradley_terry" and scale != 0
         rows = read_rows(
             config, task, encoder, config.seed, run.console, reads_margin=margins
         )

@@ -134,7 +134,8 @@ def test_weights_of_another_name_are_told(folder):
 def test_a_pipe_is_not_waited_for(name, folder):
     (folder / name).unlink()
     os.mkfifo(folder / name)
-    with pytest.raises(UserError, match=f"{name}.*(is no regular file|a file is needed)"):
+    told = f"{name}.*(is no regular file|a file is needed)"
+    with pytest.raises(UserError, match=told):
         check_weights(folder, read_config(folder))
 
 
