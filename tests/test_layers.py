@@ -18,6 +18,10 @@ MAY_IMPORT = {
     "objectives": {"losses", "ops"},
     "training": {"losses.base", "ops"},
     "rollout": {"ops", "models"},
+    "rl": {
+        *("objectives", "losses", "ops", "training", "rollout", "rewards"),
+        *("data.packing", "data.text.example"),
+    },
     "models": {"ops"},
     "parallel": set(),
     "data": set(),
@@ -28,6 +32,7 @@ MUST_NOT_SEE = {
     "ops": {"flax", "optax", "orbax"},
     "losses": {"flax", "optax", "orbax"},
     "objectives": {"flax", "optax", "orbax"},
+    "rl": {"flax", "orbax"},
 }
 
 
@@ -69,6 +74,8 @@ def test_the_test_sees_imports_inside_functions():
     assert not is_allowed("jaxalign.recipes.dpo", "ops")
     assert not is_allowed("jaxalign.losses.dpo", "training")
     assert is_allowed("jaxalign.losses.base.LossOutput", "training")
+    assert not is_allowed("jaxalign.models.Transformer", "rl")
+    assert not is_allowed("jaxalign.data.text.tokenizer.Tokenizer", "rl")
 
 
 def modules_of_data():

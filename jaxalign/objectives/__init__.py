@@ -11,21 +11,6 @@ from jaxalign.objectives.bind import (
     token_entropy,
 )
 from jaxalign.objectives.by_completion import by_completion, completion_mask
-from jaxalign.objectives.credit import (
-    Assign,
-    Credit,
-    Sampled,
-    advantages_of,
-    baseline_credit,
-    centered_credit,
-    gae_credit,
-    group_credit,
-    group_to_go_credit,
-    plain_credit,
-    remax_credit,
-    rloo_credit,
-    whitened_to_go_credit,
-)
 from jaxalign.objectives.distill import distillation_objective
 from jaxalign.objectives.mix import MixedBatch, mixed_objective
 from jaxalign.objectives.model import (
@@ -35,7 +20,7 @@ from jaxalign.objectives.model import (
     Model,
     token_statistics,
 )
-from jaxalign.objectives.online import Rivals, online_objective
+from jaxalign.objectives.online import Rivals, online_objective, rivals_loss
 from jaxalign.objectives.policy import regularised, value_loss
 from jaxalign.objectives.reads import READS, Critic
 from jaxalign.objectives.reward import (
@@ -45,17 +30,14 @@ from jaxalign.objectives.reward import (
     score_extremes,
     scored,
 )
-from jaxalign.objectives.rollouts import Scores, rollout_scorer
 from jaxalign.objectives.signatures import array_names, takes_ref
 from jaxalign.objectives.unpaired import kto_objective
 
 __all__ = [
     "READS",
     "RUNNING",
-    "Assign",
     "Backbone",
     "Batch",
-    "Credit",
     "Critic",
     "Head",
     "LogitsFn",
@@ -63,33 +45,22 @@ __all__ = [
     "Model",
     "Objective",
     "Rivals",
-    "Sampled",
     "ScoreLoss",
-    "Scores",
     "Tokens",
-    "advantages_of",
     "array_names",
-    "baseline_credit",
     "bind",
     "bind_token_loss",
     "by_completion",
-    "centered_credit",
     "compared",
     "completion_mask",
     "distillation_objective",
-    "gae_credit",
-    "group_credit",
-    "group_to_go_credit",
     "kto_objective",
     "mean_logits",
     "mixed_objective",
     "online_objective",
-    "plain_credit",
     "regularised",
-    "remax_credit",
     "reward_objective",
-    "rloo_credit",
-    "rollout_scorer",
+    "rivals_loss",
     "score_extremes",
     "scored",
     "takes_ref",
@@ -97,5 +68,4 @@ __all__ = [
     "token_entropy",
     "token_statistics",
     "value_loss",
-    "whitened_to_go_credit",
 ]

@@ -1,17 +1,18 @@
-"""Preference losses on answers that were sampled just now, on a `Batch`.
+"""Preference losses on completions that were sampled just now, on a `Batch`.
 
-The answers to a prompt share a row; the batch's `advantages` are the score of the whole
-answer at each of its tokens. Whoever has the higher score is preferred. Prompts whose
-answers are equally good decide nothing: they are left out, and counted as `ties`.
+The completions of a prompt share a row; the batch's `advantages` are the score of the
+whole completion at each of its tokens. Whichever has the higher score is preferred.
+Prompts whose completions are equally good decide nothing: they are left out, and
+counted as `ties`.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxalign.batch import Batch
 from jaxalign.losses import (
     LossOutput,
     Pair,
@@ -20,14 +21,14 @@ from jaxalign.losses import (
     rebel_loss,
     xpo_loss,
 )
-from jaxalign.objectives.by_completion import by_completion, completion_mask
-from jaxalign.objectives.model import Model, token_statistics
+from jaxalign.objectives.bind import bind
+from jaxalign.objectives.model import Model
 from jaxalign.objectives.signatures import check_keywords
 from jaxalign.ops import Mean
 
 
 class Rivals(NamedTuple):
-    """K answers to each prompt, side by side.
+    """K completions of each prompt, side by side.
 
     Attributes:
       logps: `[R, P, K, L]`, of each token under the policy.
@@ -45,12 +46,41 @@ class Rivals(NamedTuple):
 
     @property
     def valid(self) -> jax.Array:
-        """Which answers there are, `[R, P, K]` bool."""
+        """Which completions there are, `[R, P, K]` bool."""
         return jnp.any(self.mask, axis=-1)
 
 
 OnlineLoss = Callable[..., LossOutput]
 """`(Rivals, **hyperparameters) -> LossOutput`."""
+
+
+def rivals_loss(loss_fn: OnlineLoss) -> Callable[..., LossOutput]:
+    """One of the losses below, as a loss of arrays that `bind` can read.
+
+    Args:
+      loss_fn: `Rivals -> LossOutput`, its hyperparameters given.
+
+    Returns:
+      A loss of `[R, P, K, L]` arrays, with the metrics of `loss_fn` and `ties`, the
+      share of the prompts whose completions all have one score. The score of a
+      completion is what `advantages` has at its first token.
+    """
+
+    def loss(
+        logps: jax.Array,
+        old_logps: jax.Array,
+        advantages: jax.Array,
+        mask: jax.Array,
+        ref_logps: jax.Array | None = None,
+    ) -> LossOutput:
+        rivals = Rivals(logps, old_logps, ref_logps, mask, advantages[..., 0])
+        out = loss_fn(rivals)
+        low, high = _lowest(rivals), _highest(rivals)
+        several = jnp.sum(rivals.valid, axis=-1) > 1
+        ties = Mean.of(low == high, where=several)
+        return LossOutput(out.loss, {**out.metrics, "ties": ties})
+
+    return loss
 
 
 def online_objective(
@@ -60,8 +90,8 @@ def online_objective(
     temperature: float = 1.0,
     chunk_size: int = 512,
     longest: int | None = None,
-    **hyperparameters,
-):
+    **hyperparameters: Any,
+) -> Any:
     """An objective from one of the losses below, on a `Batch`.
 
     Args:
@@ -69,49 +99,43 @@ def online_objective(
       model: As for `bind`.
       temperature: Of the sampler; all log-probs are at the same.
       chunk_size: Positions whose logits are held at a time.
-      longest: Tokens of the longest answer, which bounds L.
+      longest: Tokens of the longest completion, which bounds L.
       **hyperparameters: Those of `loss_fn`.
 
     Returns:
-      An objective with the metrics of `loss_fn` and `ties`, the share of the prompts
-      whose answers all have one score.
+      An objective with the metrics of `rivals_loss`.
 
     Raises:
       UserError: If the loss lacks a keyword.
     """
     check_keywords(loss_fn, hyperparameters)
-    stats_fn = token_statistics(model, temperature=temperature, chunk_size=chunk_size)
-
-    def objective(params, batch: Batch, key) -> LossOutput:
-        del key
-        rivals = _rivals(batch, stats_fn(params, batch.tokens).logps, longest)
-        out = loss_fn(rivals, **hyperparameters)
-        low, high = _lowest(rivals), _highest(rivals)
-        several = jnp.sum(rivals.valid, axis=-1) > 1
-        ties = Mean.of(low == high, where=several)
-        return LossOutput(out.loss, {**out.metrics, "ties": ties})
-
-    return objective
+    return bind(
+        rivals_loss(functools.partial(loss_fn, **hyperparameters)),
+        model,
+        sampling_temperature=temperature,
+        chunk_size=chunk_size,
+        longest=longest,
+    )
 
 
 def online_dpo(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
-    """DPO on the best and the worst answer, as in https://arxiv.org/abs/2402.04792."""
+    """DPO on the best and the worst completion, as in https://arxiv.org/abs/2402.04792."""
     pairs = best_and_worst(rivals, rivals.ref_logps)
     return dpo_loss(pairs.policy, pairs.ref, pairs.mask, beta=beta)
 
 
 def iterative_dpo(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
-    """DPO on the best and the worst answer, with the round's first policy as reference.
+    """DPO on best and worst completion, with the round's first policy as reference.
 
     As in https://arxiv.org/abs/2401.10020: each round starts from the policy of the one
-    before, which writes the answers and is the reference.
+    before, which writes the completions and is the reference.
     """
     pairs = best_and_worst(rivals, rivals.old_logps)
     return dpo_loss(pairs.policy, pairs.ref, pairs.mask, beta=beta)
 
 
 def xpo(rivals: Rivals, *, beta: float = 0.1, alpha: float = 1e-5) -> LossOutput:
-    """`xpo_loss`; the policy wrote the first of two answers, the reference the other.
+    """`xpo_loss`; the policy wrote the first completion, the reference the other.
 
     Xie et al., https://arxiv.org/abs/2405.21046.
     """
@@ -122,7 +146,7 @@ def xpo(rivals: Rivals, *, beta: float = 0.1, alpha: float = 1e-5) -> LossOutput
 
 
 def rebel(rivals: Rivals, *, eta: float = 1.0) -> LossOutput:
-    """`rebel_loss` on two answers and their scores; equal scores count too.
+    """`rebel_loss` on two completions and their scores; equal scores count too.
 
     Gao et al., https://arxiv.org/abs/2404.16767.
     """
@@ -135,7 +159,7 @@ def rebel(rivals: Rivals, *, eta: float = 1.0) -> LossOutput:
 
 
 def nash_md(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
-    """`nash_md_loss`; the policy wrote the first answer, the mixture the second.
+    """`nash_md_loss`; the policy wrote the first completion, the mixture the second.
 
     Munos et al., https://arxiv.org/abs/2312.00886. The preference is 1 or 0.
     """
@@ -155,7 +179,7 @@ class Chosen(NamedTuple):
       policy: Token log-probabilities, both `[R, P, L]`.
       ref: The same under the reference.
       mask: Both `[R, P, L]` bool; no token of a prompt without a winner.
-      chosen: `[R, P]`, the number of the better answer.
+      chosen: `[R, P]`, the number of the better completion.
     """
 
     policy: Pair[jax.Array]
@@ -165,10 +189,10 @@ class Chosen(NamedTuple):
 
 
 def best_and_worst(rivals: Rivals, ref: jax.Array | None) -> Chosen:
-    """The answers with the highest and the lowest score, the first of equals.
+    """The completions with the highest and the lowest score, the first of equals.
 
     Args:
-      rivals: The answers.
+      rivals: The completions.
       ref: `[R, P, K, L]`, what to take for the reference.
     """
     assert ref is not None
@@ -196,16 +220,3 @@ def _highest(rivals: Rivals) -> jax.Array:
 
 def _lowest(rivals: Rivals) -> jax.Array:
     return jnp.min(rivals.scores, axis=-1, where=rivals.valid, initial=jnp.inf)
-
-
-def _rivals(batch: Batch, logps: jax.Array, longest: int | None) -> Rivals:
-    def column(name: str) -> jax.Array:
-        return by_completion(batch, batch.per_token[name], longest)
-
-    return Rivals(
-        by_completion(batch, logps, longest),
-        column("old_logps"),
-        column("ref_logps") if "ref_logps" in batch.per_token else None,
-        completion_mask(batch, longest),
-        column("advantages")[..., 0],
-    )

@@ -1,31 +1,58 @@
-"""`jaxalign grpo`: policy gradients from several answers to each prompt, no critic."""
+"""`jaxalign grpo`: policy gradients from several completions of each prompt."""
 
 import dataclasses
 import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from jaxalign import rl
 from jaxalign.errors import UserError
-from jaxalign.objectives import bind, group_credit, regularised
-from jaxalign.ops import fixed_kl_update, kl_k2, kl_k3, kl_k3_k2
-from jaxalign.recipes.rl.algorithms import ALGORITHMS, Algorithm
+from jaxalign.recipes.finish import finish
+from jaxalign.recipes.policy import open_policy
 from jaxalign.recipes.rl.config import RLConfig
-from jaxalign.recipes.rl.method import Method
-from jaxalign.recipes.rl.models import Models
-from jaxalign.recipes.rl.run import run_rl
-from jaxalign.recipes.rl.settle import (
-    LARGEST,
-    LARGEST_SCALED,
-    Rules,
-    truncated_weights,
+from jaxalign.recipes.rl.fit import (
+    fit_iterations,
+    observer,
+    reference_of,
+    start_rl_state,
 )
-from jaxalign.rewards import informative_groups
+from jaxalign.recipes.rl.parts import (
+    plan_rollouts,
+    read_other_rows,
+    row_options,
+    sampling_of,
+)
+from jaxalign.recipes.rl.prompts import read_prompts
+from jaxalign.recipes.rl.scoring import make_scoring
+from jaxalign.recipes.rows import make_encoder
+from jaxalign.recipes.run import open_run
+from jaxalign.recipes.samples import decoder_of
+from jaxalign.training import make_optimizer
+from jaxalign.training.exits import FINISHED
 
-ESTIMATORS = {"k2": kl_k2, "k3": kl_k3, "k3_k2": kl_k3_k2}
+GROUP_ALGORITHMS: Mapping[str, Callable[..., rl.Algorithm]] = {
+    x.__name__: x
+    for x in (
+        rl.grpo,
+        rl.dr_grpo,
+        rl.dapo,
+        rl.gspo,
+        rl.cispo,
+        rl.sapo,
+        rl.gmpo,
+        rl.rloo,
+        rl.reinforce,
+        rl.reinforce_baseline,
+        rl.reinforce_pp,
+        rl.reinforce_pp_baseline,
+        rl.remax,
+    )
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(RLConfig):
-    """Group-relative and other critic-free policy gradients on sampled answers."""
+    """Group-relative and other critic-free policy gradients on sampled completions."""
 
     algorithm: Literal[
         "grpo",
@@ -44,9 +71,9 @@ class Config(RLConfig):
     ] = "grpo"
     """How rewards become advantages, and the loss."""
     num_generations: int = 8
-    """Answers to each prompt."""
+    """Completions of each prompt."""
     num_iterations: int = 1
-    """Passes over the answers before new ones are sampled."""
+    """Passes over the completions before new ones are sampled."""
     epsilon: float | None = None
     """Lower clip of the ratio; by default what the algorithm's paper has."""
     epsilon_high: float | None = None
@@ -60,7 +87,7 @@ class Config(RLConfig):
     entropy_coef: float = 0.0
     """Weight of the entropy, which is kept up."""
     dynamic_sampling: bool = False
-    """Leave out groups whose answers all have one reward, and sample more."""
+    """Leave out groups whose completions all have one reward, and sample more."""
     max_refills: int = 3
     """How often an iteration may sample again for that."""
     log_entropy: bool = True
@@ -69,12 +96,6 @@ class Config(RLConfig):
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
-        algorithm = ALGORITHMS[self.algorithm]
-        if algorithm.needs_group and self.num_generations < 2:
-            raise UserError(
-                f"{self.algorithm} compares the answers to a prompt, and "
-                f"num_generations is {self.num_generations}; set it to 2 or more"
-            )
         if self.num_iterations < 1:
             raise UserError(
                 f"num_iterations must be 1 or more, got {self.num_iterations}"
@@ -84,74 +105,81 @@ class Config(RLConfig):
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.dynamic_sampling and self.num_generations < 2:
             raise UserError("dynamic_sampling needs num_generations of 2 or more")
+        clips = "clip" in inspect.signature(GROUP_ALGORITHMS[self.algorithm]).parameters
         for name in ("epsilon", "epsilon_high"):
             value = getattr(self, name)
             if value is None:
                 continue
-            if name not in algorithm.clip:
+            if not clips:
                 raise UserError(f"{self.algorithm} clips nothing; leave out {name}")
             if not value > 0:
                 raise UserError(f"{name} must be positive, got {value}")
+        grpo_algorithm(self).check_completions(self.num_generations)
 
 
-def method_of(config: Config) -> Method:
+def grpo_algorithm(config: Config) -> rl.Algorithm:
     """What the settings ask for."""
-    algorithm = ALGORITHMS[config.algorithm]
-    in_reward = (config.kl or algorithm.kl) == "reward"
-    uses_kl = config.kl_coef > 0
-    rules = Rules(
-        assign=algorithm.assign,
-        kl_in_reward=uses_kl and in_reward,
-        update_kl=fixed_kl_update,
-        weights=truncated_weights(config.importance_cap),
-        around=algorithm.around,
-        largest=LARGEST_SCALED if algorithm.assign is group_credit else LARGEST,
-    )
-
-    def objective(models: Models):
-        loss = regularised(
-            algorithm.loss,
-            kl=None if in_reward or not uses_kl else ESTIMATORS[config.kl_estimator],
-            kl_coef=config.kl_coef,
-            entropy_coef=config.entropy_coef,
-        )
-        return bind(
-            loss,
-            models.policy.backbone,
-            sampling_temperature=config.temperature,
-            chunk_size=config.chunk_size,
-            entropy=config.log_entropy or config.entropy_coef > 0,
-            longest=config.max_new_tokens,
-            **_hyperparameters(config, algorithm),
-        )
-
-    return Method(
-        name=algorithm.title,
-        rules=rules,
-        objective=objective,
+    options: dict[str, Any] = {
+        "kl": config.kl,
+        "clip": config.epsilon,
+        "clip_high": config.epsilon_high,
+    }
+    options = {name: x for name, x in options.items() if x is not None}
+    return GROUP_ALGORITHMS[config.algorithm](
+        **options,
+        kl_coef=config.kl_coef,
+        kl_estimator=config.kl_estimator,
+        entropy_coef=config.entropy_coef,
+        log_entropy=config.log_entropy,
+        importance_cap=config.importance_cap,
         passes=config.num_iterations,
-        kl=uses_kl,
-        greedy=algorithm.greedy,
-        informative=informative_groups if config.dynamic_sampling else None,
-        max_refills=config.max_refills,
     )
 
 
 def main(config: Config) -> int:
     """Trains a policy; returns the exit code."""
-    return run_rl(config, method_of(config))
+    algorithm = grpo_algorithm(config)
+    with open_run(config) as run:
+        policy = open_policy(config.model, **config.layout)
+        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        tokenizer = encoder.tokenizer
+        decoder = decoder_of(policy.model, policy.mesh, tokenizer=tokenizer)
+        score = run.closing(make_scoring(config, tokenizer))
+        prompts = read_prompts(config, encoder, policy, run.console)
+        score.check_all(config, prompts)
+        plan = plan_rollouts(config, algorithm, prompts, policy.row_devices)
+        other = read_other_rows(config, encoder, plan, policy.row_devices, run.console)
+        run.console.print(plan.describe(config), highlight=False)
+        if config.dry_run:
+            return FINISHED
+        digests = score.digests(config.reward) | prompts.fingerprints
+        digests |= other.fingerprints
+        run.begin(policy, tokenizer, digests)
+        score.log_to(run.folder.path)
 
+        params = policy.load()
+        optimizer, rate = make_optimizer(config.optimizer, plan.updates)
+        iterate = rl.make_iteration(
+            policy.backbone,
+            algorithm=algorithm,
+            reward=score,
+            optimizer=optimizer,
+            sampling=sampling_of(
+                config,
+                tokenizer,
+                prompts.train,
+                max_refills=config.max_refills if config.dynamic_sampling else None,
+            ),
+            decoder=decoder,
+            ref_params=reference_of(policy, params) if algorithm.reference else None,
+            mix=other.mix,
+            observe=observer(run, config),
+            at_once=run.stop.at_once,
+            clock=run.clock,
+            **row_options(config, policy, plan.rows),
+        )
+        state = start_rl_state(run, policy, params, optimizer, algorithm, plan)
+        state = fit_iterations(run, policy, iterate, state, prompts, plan, rate)
 
-def _hyperparameters(config: Config, algorithm: Algorithm) -> dict[str, Any]:
-    """What the loss is called with: the paper's clips unless others are given."""
-    given = {"epsilon": config.epsilon, "epsilon_high": config.epsilon_high}
-    values: dict[str, Any] = {
-        argument: value
-        for name, argument in algorithm.clip.items()
-        if (value := given[name]) is not None
-    }
-    if "beta" in inspect.signature(algorithm.loss).parameters:
-        values["beta"] = 0.0  # `regularised` has the estimator that was chosen
-    if algorithm.fixed_length:
-        values["max_length"] = config.max_new_tokens
-    return values
+        finish(run, policy, state.params, method=algorithm.name)
+    return run.exit_code

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxalign.data.packing.completions import AnswerRows, answer_layouts
+from jaxalign.data.packing.completions import CompletionRows, completion_layouts
 from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes.packed import Packed
@@ -91,10 +91,10 @@ class OnPolicy:
                 stop_ids=self._stop_ids,
                 temperature=self._temperature,
             )
-        layouts = answer_layouts(prompts, done.tokens, done.lengths, together=1)
+        layouts = completion_layouts(prompts, done.tokens, done.lengths, together=1)
         return self._packed.complete(program.place(self._rows.batch(layouts)))
 
-    def _plan_rows(self) -> AnswerRows:
+    def _plan_rows(self) -> CompletionRows:
         """Rows as long as those of the data, where a completion fits into them."""
         config, packed = self._run.config, self._packed
         longest, most = max(map(len, self._prompts)), config.max_new_tokens
@@ -107,11 +107,11 @@ class OnPolicy:
                 "--max-prompt-length."
             )
         devices = self._policy.row_devices
-        return AnswerRows.plan(
+        return CompletionRows.plan(
             longest_prompt=longest,
-            longest_answer=most,
+            longest_completion=most,
             per_prompt=1,
-            answers=config.batch_size,
+            completions=config.batch_size,
             row_multiple=devices,
             # The prompt's last token is read by the completion's branch: hence one
             # less.

@@ -1,102 +1,54 @@
-"""`jaxalign online`: preferences between answers that the policy samples."""
+"""`jaxalign online`: preferences between completions that the policy samples."""
 
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
+from jaxalign import rl
 from jaxalign.errors import UserError
-from jaxalign.losses import LossOutput
-from jaxalign.objectives import online, online_objective, plain_credit
-from jaxalign.ops import fixed_kl_update
+from jaxalign.recipes.finish import finish
+from jaxalign.recipes.policy import open_policy
 from jaxalign.recipes.rl.config import RLConfig
-from jaxalign.recipes.rl.method import Method
-from jaxalign.recipes.rl.models import Models
-from jaxalign.recipes.rl.run import run_rl
-from jaxalign.recipes.rl.sampling import Rival
-from jaxalign.recipes.rl.settle import Rules
-from jaxalign.rollout import geometric_mixture
+from jaxalign.recipes.rl.fit import (
+    fit_iterations,
+    observer,
+    reference_of,
+    start_rl_state,
+)
+from jaxalign.recipes.rl.parts import (
+    plan_rollouts,
+    row_options,
+    sampling_of,
+)
+from jaxalign.recipes.rl.prompts import read_prompts
+from jaxalign.recipes.rl.scoring import make_scoring
+from jaxalign.recipes.rows import make_encoder
+from jaxalign.recipes.run import open_run
+from jaxalign.recipes.samples import decoder_of
+from jaxalign.training import make_optimizer
+from jaxalign.training.exits import FINISHED
 
-
-def _reference(config: "Config", models: Models) -> Rival:
-    """The frozen reference writes the second answer."""
-    del config
-    return Rival(models.decoder, lambda policy, reference: reference)
-
-
-def _mixture(config: "Config", models: Models) -> Rival:
-    """The geometric mixture of policy and reference writes it."""
-    weight = config.mixture_coef
-    both = geometric_mixture(
-        models.decoder,
-        models.decoder,
-        weight=MIXTURE_COEF if weight is None else weight,
-    )
-    return Rival(both, lambda policy, reference: (policy, reference))
-
-
-class Algorithm(NamedTuple):
-    """One method.
-
-    Attributes:
-      title: As the model card says it.
-      loss: Answers with scores to a loss; its keywords are settings.
-      reference: Whether it measures the distance to the first policy.
-      rival: Who writes the second of two answers, if not the policy.
-      settings: Of the settings that not all methods have, those that it has.
-      two: Whether it compares two answers and no more.
-    """
-
-    title: str
-    loss: Callable[..., LossOutput]
-    reference: bool
-    rival: Callable[["Config", Models], Rival] | None = None
-    settings: tuple[str, ...] = ("beta",)
-    two: bool = False
-
-
-MIXTURE_COEF = 0.5
-ALGORITHMS: Mapping[str, Algorithm] = {
-    "online_dpo": Algorithm("online DPO", online.online_dpo, True),
-    "iterative_dpo": Algorithm("iterative DPO", online.iterative_dpo, False),
-    "xpo": Algorithm(
-        "exploratory preference optimization (XPO)",
-        online.xpo,
-        True,
-        _reference,
-        ("beta", "alpha"),
-        two=True,
-    ),
-    "nash_md": Algorithm(
-        "Nash mirror descent (Nash-MD)",
-        online.nash_md,
-        True,
-        _mixture,
-        ("beta", "mixture_coef"),
-        two=True,
-    ),
-    "rebel": Algorithm(
-        "regression to relative rewards (REBEL)",
-        online.rebel,
-        False,
-        settings=("eta",),
-        two=True,
-    ),
+ONLINE_ALGORITHMS: Mapping[str, Callable[..., rl.Algorithm]] = {
+    x.__name__: x
+    for x in (rl.online_dpo, rl.iterative_dpo, rl.xpo, rl.nash_md, rl.rebel)
 }
+SETTINGS = ("beta", "alpha", "mixture_coef", "eta")
+"""What not all of them have."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(RLConfig):
-    """Preferences between sampled answers: the higher reward wins, ties are out."""
+    """Preferences between sampled completions: the higher reward wins, ties are out."""
 
     method: Literal["online_dpo", "iterative_dpo", "xpo", "nash_md", "rebel"] = (
         "online_dpo"
     )
-    """Who answers, and the loss."""
+    """Who writes the completions, and the loss."""
     num_generations: int = 2
-    """Answers to each prompt; of more than two the best and the worst are compared."""
+    """Completions of each prompt; of more than two best and worst are compared."""
     num_iterations: int = 1
-    """Passes over the answers before new ones are sampled."""
+    """Passes over the completions before new ones are sampled."""
     beta: float | None = None
     """Strength of the pull towards the reference; 0.1 by default."""
     alpha: float | None = None
@@ -111,32 +63,12 @@ class Config(RLConfig):
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
-        algorithm = ALGORITHMS[self.method]
-        least = "exactly 2" if algorithm.two else "2 or more"
-        if self.num_generations < 2 or (algorithm.two and self.num_generations > 2):
-            raise UserError(
-                f"{self.method} compares answers: num_generations must be {least}, got "
-                f"{self.num_generations}"
-            )
-        if self.num_iterations < 1:
-            raise UserError(
-                f"num_iterations must be 1 or more, got {self.num_iterations}"
-            )
-        for name in ("beta", "alpha", "mixture_coef", "eta"):
-            value = getattr(self, name)
-            if value is not None and name not in algorithm.settings:
-                raise UserError(
-                    f"{self.method} has no {name}; it has "
-                    f"{', '.join(algorithm.settings)}"
-                )
-        for name in ("beta", "eta"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"{name} must be positive, got {value}")
-        if self.alpha is not None and self.alpha < 0:
-            raise UserError(f"alpha must be 0 or more, got {self.alpha}")
-        if self.mixture_coef is not None and not 0 <= self.mixture_coef <= 1:
-            raise UserError(f"mixture_coef must be in [0, 1], got {self.mixture_coef}")
+        known = inspect.signature(ONLINE_ALGORITHMS[self.method]).parameters
+        has = [name for name in SETTINGS if name in known]
+        for name in SETTINGS:
+            if getattr(self, name) is not None and name not in has:
+                raise UserError(f"{self.method} has no {name}; it has {', '.join(has)}")
+        online_algorithm(self).check_completions(self.num_generations)
         for name in ("kl_coef", "mix_data", "importance_cap"):
             if getattr(self, name):
                 raise UserError(
@@ -145,42 +77,49 @@ class Config(RLConfig):
                 )
 
 
-def method_of(config: Config) -> Method:
+def online_algorithm(config: Config) -> rl.Algorithm:
     """What the settings ask for."""
-    algorithm = ALGORITHMS[config.method]
-    keywords = inspect.signature(algorithm.loss).parameters
-    given = {name: getattr(config, name) for name in algorithm.settings}
-    values: dict[str, Any] = {
-        k: v for k, v in given.items() if v is not None and k in keywords
-    }
-    rival = algorithm.rival
-
-    def objective(models: Models):
-        return online_objective(
-            algorithm.loss,
-            models.policy.backbone,
-            temperature=config.temperature,
-            chunk_size=config.chunk_size,
-            longest=config.max_new_tokens,
-            **values,
-        )
-
-    return Method(
-        name=algorithm.title,
-        rules=Rules(
-            assign=plain_credit,
-            kl_in_reward=False,
-            update_kl=fixed_kl_update,
-            around="group",
-        ),
-        objective=objective,
-        passes=config.num_iterations,
-        kl=algorithm.reference,
-        rival=None if rival is None else lambda models: rival(config, models),
-        together=True,
-    )
+    given = {name: getattr(config, name) for name in SETTINGS}
+    given = {name: x for name, x in given.items() if x is not None}
+    return ONLINE_ALGORITHMS[config.method](**given, passes=config.num_iterations)
 
 
 def main(config: Config) -> int:
     """Trains a policy; returns the exit code."""
-    return run_rl(config, method_of(config))
+    algorithm = online_algorithm(config)
+    with open_run(config) as run:
+        policy = open_policy(config.model, **config.layout)
+        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        tokenizer = encoder.tokenizer
+        decoder = decoder_of(policy.model, policy.mesh, tokenizer=tokenizer)
+        score = run.closing(make_scoring(config, tokenizer))
+        prompts = read_prompts(config, encoder, policy, run.console)
+        score.check_all(config, prompts)
+        plan = plan_rollouts(config, algorithm, prompts, policy.row_devices)
+        run.console.print(plan.describe(config), highlight=False)
+        if config.dry_run:
+            return FINISHED
+        digests = score.digests(config.reward) | prompts.fingerprints
+        run.begin(policy, tokenizer, digests)
+        score.log_to(run.folder.path)
+
+        params = policy.load()
+        optimizer, rate = make_optimizer(config.optimizer, plan.updates)
+        iterate = rl.make_iteration(
+            policy.backbone,
+            algorithm=algorithm,
+            reward=score,
+            optimizer=optimizer,
+            sampling=sampling_of(config, tokenizer, prompts.train),
+            decoder=decoder,
+            ref_params=reference_of(policy, params) if algorithm.reference else None,
+            observe=observer(run, config),
+            at_once=run.stop.at_once,
+            clock=run.clock,
+            **row_options(config, policy, plan.rows),
+        )
+        state = start_rl_state(run, policy, params, optimizer, algorithm, plan)
+        state = fit_iterations(run, policy, iterate, state, prompts, plan, rate)
+
+        finish(run, policy, state.params, method=algorithm.name)
+    return run.exit_code

@@ -1,19 +1,36 @@
 """`jaxalign ppo`: proximal policy optimization with a critic."""
 
 import dataclasses
-import functools
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
+from jaxalign import rl
 from jaxalign.errors import UserError
-from jaxalign.losses import ppo_loss
-from jaxalign.objectives import bind, gae_credit, value_loss
-from jaxalign.ops import adaptive_kl_update, fixed_kl_update
+from jaxalign.recipes.finish import finish
 from jaxalign.recipes.paths import Found
+from jaxalign.recipes.policy import Policy, open_policy
+from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.rl.config import RLConfig
-from jaxalign.recipes.rl.method import Method
-from jaxalign.recipes.rl.models import Models
-from jaxalign.recipes.rl.run import run_rl
-from jaxalign.recipes.rl.settle import Rules, truncated_weights
+from jaxalign.recipes.rl.fit import (
+    fit_iterations,
+    observer,
+    reference_of,
+    start_rl_state,
+)
+from jaxalign.recipes.rl.parts import (
+    plan_rollouts,
+    read_other_rows,
+    row_options,
+    sampling_of,
+)
+from jaxalign.recipes.rl.prompts import read_prompts
+from jaxalign.recipes.rl.scoring import make_scoring
+from jaxalign.recipes.rows import make_encoder
+from jaxalign.recipes.run import open_run
+from jaxalign.recipes.samples import decoder_of
+from jaxalign.recipes.scorer import score_fn_of
+from jaxalign.training import make_optimizer
+from jaxalign.training.exits import FINISHED
 from jaxalign.training.optimizer import OptimizerConfig
 
 
@@ -29,7 +46,7 @@ class Config(RLConfig):
     batch_size: int = 64
     """Prompts per iteration, over all devices."""
     num_ppo_epochs: int = 4
-    """Passes over the answers before new ones are sampled."""
+    """Passes over the completions before new ones are sampled."""
     cliprange: float = 0.2
     """Clip of the ratio."""
     cliprange_high: float | None = None
@@ -53,9 +70,9 @@ class Config(RLConfig):
     kl_controller: Literal["fixed", "adaptive"] = "fixed"
     """Whether `kl_coef` follows the measured KL."""
     kl_target: float = 6.0
-    """Nats per answer that the adaptive controller aims at."""
+    """Nats per completion that the adaptive controller aims at."""
     kl_horizon: int = 10_000
-    """Answers in which it can change `kl_coef` by about a fifth."""
+    """Completions in which it can change `kl_coef` by about a fifth."""
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=3e-6, schedule="linear", eps=1e-5
     )
@@ -82,66 +99,77 @@ class Config(RLConfig):
             raise UserError("an adaptive kl_coef of 0 stays 0; start from 0.15 to 0.2")
 
 
-def method_of(config: Config) -> Method:
+def ppo_algorithm(config: Config) -> rl.Algorithm:
     """What the settings ask for."""
-    episodes = config.batch_size * config.num_generations
-    adaptive = functools.partial(
-        adaptive_kl_update,
-        target=config.kl_target,
-        horizon=config.kl_horizon,
-        num_episodes=episodes,
-    )
-    rules = Rules(
-        assign=gae_credit(
-            discount=config.gamma, lam=config.lam, whiten=config.whiten_advantages
-        ),
-        kl_in_reward=True,
-        update_kl=adaptive if config.kl_controller == "adaptive" else fixed_kl_update,
-        weights=truncated_weights(config.importance_cap),
-        rescale=config.whiten_rewards,
-    )
-
-    def objective(models: Models):
-        assert models.values is not None
-        return bind(
-            ppo_loss,
-            models.policy.backbone,
-            critic=models.values,
-            entropy=True,
-            sampling_temperature=config.temperature,
-            chunk_size=config.chunk_size,
-            longest=config.max_new_tokens,
-            clip=config.cliprange,
-            clip_high=config.cliprange_high,
-            dual_clip=config.dual_clip,
-            value_clip=config.cliprange_value,
-            value_coef=config.vf_coef,
-            entropy_coef=config.entropy_coef,
-        )
-
-    def critic_alone(models: Models):
-        assert models.values is not None
-        return bind(
-            value_loss,
-            models.policy.backbone,
-            critic=models.values,
-            longest=config.max_new_tokens,
-            clip=config.cliprange_value,
-            coef=config.vf_coef,
-        )
-
-    return Method(
-        name="proximal policy optimization (PPO)",
-        rules=rules,
-        objective=objective,
+    controller = rl.fixed_kl
+    if config.kl_controller == "adaptive":
+        controller = rl.adaptive_kl(target=config.kl_target, horizon=config.kl_horizon)
+    return rl.ppo(
+        clip=config.cliprange,
+        clip_high=config.cliprange_high,
+        dual_clip=config.dual_clip,
+        value_clip=config.cliprange_value,
+        value_coef=config.vf_coef,
+        entropy_coef=config.entropy_coef,
+        gamma=config.gamma,
+        lam=config.lam,
+        whiten_rewards=config.whiten_rewards,
+        whiten_advantages=config.whiten_advantages,
+        kl_coef=config.kl_coef,
+        kl_controller=controller,
+        importance_cap=config.importance_cap,
         passes=config.num_ppo_epochs,
-        kl=True,
-        critic=config.critic or config.model,
-        warm_up=critic_alone,
-        warm_up_iterations=config.critic_warmup,
+        warm_up=config.critic_warmup,
     )
+
+
+def open_critic(config: Config, devices: Sequence[Any] | None = None) -> Policy:
+    """A reward model, or the policy's folder with a fresh scalar head."""
+    folder = config.critic or config.model
+    return open_policy(folder, head="score", devices=devices, **config.layout)
 
 
 def main(config: Config) -> int:
     """Trains a policy and its critic; returns the exit code."""
-    return run_rl(config, method_of(config))
+    algorithm = ppo_algorithm(config)
+    with open_run(config) as run:
+        policy = open_policy(config.model, **config.layout)
+        critic = open_critic(config)
+        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        tokenizer = encoder.tokenizer
+        decoder = decoder_of(policy.model, policy.mesh, tokenizer=tokenizer)
+        score = run.closing(make_scoring(config, tokenizer))
+        prompts = read_prompts(config, encoder, policy, run.console)
+        score.check_all(config, prompts)
+        plan = plan_rollouts(config, algorithm, prompts, policy.row_devices)
+        other = read_other_rows(config, encoder, plan, policy.row_devices, run.console)
+        run.console.print(plan.describe(config), highlight=False)
+        if config.dry_run:
+            return FINISHED
+        digests = score.digests(config.reward) | prompts.fingerprints
+        digests |= {"critic": weights_digest(critic.folder), **other.fingerprints}
+        run.begin(policy, tokenizer, digests)
+        score.log_to(run.folder.path)
+
+        params = {"policy": policy.load(), "critic": critic.load(run.key)}
+        optimizer, rate = make_optimizer(config.optimizer, plan.updates)
+        iterate = rl.make_iteration(
+            policy.backbone,
+            algorithm=algorithm,
+            reward=score,
+            optimizer=optimizer,
+            sampling=sampling_of(config, tokenizer, prompts.train),
+            decoder=decoder,
+            critic=score_fn_of(critic.model),
+            ref_params=reference_of(policy, params["policy"]),
+            mix=other.mix,
+            observe=observer(run, config),
+            at_once=run.stop.at_once,
+            clock=run.clock,
+            **row_options(config, policy, plan.rows),
+        )
+        state = start_rl_state(run, policy, params, optimizer, algorithm, plan)
+        state = fit_iterations(run, policy, iterate, state, prompts, plan, rate)
+
+        finish(run, policy, state.params["policy"], method=algorithm.name)
+    return run.exit_code

@@ -1,55 +1,13 @@
-"""Prompts: from records to the ids that a model completes and what rewards read."""
+"""Prompts, from records to what a model completes and rewards read."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxalign.data.records.record import PromptOnly
 from jaxalign.data.records.report import ReadReport
 from jaxalign.data.text.encode import Encoder
 from jaxalign.errors import RowError, UserError
-from jaxalign.rewards import Completion
-
-
-class Prompt(NamedTuple):
-    """A prompt to be completed.
-
-    Attributes:
-      ids: Its tokens, with the header of the assistant's turn.
-      record: Where it came from.
-      text: As the model reads it.
-      index: Number of the record.
-    """
-
-    ids: list[int]
-    record: PromptOnly
-    text: str
-    index: int
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """What else its row holds, for the rewards."""
-        # A copy: a reward that writes into it changes no other completion's.
-        return dict(self.record.extra)
-
-    def completion(
-        self, text: str, ids: list[int], stopped: bool, step: int | None = None
-    ) -> Completion:
-        """A completion of it, as rewards read it; `step` is the iteration's number."""
-        prompt = self.record.prompt
-        messages = None
-        if not isinstance(prompt, str):
-            messages = [m.as_dict() for m in prompt]
-        return Completion(
-            prompt=self.text,
-            completion=text,
-            messages=messages,
-            ids=ids,
-            stopped=stopped,
-            columns=self.columns,
-            index=self.index,
-            prompt_ids=self.ids,
-            step=step,
-        )
+from jaxalign.rl import Prompt
 
 
 def prompt_ids(record: PromptOnly, encoder: Encoder) -> list[int]:
@@ -116,6 +74,13 @@ def encode_prompts(
                 continue
             # `keep_start` gives up the header of the assistant's turn.
             ids = ids[-longest:] if on_long == "keep_end" else ids[:longest]
-        # Decoded from the ids: a prompt that was cut is shown as the model reads it.
-        prompts.append(Prompt(ids, record, encoder.tokenizer.decode(ids), index))
+        prompts.append(_prompt(ids, record, encoder.tokenizer.decode(ids), index))
     return prompts, dropped
+
+
+def _prompt(ids: list[int], record: PromptOnly, text: str, index: int) -> Prompt:
+    messages = None
+    if not isinstance(record.prompt, str):
+        messages = [m.as_dict() for m in record.prompt]
+    columns = dict(record.extra)
+    return Prompt(ids, text, messages, columns, index, record.where)

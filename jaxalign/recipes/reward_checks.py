@@ -5,11 +5,11 @@ import inspect
 from collections.abc import Sequence
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.prompt import Prompt
 from jaxalign.rewards import Reward
 from jaxalign.rewards.builtin import BUILT_IN
 from jaxalign.rewards.columns import STEP, refuse_unknown_step
 from jaxalign.rewards.user.function import UserFunction
+from jaxalign.rl import Prompt
 
 _OF_OTHER_TRAINERS = {
     "trainer_state": f"Take `{STEP}` in its place, the number of the iteration.",
@@ -83,7 +83,7 @@ def _check_rows(reward: Reward, prompts: Sequence[Prompt]) -> None:
             failed += 1
             # A fallback is for some of the rows, not for a reward that fails on all.
             if reward.fallback is None or failed == len(prompts):
-                where = f"{prompt.record.where}: " if prompt.record.where else ""
+                where = f"{prompt.where}: " if prompt.where else ""
                 raise UserError(
                     f"The reward `{reward.name}`: {where}{error}"
                 ) from error

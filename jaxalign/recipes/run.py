@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
@@ -25,6 +25,8 @@ from jaxalign.training import (
 )
 from jaxalign.training.exits import FINISHED
 from jaxalign.training.host_memory import keep_freed_memory
+
+Closable = TypeVar("Closable", bound=Any)
 
 
 class Run:
@@ -90,6 +92,10 @@ class Run:
         given, size = config.chat_template, policy.config.vocab_size
         self.chat = chat_texts(tokenizer, size, given)
         keep_template(self.folder.path, self.chat)
+
+    def closing(self, thing: Closable) -> Closable:
+        """What is closed at the run's end, however it ends."""
+        return self._stack.enter_context(contextlib.closing(thing))
 
     def restore(self, target: Any, num_steps: int) -> Any:
         """The state of the newest checkpoint, laid out like `target`; None without."""

@@ -1,10 +1,11 @@
-"""Sampling: completions of prompts given as token ids, by a model as functions."""
+"""Sampling: a model as functions, prompts as token ids, and completions of them."""
 
 from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.engine import Progress, Stopped
 from jaxalign.rollout.generate import generate
 from jaxalign.rollout.mixture import geometric_mixture
 from jaxalign.rollout.prompts import Completions
+from jaxalign.rollout.recomputing import recomputing_decoder
 from jaxalign.rollout.sampling import NUCLEUS_CANDIDATES, sample_tokens
 from jaxalign.rollout.shaping import allowed_logits, penalised
 from jaxalign.rollout.stop_texts import Ends, StopTexts
@@ -21,5 +22,6 @@ __all__ = [
     "generate",
     "geometric_mixture",
     "penalised",
+    "recomputing_decoder",
     "sample_tokens",
 ]

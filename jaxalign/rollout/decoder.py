@@ -25,7 +25,8 @@ class Decoder(NamedTuple):
         each row, from position `starts` on, which see all before them. Tokens that pad
         a row on the right are overwritten by its next call.
       head: `params -> (kernel [V, D], softcap or None, vocab_size)`; rows of the
-        kernel from `vocab_size` on are never sampled.
+        kernel from `vocab_size` on are never sampled. Without a kernel (None) the
+        hidden states are the logits themselves.
       max_length: Tokens of the longest sequence the model can read.
       unused: Ranges `(first, end)` of ids that stand for no token, as where a model has
         more rows than its tokenizer has tokens; they are never sampled.
@@ -37,7 +38,7 @@ class Decoder(NamedTuple):
 
     init_cache: Callable[[int, int], Any]
     apply: Callable[..., tuple[jax.Array, Any]]
-    head: Callable[[Any], tuple[jax.Array, float | None, int]]
+    head: Callable[[Any], tuple[jax.Array | None, float | None, int]]
     max_length: int
     prepare: Callable[[Any], Any] = _as_they_are
     unused: tuple[tuple[int, int], ...] = ()

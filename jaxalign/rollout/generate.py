@@ -14,7 +14,7 @@ from jaxalign.rollout.engine import Engine, Model, Progress
 from jaxalign.rollout.prompts import Completions, check_prompts, check_settings
 from jaxalign.rollout.steps import Limits, Settings
 from jaxalign.rollout.stop_texts import Ends
-from jaxalign.rollout.waiting import Prompt, Waiting
+from jaxalign.rollout.waiting import QueuedPrompt, Waiting
 
 
 def generate(
@@ -135,7 +135,7 @@ def generate(
     numbers = range(len(prompts)) if prompt_indices is None else prompt_indices
     waiting = Waiting(
         [
-            Prompt(ids, number, i * num_samples)
+            QueuedPrompt(ids, number, i * num_samples)
             for i, (ids, number) in enumerate(zip(prompts, numbers, strict=True))
         ],
         num_samples,

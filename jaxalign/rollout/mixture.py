@@ -44,8 +44,13 @@ def geometric_mixture(first: Decoder, second: Decoder, *, weight: float) -> Deco
                 "cannot be mixed geometrically: the mixture is no single unembedding. "
                 "Take another model, or another method."
             )
+        if any(kernel is None for kernel, _, _ in heads):
+            raise UserError(
+                "a model that gives logits and no hidden states cannot be mixed: give "
+                "recomputing_decoder a head, or make_iteration a `Backbone`."
+            )
         size = min(size for _, _, size in heads)
-        kernels = [kernel[:size] for kernel, _, _ in heads]
+        kernels = [kernel[:size] for kernel, _, _ in heads if kernel is not None]
         return jnp.concatenate(kernels, axis=1), None, size
 
     return Decoder(

@@ -137,9 +137,10 @@ def _decoded(
     head = decoder.head(params)
     keys = _fold(jnp.full(rows.last.shape, key), rows.prompt_index)
     keys = _fold(keys, rows.sample_index)
-    together = shares_vocabulary(len(head[0]))
     # Devices that share the tokens of a row have rows of padding like all others.
-    tokens = len(head[0]) if together else head[2]
+    stored = 0 if head[0] is None else len(head[0])
+    together = stored > 0 and shares_vocabulary(stored)
+    tokens = stored if together else head[2]
     stops = jnp.zeros(tokens, bool).at[limits.stop_ids].set(True, mode="drop")
 
     def unfinished(carry) -> jax.Array:
@@ -197,13 +198,15 @@ _fold = jax.vmap(jax.random.fold_in)
 
 
 def _logits(
-    head: tuple[jax.Array, float | None, int], hidden: jax.Array, tokens: int
+    head: tuple[jax.Array | None, float | None, int], hidden: jax.Array, tokens: int
 ) -> jax.Array:
     """`[B, D]` hidden states to `[B, tokens]` float32 logits, -inf where there is none.
 
     The kernel stays where it lies, and the logits stay split over the vocabulary.
     """
     kernel, softcap, vocab_size = head
+    if kernel is None:
+        return hidden.astype(jnp.float32)
     hidden = constrain(hidden, "group", "stored")
     kernel = constrain(kernel.astype(hidden.dtype), "vocabulary", "stored")
     logits = constrain(rows_times(hidden, kernel), "rows", "vocabulary")[:, :tokens]

@@ -12,7 +12,7 @@ BLOCK_TOKENS = 8192
 """Most tokens of one prefill, padding included, unless a single prompt has more."""
 
 
-class Prompt(NamedTuple):
+class QueuedPrompt(NamedTuple):
     """A prompt and the number that its random keys are made of."""
 
     ids: Sequence[int]
@@ -31,7 +31,7 @@ class Ready(NamedTuple):
       row: The prompt's row.
     """
 
-    prompt: Prompt
+    prompt: QueuedPrompt
     sample: int
     block: Any
     row: int
@@ -45,7 +45,7 @@ class Waiting:
 
     def __init__(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Sequence[QueuedPrompt],
         num_samples: int,
         per_block: int,
         prefill: Callable[[np.ndarray], Any],

@@ -16,7 +16,11 @@ import pytest
 
 from jaxalign import losses
 from jaxalign.batch import Batch
-from jaxalign.data.packing.completions import AnswerRows, answer_layouts, with_columns
+from jaxalign.data.packing.completions import (
+    CompletionRows,
+    completion_layouts,
+    with_columns,
+)
 from jaxalign.objectives import (
     MixedBatch,
     bind,
@@ -49,16 +53,16 @@ def make_answers(rng):
 
 def packed(rng, row_multiple=8) -> Batch:
     prompts, tokens, lengths, mask, columns = make_answers(rng)
-    rows = AnswerRows.plan(
+    rows = CompletionRows.plan(
         longest_prompt=4,
-        longest_answer=N,
+        longest_completion=N,
         per_prompt=K,
-        answers=G * K,
+        completions=G * K,
         row_length=14,  # two answers side by side
         row_multiple=row_multiple,
     )
     assert rows.together == 2
-    layouts = answer_layouts(prompts, tokens, lengths, together=rows.together)
+    layouts = completion_layouts(prompts, tokens, lengths, together=rows.together)
     # A row's columns are float32; integers stand for the values, to be put back.
     numbers = np.arange(G * K * N, dtype=np.float32).reshape(G * K, N)
     batch = rows.batch(with_columns(layouts, mask, {"number": numbers}))

@@ -1,8 +1,8 @@
-"""Sampled completions as packed rows, in shapes fixed before the first of them.
+"""Sampled completions as packed rows, of shapes that are fixed before the first.
 
-Completions are dense arrays `[B, N]`, those of a prompt side by side. Every value of
-theirs (log-probs, rewards, advantages) is such an array too; here they go into the rows
-that a model reads, and come back.
+Completions are dense arrays `[B, N]`, all completions of a prompt side by side. Every
+value of theirs (log-probs, rewards, advantages) is such an array too; here they go into
+the rows that a model reads, and come back.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxalign.batch import Batch
 from jaxalign.data.packing.layout import Layout, lay_out
-from jaxalign.data.packing.pack import RowShape, fill, pack, unpack_targets
+from jaxalign.data.packing.pack import RowShape, fill, pack
 from jaxalign.data.packing.row_plan import round_rows
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
@@ -24,7 +24,7 @@ _MOST_EXAMPLES = 8
 _LONG_ROW = 2048
 
 
-def answer_layouts(
+def completion_layouts(
     prompts: Sequence[Sequence[int]],
     tokens: np.ndarray,
     lengths: np.ndarray,
@@ -64,7 +64,7 @@ def with_columns(
     """The layouts with the values of their targets.
 
     Args:
-      layouts: of `answer_layouts`, all or some of them.
+      layouts: of `completion_layouts`, all or some of them.
       mask: `[B, N]` bool, true on the tokens of completions.
       columns: by name, values `[B, N]`.
     """
@@ -82,21 +82,22 @@ def read_column(batch: Batch, column: np.ndarray, out: np.ndarray, mask) -> None
     """Writes per-target values `[R, M]` of a batch into the dense array `[B, N]` `out`.
 
     Args:
-      batch: of `AnswerRows.batch`.
+      batch: packed or not, with `length` as it was made.
       column: what a model made of its targets.
       out: gets the values of the batch's completions.
       mask: `[B, N]` bool.
     """
     together = batch.length.shape[-1]
-    for index, values in unpack_targets(batch, column).items():
-        here = slice(index * together, (index + 1) * together)
-        # `out[here]` is a view, so this writes into `out`.
-        out[here][mask[here]] = values
+    for r, slot in np.argwhere(batch.example_ids >= 0):
+        first = batch.example_ids[r, slot] * together
+        for k in range(together):
+            start, n = batch.start[r, slot, k], batch.length[r, slot, k]
+            out[first + k, mask[first + k]] = column[r, start : start + n]
 
 
 @dataclasses.dataclass(frozen=True)
-class AnswerRows:
-    """How completions lie in rows, decided once so that a step compiles a few times.
+class CompletionRows:
+    """How completions lie in rows: decided once, so that a step compiles few times.
 
     Attributes:
       together: completions that share their prompt in a row (K).
@@ -115,25 +116,25 @@ class AnswerRows:
         cls,
         *,
         longest_prompt: int,
-        longest_answer: int,
+        longest_completion: int,
         per_prompt: int,
-        answers: int,
+        completions: int,
         row_multiple: int = 1,
         row_length: int | None = None,
         rows_at_a_time: int | None = None,
         packing: bool = True,
         undivided: bool = False,
-    ) -> "AnswerRows":
+    ) -> "CompletionRows":
         """Rows that hold whatever is sampled.
 
-        Completions of one prompt share a row, in equal parts, as many as `row_length`
-        has room for at their longest.
+        Completions of one prompt share a row, as many as `row_length` has room for at
+        their longest, in equal parts.
 
         Args:
           longest_prompt: in tokens.
-          longest_answer: in tokens.
-          per_prompt: completions to each prompt.
-          answers: completions in a batch, a multiple of `per_prompt`.
+          longest_completion: in tokens.
+          per_prompt: completions of each prompt.
+          completions: in a batch, a multiple of `per_prompt`.
           row_multiple: the number of rows is a multiple of it: the devices.
           row_length: tokens in a row; by default as many as all completions of a
             prompt take, or 2048 if that is less and holds one.
@@ -148,15 +149,13 @@ class AnswerRows:
         fewest = per_prompt if undivided else 1
 
         def need(together: int) -> int:
-            # Each branch reads the prompt's last token again, and never its own last
-            # one.
-            return longest_prompt - 1 + together * longest_answer
+            return longest_prompt - 1 + together * longest_completion
 
         if row_length is not None and need(fewest) > row_length:
             several = "a completion" if fewest == 1 else f"{fewest} completions"
             raise UserError(
                 f"A prompt of {longest_prompt} tokens and {several} of up to "
-                f"{longest_answer} take {need(fewest)} positions; a row has "
+                f"{longest_completion} take {need(fewest)} positions; a row has "
                 f"{row_length}. Raise --row-length, or lower --max-prompt-length or "
                 "--max-new-tokens."
             )
@@ -165,12 +164,9 @@ class AnswerRows:
         divisors = [k for k in range(1, per_prompt + 1) if not per_prompt % k]
         together = max(k for k in divisors if need(k) <= limit)
         tokens = row_length or need(together)
-        # A row longer than one example needs can hold that many more targets.
-        targets = max(together * longest_answer, tokens - longest_prompt + 1)
+        targets = max(together * longest_completion, tokens - longest_prompt + 1)
         most = _MOST_EXAMPLES if packing else 1
-        worst = answers // together
-        # Packed rows vary with the lengths that are sampled: a step compiles for each
-        # quarter of the worst case, one example a row.
+        worst = completions // together
         counts = {
             round_rows(-(-worst * quarter // 4), row_multiple, rows_at_a_time)
             for quarter in ((1, 2, 3, 4) if packing else (4,))
@@ -182,7 +178,7 @@ class AnswerRows:
         """The batch of `pack.fill` for these examples, in the fewest rows there are.
 
         Args:
-          layouts: of `answer_layouts`; at most as many as were planned for.
+          layouts: of `completion_layouts`; at most as many as were planned for.
         """
         alone = [[i] for i in range(len(layouts))]
         rows = pack(layouts, self.shape) if self.packing else alone

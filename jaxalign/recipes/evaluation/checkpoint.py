@@ -13,9 +13,9 @@ from jaxalign.objectives import token_statistics
 from jaxalign.recipes import reference
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.program import Program, mesh_program
-from jaxalign.recipes.prompt import Prompt
 from jaxalign.recipes.samples import decoder_of, ends_of
 from jaxalign.rewards import Completion
+from jaxalign.rl import Prompt
 from jaxalign.rollout import Completions, Decoder, generate
 
 Logps: TypeAlias = list[list[np.ndarray]]

@@ -14,7 +14,8 @@ from jaxalign.data.text.prepare import encode_all
 from jaxalign.errors import UserError
 from jaxalign.recipes.display import tell_notes
 from jaxalign.recipes.evaluation.config import Config
-from jaxalign.recipes.prompt import Prompt, encode_prompts
+from jaxalign.recipes.prompt import encode_prompts
+from jaxalign.rl import Prompt
 
 
 class Reader(NamedTuple):

@@ -41,10 +41,10 @@ from jaxalign.recipes.open_rewards import (
     open_reward_model,
     open_rewards,
 )
-from jaxalign.recipes.prompt import Prompt
 from jaxalign.recipes.reward_checks import check_rewards
 from jaxalign.rewards import Completion, Reward
 from jaxalign.rewards.comparison import COMPARE
+from jaxalign.rl import Prompt
 
 
 class Task(NamedTuple):

@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -11,19 +10,20 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxalign.batch import Batch
-from jaxalign.data.packing.completions import answer_layouts
+from jaxalign.data.packing.completions import CompletionRows, completion_layouts
 from jaxalign.data.packing.pack import fill
 from jaxalign.models import PARTITION_RULES
 from jaxalign.parallel import shardings
+from jaxalign.recipes.packed import rows_at_a_time
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
 from jaxalign.recipes.planning.program import Planned
 from jaxalign.recipes.planning.training import GROWS, placed
 from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.program import program_of
 from jaxalign.recipes.rl.config import RLConfig
-from jaxalign.recipes.rl.models import Models
-from jaxalign.recipes.rl.setup import Setup, plan_rows
+from jaxalign.recipes.rl.parts import plan_completion_rows, row_options
 from jaxalign.recipes.samples import decoder_of
+from jaxalign.recipes.scorer import score_fn_of
+from jaxalign.rl import Algorithm, Sampling, make_iteration
 from jaxalign.rollout import Decoder, steps
 from jaxalign.rollout.prompts import bucket_width
 from jaxalign.rollout.waiting import BLOCK_TOKENS
@@ -41,25 +41,15 @@ def sampling_programs(name: str, config: RLConfig, devices: list[Any]) -> list[P
 
     Shapes are those of prompts and completions that together have `max_length` tokens.
     """
-    method = importlib.import_module(f"jaxalign.recipes.{name}").method_of(config)
+    command = importlib.import_module(f"jaxalign.recipes.{name}")
+    algorithm: Algorithm = getattr(command, f"{name}_algorithm")(config)
     policy = open_policy(config.model, devices=devices, **config.layout)
-    critic = None
-    if method.critic is not None:
-        critic = open_policy(
-            method.critic, head="score", devices=devices, **config.layout
-        )
-    program = program_of(config.parallel, policy.mesh)
+    critic = command.open_critic(config, devices) if algorithm.has_critic else None
     decoder = decoder_of(policy.model, policy.mesh)
-    models = Models(policy, decoder, critic, None, program, method.kl)  # pyright: ignore[reportArgumentType]
     longest = config.max_length - config.max_new_tokens
-    prompts: Any = SimpleNamespace(train=[SimpleNamespace(ids=range(longest))])
-    rows = plan_rows(config, models, prompts, method.together)
-    # No prompt is read and nothing is scored.
-    nothing: Any = None
-    setup = Setup(config, method, nothing, models, prompts, nothing, None, rows, 1, {})
     return [
         *_sampling(config, policy, decoder, longest),
-        *_learning(config, setup, policy, critic),
+        *_learning(config, algorithm, policy, critic),
     ]
 
 
@@ -131,30 +121,42 @@ def _sampling(
 
 
 def _learning(
-    config: RLConfig, setup: Setup, policy: Policy, critic: Policy | None
+    config: RLConfig, algorithm: Algorithm, policy: Policy, critic: Policy | None
 ) -> list[Planned]:
-    mesh = policy.mesh
-    # Any number of steps: where a schedule ends changes no program.
+    mesh, devices = policy.mesh, policy.row_devices
     optimizer, _ = make_optimizer(config.optimizer, 1000)
-    updates = setup.updates(optimizer)
-    rows, count = setup.rows, max(setup.rows.counts)
-    batch = rollout_shapes(setup, count)
     params: Any = policy.param_shapes()
     if critic is not None:
         params = {"policy": params, "critic": critic.param_shapes()}
+    longest = config.max_length - config.max_new_tokens
+    rows = plan_completion_rows(config, algorithm, longest, devices)
+    iteration = make_iteration(
+        policy.backbone,
+        algorithm=algorithm,
+        reward=(),  # Nothing is scored.
+        optimizer=optimizer,
+        sampling=Sampling(
+            config.max_new_tokens, config.num_generations, config.temperature
+        ),
+        critic=None if critic is None else score_fn_of(critic.model),
+        ref_params=policy.param_shapes() if algorithm.reference else None,
+        **row_options(config, policy, rows),
+    )
+    updates, count = iteration.updates, max(rows.counts)
+    score: Any = updates.score  # compiled, as is the step
+    step: Any = updates.step
+    batch = rollout_shapes(algorithm, rows, count, mesh)
     key = jax.random.key(0)
     state = _state_of(params, optimizer, key, policy)
-    scored = setup.models.scored(
-        params, policy.param_shapes() if setup.models.has_reference else None
-    )
+    scored = iteration.scored(params)
     tokens, targets = rows.shape.tokens, rows.shape.targets
     each = count / mesh.size
     work = each * tokens, each * targets, tokens / 2
     forward = forward_flops(policy.config, *work)
     others = 0.0 if critic is None else forward_flops(critic.config, *work)
-    readers = 1 + setup.models.has_reference
+    readers = 1 + algorithm.reference
     train = train_flops(policy.config, *work) + 3 * others
-    at_a_time = min(setup.rows_at_a_time, max(1, count // updates.program.row_devices))
+    at_a_time = min(rows_at_a_time(config, tokens), max(1, count // devices))
     table: dict[str, Any] = {
         "tokens": tokens,
         "targets": targets,
@@ -165,17 +167,17 @@ def _learning(
     return [
         Planned(
             name="scorer",
-            lower=lambda: updates.score.lower(scored, batch.tokens),
+            lower=lambda: score.lower(scored, batch.tokens),
             flops=readers * forward + others,
             reads=_bytes(scored, mesh),
-            rows=count // updates.program.row_devices,
+            rows=count // devices,
             args=words,
             grows=("--num-minibatches: as many rows are scored as an update has",),
             **table,
         ),
         Planned(
             name="update",
-            lower=lambda: updates.step.lower(state, batch),
+            lower=lambda: step.lower(state, batch),
             flops=train,
             # Read once, and written once.
             reads=2 * _bytes(state, mesh),
@@ -187,19 +189,20 @@ def _learning(
     ]
 
 
-def rollout_shapes(setup: Setup, count: int) -> Batch:
-    """The batch of an update, with the columns that the run's rules make."""
-    together = setup.rows.together
-    one = np.ones((together, 1), np.int32)
-    example = answer_layouts([[0]], one, one[:, 0], together=together)
-    host = fill(example, [[0]], setup.rows.shape, count)
+def rollout_shapes(
+    algorithm: Algorithm, rows: CompletionRows, count: int, mesh: jax.sharding.Mesh
+) -> Batch:
+    """The batch of an update, with the columns that credit makes."""
+    one = np.ones((rows.together, 1), np.int32)
+    example = completion_layouts([[0]], one, one[:, 0], together=rows.together)
+    host = fill(example, [[0]], rows.shape, count)
     slots = np.zeros(host.tokens.target_ids.shape, np.float32)
     names = ["old_logps", "advantages"]
-    names += ["ref_logps"] if setup.models.has_reference else []
-    names += ["values", "returns"] if setup.models.critic is not None else []
-    names += ["weights"] if setup.method.rules.weights is not None else []
+    names += ["ref_logps"] if algorithm.reference else []
+    names += ["values", "returns"] if algorithm.has_critic else []
+    names += ["weights"] if algorithm.weights is not None else []
     host = host.with_tokens(**dict.fromkeys(names, slots))
-    return placed(host, setup.models.policy.mesh)
+    return placed(host, mesh)
 
 
 def with_layout(fn: Any, decoder: Decoder, *arguments: Any) -> Any:

@@ -16,30 +16,30 @@ class RLConfig(TrainingConfig):
 
     reward: tuple[RewardAt, ...]
     """Rewards by name, `FILE.py:function`, `module:function`, a reward model's folder,
-    `judge(model=FOLDER)`, or `rival_judge(model=FOLDER)` between the answers to a
-    prompt; may be given several times, each with a weight: `NAME=0.5`. `jaxalign
+    `judge(model=FOLDER)`, or `rival_judge(model=FOLDER)` between the completions
+    of a prompt; may be given several times, each with a weight: `NAME=0.5`. `jaxalign
     rewards` lists them."""
     keep_special_tokens: bool = False
     """Show rewards the special tokens in completions, the stop token too."""
     batch_size: int = 16
     """Prompts per iteration, over all devices."""
     num_generations: int = 1
-    """Answers to each prompt."""
+    """Completions of each prompt."""
     num_minibatches: int = 1
-    """Updates in each pass over the answers of an iteration."""
+    """Updates in each pass over the completions of an iteration."""
     max_new_tokens: int = 64
-    """Longest answer, in tokens, the stop token included."""
+    """Longest completion, in tokens, the stop token included."""
     stop: tuple[str, ...] = ()
     """Texts at which a completion ends, such as `</answer>`; the tokens that complete
     the text are part of it, and it counts as ended."""
     temperature: float = 1.0
     """Of the sampler, and of every log-probability in training."""
     generation_batch_size: int | None = None
-    """Answers sampled at a time, to save memory; all by default."""
+    """Completions sampled at a time, to save memory; all by default."""
     missing_eos_score: float | None = None
-    """Score of an answer without a stop token, in place of what rewards say."""
+    """Score of a completion without a stop token, in place of what rewards say."""
     missing_eos_penalty: float = 0.0
-    """What an answer without a stop token loses."""
+    """What a completion without a stop token loses."""
     kl_coef: float = 0.05
     """Strength of the pull towards the first policy."""
     importance_cap: float | None = None
@@ -51,7 +51,7 @@ class RLConfig(TrainingConfig):
     mix_batch_size: int = 16
     """Examples of `mix_data` in each update."""
     max_clipped: float = 0.5
-    """Warn where more answers than this share are cut off at `max_new_tokens`."""
+    """Warn where more completions than this share are cut off at `max_new_tokens`."""
     patience: int = 20
     """Warn after this many iterations in a row in which no reward differed."""
     on_dead_signal: Literal["warn", "stop"] = "warn"
@@ -59,7 +59,7 @@ class RLConfig(TrainingConfig):
     save_steps: int = 10
     """Iterations between checkpoints; one is written at the end in any case."""
     eval_steps: int = 10
-    """Iterations between evaluations, and between tables of answers."""
+    """Iterations between evaluations, and between tables of completions."""
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-6, eps=1e-5)
     """The update rule."""
 
@@ -85,8 +85,8 @@ class RLConfig(TrainingConfig):
             )
         if not self.temperature > 0:
             raise UserError(
-                f"temperature must be positive, got {self.temperature}: greedy answers "
-                "have no probability to learn from"
+                f"temperature must be positive, got {self.temperature}: greedy "
+                "completions have no probability to learn from"
             )
         check_stop_texts(self.stop)
         for name in ("kl_coef", "mix_coef", "missing_eos_penalty"):

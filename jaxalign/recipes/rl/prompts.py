@@ -1,6 +1,6 @@
 """The prompts of a run, and which of them come when."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +18,12 @@ from jaxalign.recipes.display import (
     tell_columns,
     tell_notes,
 )
-from jaxalign.recipes.prompt import Prompt, encode_prompts
+from jaxalign.recipes.generation_settings import tell_unused
+from jaxalign.recipes.policy import Policy
+from jaxalign.recipes.prompt import encode_prompts
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rows import split
+from jaxalign.rl import Prompt
 
 _REFILL = 0x5EED
 
@@ -40,20 +43,28 @@ class Prompts(NamedTuple):
 
 
 def read_prompts(
-    config: RLConfig, encoder: Encoder, room: int, console: Console
+    config: RLConfig, encoder: Encoder, policy: Policy, console: Console
 ) -> Prompts:
     """Reads, encodes and splits the prompts of a run.
 
     Args:
       config: The settings.
       encoder: Of the model.
-      room: Tokens of the longest sequence that the model reads.
+      policy: The model.
       console: Where what was found is told.
 
     Raises:
       UserError: A row cannot be used, or too many prompts are too long.
     """
+    tell_unused(
+        policy.folder,
+        config.temperature,
+        "rollouts are drawn from the whole distribution, as training computes it, at "
+        f"temperature {config.temperature:g}",
+        console,
+    )
     tell_clock(encoder.tokenizer, console)
+    room = policy.config.max_positions
     train, digest = _read(config, config.data, encoder, room, console)
     digests, held_out = {"data": digest}, []
     if config.eval_data:
@@ -144,3 +155,17 @@ def prompt_batches(
         numbers = prompts_of(start, size=size, batch_size=batch_size, seed=seed)
         yield {"example_ids": np.asarray(numbers, np.int64)}
         start += 1
+
+
+def refill_from(
+    train: Sequence[Prompt], seed: int
+) -> Callable[[int, Sequence[Prompt]], list[Prompt]]:
+    """`Sampling.refill` from all prompts of the run."""
+    place = {x.index: i for i, x in enumerate(train)}
+
+    def refill(iteration: int, prompts: Sequence[Prompt]) -> list[Prompt]:
+        taken = [place[x.index] for x in prompts]
+        order = refills(iteration, taken, size=len(train), seed=seed)
+        return [train[i] for i in order]
+
+    return refill

@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxalign.data.packing.completions import (
-    AnswerRows,
-    answer_layouts,
+    CompletionRows,
+    completion_layouts,
     read_column,
     with_columns,
 )
 from jaxalign.errors import UserError
 from tests.data.examples import read_back
 
-LONGEST_PROMPT, LONGEST_ANSWER = 6, 5
+LONGEST_PROMPT, LONGEST = 6, 5
 
 
 def sampled(rng, groups, k, *, full=False):
@@ -23,17 +23,17 @@ def sampled(rng, groups, k, *, full=False):
         rng.integers(1, 50, LONGEST_PROMPT if full else rng.integers(1, 7)).tolist()
         for _ in range(groups)
     ]
-    tokens = rng.integers(1, 50, (groups * k, LONGEST_ANSWER)).astype(np.int32)
-    lengths = rng.integers(1, LONGEST_ANSWER + 1, groups * k)
-    return prompts, tokens, np.full_like(lengths, LONGEST_ANSWER) if full else lengths
+    tokens = rng.integers(1, 50, (groups * k, LONGEST)).astype(np.int32)
+    lengths = rng.integers(1, LONGEST + 1, groups * k)
+    return prompts, tokens, np.full_like(lengths, LONGEST) if full else lengths
 
 
 def plan(groups, k, **options):
-    return AnswerRows.plan(
+    return CompletionRows.plan(
         longest_prompt=LONGEST_PROMPT,
-        longest_answer=LONGEST_ANSWER,
+        longest_completion=LONGEST,
         per_prompt=k,
-        answers=groups * k,
+        completions=groups * k,
         **options,
     )
 
@@ -56,8 +56,8 @@ def test_answers_go_into_rows_of_planned_shapes_and_come_back(
         groups, k, row_length=row_length, packing=packing, rows_at_a_time=at_a_time
     )
     prompts, tokens, lengths = sampled(rng, groups, k, full=full)
-    mask = np.arange(LONGEST_ANSWER) < lengths[:, None]
-    layouts = answer_layouts(prompts, tokens, lengths, together=rows.together)
+    mask = np.arange(LONGEST) < lengths[:, None]
+    layouts = completion_layouts(prompts, tokens, lengths, together=rows.together)
     values = rng.normal(size=tokens.shape).astype(np.float32)
     layouts = with_columns(layouts, mask, {"advantages": values})
     batch = rows.batch(layouts)
@@ -81,7 +81,7 @@ def test_answers_go_into_rows_of_planned_shapes_and_come_back(
 
 def test_a_group_shares_its_prompt_as_far_as_a_row_has_room():
     assert plan(2, 4).together == 4
-    assert plan(2, 4).shape.tokens == LONGEST_PROMPT - 1 + 4 * LONGEST_ANSWER
+    assert plan(2, 4).shape.tokens == LONGEST_PROMPT - 1 + 4 * LONGEST
     assert plan(2, 4, row_length=15).together == 2
     assert plan(2, 4, row_length=14).together == 1
     assert plan(2, 3, row_length=15).together == 1  # 2 does not divide 3

@@ -1,7 +1,7 @@
 """`jaxalign online` from the command line to its folder."""
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 from jaxalign.__main__ import main
 from jaxalign.errors import UserError
 from jaxalign.recipes import judge, online
-from jaxalign.recipes.rl.setup import open_setup
+from jaxalign.recipes.rl.parts import plan_completion_rows
 from jaxalign.rollout import Decoder
 from jaxalign.training import read_metrics
 
@@ -109,12 +109,6 @@ def test_each_method_learns_what_is_rewarded(
     assert rises(lines) > 0.1
 
 
-class Stand(NamedTuple):
-    """A model whose hidden states are its parameters."""
-
-    decoder: Decoder
-
-
 def test_the_mixture_has_the_reference_s_share():
     """Eq. 4 of Nash-MD: (1 - w) log policy + w log reference, in one product."""
     plain = Decoder(
@@ -133,8 +127,8 @@ def test_the_mixture_has_the_reference_s_share():
             method="nash_md",
             mixture_coef=given,
         )
-        rival: Any = online.method_of(config).rival
-        decoder, params_of = rival(Stand(plain))
+        rival: Any = online.online_algorithm(config).rival
+        decoder, params_of = rival(plain)
         params = params_of(policy, reference)
         hidden, _ = decoder.apply(params, None, None, (None, None))
         kernel, _, size = decoder.head(params)
@@ -143,21 +137,21 @@ def test_the_mixture_has_the_reference_s_share():
         np.testing.assert_allclose(logits, expected, rtol=1e-6)
 
 
-def test_without_packing_each_prompt_has_a_row(tiny_model, prompts):
-    """With it several prompts with their answers share one."""
+def test_without_packing_each_prompt_has_a_row():
+    """With it several prompts with their completions share one."""
 
     def rows_of(**changes):
         config = online.Config(
-            model=str(tiny_model),
-            data=str(prompts),
+            model="m",
+            data="d",
             output_dir="o",
             reward=("stopped",),
-            conversational="no",
             max_new_tokens=4,
             batch_size=16,
             **changes,
         )
-        return open_setup(config, online.method_of(config)).rows.counts
+        algorithm = online.online_algorithm(config)
+        return plan_completion_rows(config, algorithm, 18, 8).counts
 
     assert {*rows_of(packing=False)} == {16}
     assert min(rows_of(row_length=64)) < 16
@@ -196,7 +190,7 @@ def test_a_pairwise_judge_decides(tiny_model, prompts, tmp_path):
         ({"method": "rebel", "beta": 0.1}, "rebel has no beta; it has eta"),
         ({"mixture_coef": 0.1}, "online_dpo has no mixture_coef"),
         ({"method": "nash_md", "mixture_coef": 1.5}, r"mixture_coef must be in"),
-        ({"beta": 0.0}, "beta must be positive"),
+        ({"beta": 0.0}, r"beta must be in \(0"),
         ({"kl_coef": 0.1}, "kl_coef is 0.1"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxalign.recipes import grpo
-from jaxalign.recipes.rl.algorithms import ALGORITHMS
+from jaxalign.recipes.grpo import GROUP_ALGORITHMS as ALGORITHMS
 from tests.recipes.rl.test_rl_runs import answers_of, lines_of, settings
 
 K = 4

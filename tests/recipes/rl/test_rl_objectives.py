@@ -3,7 +3,6 @@
 The loss that the settings ask for is called by hand on answers that lie one per row.
 """
 
-import types
 from typing import Any
 
 import jax
@@ -12,9 +11,9 @@ import numpy as np
 import pytest
 
 from jaxalign import losses
-from jaxalign.objectives import Sampled
 from jaxalign.ops import gae, kl_k2, sequence_mean
 from jaxalign.recipes import grpo, online, ppo
+from jaxalign.rl import Sampled
 from tests.objectives import test_online as pairs
 from tests.objectives import test_policy as answers
 from tests.objectives import test_split_invariance as toy
@@ -31,10 +30,15 @@ COMMON: Any = {
 }
 
 
-def models(backbone) -> Any:
-    """All of a run's models that objectives are made of."""
-    policy = types.SimpleNamespace(backbone=backbone)
-    return types.SimpleNamespace(policy=policy, values=answers.critic)
+def objective_of(algorithm, backbone, critic=None, longest=N, temperature=None):
+    """Bound as a run binds it."""
+    return algorithm.objective(
+        backbone,
+        critic,
+        max_new_tokens=longest,
+        temperature=temperature or answers.TEMPERATURE,
+        chunk_size=40,
+    )
 
 
 def value_of(objective, params, batch) -> float:
@@ -82,8 +86,8 @@ def test_settings_of_ppo():
         gamma=0.9,
         lam=0.8,
     )
-    method = ppo.method_of(config)
-    assert (method.warm_up_iterations, method.passes) == (2, 3)
+    algorithm = ppo.ppo_algorithm(config)
+    assert (algorithm.warm_up, algorithm.passes) == (2, 3)
     with jax.enable_x64(True):
         params = answers.two_models(np.random.default_rng(1))
         logps, entropy, known, mask = by_hand(params["policy"])
@@ -111,33 +115,35 @@ def test_settings_of_ppo():
             },
         )
         batch = answers.packed(np.random.default_rng(0))
-        objective = method.objective(models(toy.BACKBONE))
+        objective = objective_of(algorithm, toy.BACKBONE, answers.critic)
         assert value_of(objective, params, batch) == pytest.approx(expected, rel=1e-9)
-        assert method.warm_up is not None
-        alone = method.warm_up(models(toy.BACKBONE))
+        alone = algorithm.critic_objective(
+            toy.BACKBONE, answers.critic, max_new_tokens=N
+        )
         error = losses.ppo_value_loss(
             values, known["values"], known["returns"], mask, clip=0.15
         )
         expected = 0.4 * float(error.loss.value)
         assert value_of(alone, params, batch) == pytest.approx(expected, rel=1e-9)
 
-    rules = method.rules
-    assert (rules.kl_in_reward, rules.rescale) == (True, True)
-    # Twelve answers in an iteration, by at most a fifth of 12/100.
-    raised = rules.update_kl(jnp.float32(1.0), jnp.float32(1e6))
+    assert (algorithm.kl_in_reward, algorithm.rescale) == (True, True)
+    # Twelve completions in an iteration, by at most a fifth of 12/100.
+    raised = algorithm.kl_controller(jnp.float32(1.0), jnp.float32(1e6), 12)
     np.testing.assert_allclose(raised, 1 + 0.2 * 12 / 100, rtol=1e-6)
-    raised = rules.update_kl(jnp.float32(1.0), jnp.float32(2.2))
+    raised = algorithm.kl_controller(jnp.float32(1.0), jnp.float32(2.2), 12)
     np.testing.assert_allclose(raised, 1 + 0.1 * 12 / 100, rtol=1e-5)
-    assert rules.weights is not None
+    assert algorithm.weights is not None
     ratio = jnp.log(jnp.array([[0.5, 3.0]]))
-    weights = rules.weights(ratio, jnp.zeros((1, 2)), jnp.ones((1, 2), bool))
+    weights = algorithm.weights(ratio, jnp.zeros((1, 2)), jnp.ones((1, 2), bool))
     np.testing.assert_allclose(weights, [[0.5, 1.5]], rtol=1e-6)
     rng = np.random.default_rng(0)
     rewards, values = rng.normal(size=(2, 2, 3, N)).astype(np.float32)
     mask = jnp.ones((2, 3, N), bool)
     given = Sampled(mask, jnp.asarray(rewards), jnp.zeros(()), jnp.asarray(values))
     advantages, _ = gae(rewards, values, mask, discount=0.9, lam=0.8)
-    np.testing.assert_allclose(rules.assign(given).advantages, advantages, rtol=1e-6)
+    np.testing.assert_allclose(
+        algorithm.credit(given).advantages, advantages, rtol=1e-6
+    )
 
 
 def test_settings_of_grpo():
@@ -159,10 +165,10 @@ def test_settings_of_grpo():
         clips = {"clip": 0.1, "clip_high": 0.3, "entropy_coef": 0.07}
         batch = answers.packed(np.random.default_rng(0))
         for place, options in (("loss", {"kl_coef": 0.2}), ("reward", {})):
-            method = grpo.method_of(grpo.Config(**given | {"kl": place}))
-            assert method.rules.kl_in_reward == (place == "reward")
-            assert method.kl
-            objective = method.objective(models(toy.BACKBONE))
+            algorithm = grpo.grpo_algorithm(grpo.Config(**given | {"kl": place}))
+            assert algorithm.kl_in_reward == (place == "reward")
+            assert algorithm.reference
+            objective = objective_of(algorithm, toy.BACKBONE)
             expected = each_counts(loss, clips | options)
             got = value_of(objective, params, batch)
             assert got == pytest.approx(expected, rel=1e-9)
@@ -171,7 +177,7 @@ def test_settings_of_grpo():
 def test_settings_of_online_dpo():
     """The oracle's temperature is not 1, nor is its beta the default."""
     given = COMMON | {"temperature": pairs.TEMPERATURE, "beta": 0.3}
-    method = online.method_of(online.Config(**given | {"max_new_tokens": 6}))
+    algorithm = online.online_algorithm(online.Config(**given | {"max_new_tokens": 6}))
     examples, batch, table, ref, _ = pairs.setup(2)
     expected = []
     for (prompt, texts), scores in zip(examples, pairs.SCORES[2], strict=True):
@@ -179,6 +185,8 @@ def test_settings_of_online_dpo():
         base = [sum(float(ref[t]) for t in x) for x in texts]
         expected.append(pairs.of_prompt("online_dpo", logps, base, base, scores))
     decided = [x for x in expected if x is not None]
-    objective = method.objective(models(pairs.BACKBONE))
+    objective = objective_of(
+        algorithm, pairs.BACKBONE, longest=6, temperature=pairs.TEMPERATURE
+    )
     got = value_of(objective, jnp.asarray(table), batch)
     assert got == pytest.approx(np.mean(decided), rel=1e-4)

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from jaxalign.data.records.record import PromptOnly
 from jaxalign.errors import UserError
-from jaxalign.recipes import grpo
+from jaxalign.recipes import grpo, ppo
 from jaxalign.recipes.open_rewards import open_rewards, reward_digests
-from jaxalign.recipes.prompt import Prompt
 from jaxalign.recipes.reward_checks import check_rewards
+from jaxalign.recipes.rl.parts import sampling_of
 from jaxalign.rewards import load_rewards, parse_reward
-from tests.recipes.rl.test_rl_faults import Letters, sample
+from jaxalign.rl import Prompt
 from tests.recipes.rl.test_rl_runs import answers_of, lines_of, settings
+from tests.rl.test_faults import PROMPTS, STOP_IDS, letters, sample
 
 OWN = '''
 from lexicon import WORDS
@@ -148,7 +148,7 @@ def test_a_run_does_not_go_on_with_other_code(file, run, folder, tiny_model, tmp
 
 def test_the_code_of_a_module_is_known_too(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
-    tokenizer: Any = Letters()
+    tokenizer: Any = None
 
     def digests():
         return reward_digests((), open_rewards(["own:later"], tokenizer))
@@ -182,7 +182,7 @@ def easy(prompts, completions, step=0): return []
 
 def prompts_of(*columns):
     return [
-        Prompt([1], PromptOnly("?", where=f"rows.jsonl:{i + 1}", extra=x), "?", i)
+        Prompt([1], "?", columns=x, index=i, where=f"rows.jsonl:{i + 1}")
         for i, x in enumerate(columns)
     ]
 
@@ -237,11 +237,24 @@ def test_answers_that_a_rule_of_ours_cannot_read_are_found_in_any_row():
         check(parse_reward("exact_match(column=gold, fallback=0)"), good, good)
 
 
+class Letters:
+    """Ids as letters; two of them are stop tokens."""
+
+    stop_ids = STOP_IDS
+    decode = staticmethod(letters)
+
+
+def sampled_with(**settings):
+    base: Any = {"model": "m", "data": "d", "output_dir": "o", "reward": ("stopped",)}
+    tokenizer: Any = Letters()
+    how = sampling_of(ppo.Config(**base, **settings), tokenizer, PROMPTS)
+    return sample(0, stop_ids=how.stop_ids, decode=how.decode)
+
+
 def test_special_tokens_are_kept_on_request():
-    plain, kept = sample(0), sample(0, keep_special=True)
-    decode = Letters().decode
+    plain, kept = sampled_with(), sampled_with(keep_special_tokens=True)
     ids = kept.completions.ids()
-    assert [x.completion for x in kept.texts] == [decode(x) for x in ids]
+    assert [x.completion for x in kept.texts] == [letters(x) for x in ids]
     assert [x.completion for x in plain.texts] != [x.completion for x in kept.texts]
     assert plain.completions.ids() == ids
     assert {x.step for x in kept.texts} == {1}

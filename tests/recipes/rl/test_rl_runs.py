@@ -9,7 +9,7 @@ import pytest
 
 from jaxalign.errors import UserError
 from jaxalign.recipes import export, grpo, ppo
-from jaxalign.recipes.rl.journal import Journal
+from jaxalign.recipes.rl.completions_log import CompletionsLog
 from jaxalign.training import read_metrics
 from jaxalign.training.optimizer import OptimizerConfig
 
@@ -52,14 +52,14 @@ def grpo_run(tiny_model, prompts, reward_file, tmp_path_factory):
             events.append("compile")
 
     jax.monitoring.register_event_duration_secs_listener(heard)
-    write = Journal.write
+    write = CompletionsLog.write
 
     def noted(self, *arguments):
         events.append("iteration")
         write(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "write", noted)
+        patch.setattr(CompletionsLog, "write", noted)
         config = grpo.Config(
             **settings(tiny_model, prompts, reward_file, out),
             num_generations=4,
@@ -287,14 +287,14 @@ def test_rewards_that_never_differ_are_reported(
 def test_settings_that_mean_nothing_are_refused(tiny_model, prompts, reward_file):
     common = settings(tiny_model, prompts, reward_file, "nowhere")
     wrong = [
-        (grpo.Config, {"num_generations": 1}, "compares the answers"),
+        (grpo.Config, {"num_generations": 1}, "compares the completions"),
         (grpo.Config, {"temperature": 0.0}, "temperature must be positive"),
         (grpo.Config, {"mix_coef": 1.0}, "the two go together"),
         (grpo.Config, {"num_minibatches": 9}, "an update needs a prompt"),
         (grpo.Config, {"reward": ()}, "no reward is given"),
         (ppo.Config, {"lam": 1.5}, r"lam must be in \[0, 1\]"),
-        (ppo.Config, {"dual_clip": 1.0}, "dual_clip must be above 1"),
-        (grpo.Config, {"entropy_coef": -1.0}, "entropy_coef must be 0 or more"),
+        (ppo.Config, {"dual_clip": 1.0}, "dual_clip must be"),
+        (grpo.Config, {"entropy_coef": -1.0}, r"entropy_coef must be in \[0"),
         (
             ppo.Config,
             {"missing_eos_score": -1.0, "missing_eos_penalty": 1.0},

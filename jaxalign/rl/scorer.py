@@ -5,11 +5,10 @@ from typing import NamedTuple
 import jax
 
 from jaxalign.batch import Tokens
-from jaxalign.objectives.model import Model, token_statistics
-from jaxalign.objectives.reads import Critic
+from jaxalign.objectives import Critic, Model, token_statistics
 
 
-class Scores(NamedTuple):
+class TokenScores(NamedTuple):
     """What models say of each target, all `[R, M]`.
 
     Attributes:
@@ -44,13 +43,13 @@ def rollout_scorer(
       chunk_size: Positions whose logits are held at a time.
 
     Returns:
-      `(params, Tokens) -> Scores`; `params` is a dict with `policy`, and as far as
+      `(params, Tokens) -> TokenScores`; `params` is a dict with `policy`, and as far as
       they are there `reference` and `critic`.
     """
     stats = token_statistics(model, temperature=temperature, chunk_size=chunk_size)
 
-    def score(params, tokens: Tokens) -> Scores:
-        return Scores(
+    def score(params, tokens: Tokens) -> TokenScores:
+        return TokenScores(
             stats(params["policy"], tokens).logps,
             stats(params["reference"], tokens).logps if reference else None,
             critic(params["critic"], tokens) if critic is not None else None,

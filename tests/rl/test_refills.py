@@ -3,10 +3,9 @@
 import jax
 import numpy as np
 
-from jaxalign.recipes.rl.prompts import refills
 from jaxalign.rewards import score
 from jaxalign.training import Clock
-from tests.recipes.rl.test_rl_faults import PROMPTS, sampler
+from tests.rl.test_faults import PROMPTS, sampler
 from tests.rollout.models_under_test import params
 
 
@@ -24,7 +23,7 @@ def worth_to(wanted):
 
 def test_what_refills_did_not_find_is_marked_and_not_learnt_from():
     sample = sampler(**worth_to("p1"), max_refills=1)
-    answers, rounds = sample(params(), 0, [0, 1, 2, 3], jax.random.key(0), Clock())
+    answers, rounds = sample(params(), 0, PROMPTS, jax.random.key(0), Clock())
     assert len(rounds) == 2
     assert answers.kept.tolist() == [True, True, False, False]
     assert [x.text == "p1" for x in answers.prompts] == answers.kept.tolist()
@@ -39,17 +38,9 @@ def test_a_prompt_that_comes_again_in_a_refill_gets_other_noise():
         max_refills=2,
         num_generations=2,
     )
-    _, rounds = sample(params(), 0, [0], jax.random.key(0), Clock())
+    _, rounds = sample(params(), 0, PROMPTS[:1], jax.random.key(0), Clock())
     texts = {tuple(map(tuple, x.completions.ids())) for x in rounds}
     assert len(rounds) == len(texts) == 3
-
-
-def test_refills_take_prompts_that_are_not_in_the_iteration_yet():
-    orders = [refills(i, [1, 3], size=6, seed=0) for i in range(8)]
-    for order in orders:
-        assert sorted(order[:4]) == [0, 2, 4, 5]
-        assert sorted(order[4:]) == [1, 3]
-    assert len(set(map(tuple, orders))) > 4
 
 
 def test_a_prompt_whose_greedy_answer_has_no_reward_is_left_out():
@@ -62,7 +53,7 @@ def test_a_prompt_whose_greedy_answer_has_no_reward_is_left_out():
         return [None if greedy and x.prompt == "p1" else 1.0 for x in completions]
 
     sample = sampler(score=lambda completions: score([worth], completions), greedy=True)
-    answers, _ = sample(params(), 0, [0, 1, 2, 3], jax.random.key(0), Clock())
+    answers, _ = sample(params(), 0, PROMPTS, jax.random.key(0), Clock())
     assert asked == [32, 4]
     assert answers.scores.applies.all()
     assert answers.kept.tolist() == [True, False, True, True]

@@ -18,6 +18,11 @@ NOISE = 1e-12
 """Rewards nearer than this, in units of the largest, are equal: sums are rounded."""
 _APART = 1e-6  # what counts, in units of the spread, or of two rewards and of 1
 
+LARGEST = 1e18
+"""Of a reward whose square must fit into float32."""
+LARGEST_SCALED = 1e30
+"""Of a reward that is divided by the deviation of its group, by `sample_std`."""
+
 Around: TypeAlias = Literal["group", "batch", "greedy"] | None
 """What only the difference from matters to a method; None: rewards are as they are."""
 

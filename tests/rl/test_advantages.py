@@ -6,24 +6,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign.objectives import plain_credit
-from jaxalign.ops import fixed_kl_update
-from jaxalign.recipes.rl.settle import Rules, make_settle, truncated_weights
-from jaxalign.recipes.rl.updates import Updates
-from tests.recipes.rl.test_rl_faults import CONTROL, N, known
+from jaxalign.rl import Devices, compute_advantages, plain_credit
+from jaxalign.rl.algorithm import truncated_weights
+from jaxalign.rl.update import Updates
+from tests.rl.test_faults import CONTROL, N, algorithm_with, arrays_of
 
 
 def test_rewards_are_rescaled_over_tokens_and_keep_their_mean():
     rng = np.random.default_rng(0)
     lengths, scores = [3, 5, 1], [2.0, -1.0, 4.0]
     logps, ref = rng.normal(size=(2, 1, 3, N)).astype(np.float32)
-    inputs = known(lengths, scores)._replace(
+    inputs = arrays_of(lengths, scores)._replace(
         logps=jnp.asarray(logps), ref_logps=jnp.asarray(ref)
     )
-    rules = Rules(
-        plain_credit, kl_in_reward=True, update_kl=fixed_kl_update, rescale=True
-    )
-    columns, _, metrics = make_settle(rules)(inputs, CONTROL)
+    algorithm = algorithm_with(plain_credit, rescale=True)
+    columns, _, metrics = compute_advantages(algorithm, inputs, CONTROL)
     rows = []
     for k, n in enumerate(lengths):
         tokens = -0.1 * (np.float64(logps[0, k, :n]) - ref[0, k, :n])
@@ -41,34 +38,31 @@ def test_rewards_are_rescaled_over_tokens_and_keep_their_mean():
 def test_tokens_that_the_sampler_found_less_likely_weigh_more_up_to_the_cap():
     logps = np.full((1, 2, N), -1.0, np.float32)
     gap = np.array([0.0, 0.5, -0.5, 3.0, 0.1], np.float32)
-    inputs = known([5, 2], [1.0, 2.0])._replace(
+    inputs = arrays_of([5, 2], [1.0, 2.0])._replace(
         logps=jnp.asarray(logps), sampler_logps=jnp.asarray(logps - gap)
     )
-    rules = Rules(
-        plain_credit,
-        kl_in_reward=False,
-        update_kl=fixed_kl_update,
-        weights=truncated_weights(2.0),
+    algorithm = algorithm_with(
+        plain_credit, kl_in_reward=False, weights=truncated_weights(2.0)
     )
-    columns, _, _ = make_settle(rules)(inputs, CONTROL)
+    columns, _, _ = compute_advantages(algorithm, inputs, CONTROL)
     weights = np.asarray(columns["weights"])[0]
     np.testing.assert_allclose(weights[0], np.minimum(np.exp(gap), 2), rtol=1e-6)
     np.testing.assert_allclose(weights[1, :2], np.exp(gap[:2]), rtol=1e-6)
 
 
-def test_the_controller_is_told_the_kl_of_answers_that_the_policy_wrote():
-    """In nats per answer, not per token, and none of a rival's or of an unused one."""
+def test_the_controller_is_told_the_kl_of_completions_that_the_policy_wrote():
+    """In nats per completion, not per token; none of a rival's or of an unused one."""
     rng = np.random.default_rng(1)
     lengths = [3, 5, 1, 2]
     logps, ref = rng.normal(size=(2, 1, 4, N)).astype(np.float32)
-    inputs = known(lengths, [1.0, 2.0, 3.0, 4.0])._replace(
+    inputs = arrays_of(lengths, [1.0, 2.0, 3.0, 4.0])._replace(
         logps=jnp.asarray(logps),
         ref_logps=jnp.asarray(ref),
         used=jnp.asarray([[True, True, True, False]]),
         own=jnp.asarray([[True, True, False, True]]),
     )
-    rules = Rules(plain_credit, kl_in_reward=True, update_kl=lambda coef, kl: kl)
-    _, new, metrics = make_settle(rules)(inputs, CONTROL)
+    algorithm = algorithm_with(plain_credit, kl_controller=lambda coef, kl, n: kl)
+    _, new, metrics = compute_advantages(algorithm, inputs, CONTROL)
     sums = [
         np.float64(logps[0, k, :n]).sum() - np.float64(ref[0, k, :n]).sum()
         for k, n in enumerate(lengths[:2])
@@ -80,7 +74,8 @@ def test_the_controller_is_told_the_kl_of_answers_that_the_policy_wrote():
 
 def test_every_pass_sees_every_example_once_and_in_an_order_of_its_own():
     nothing: Any = None
-    updates = Updates(nothing, nothing, nothing, nothing, passes=3, minibatches=4)
+    functions = nothing, Devices(), nothing, nothing
+    updates = Updates(*functions, passes=3, minibatches=4)
 
     def orders(key):
         parts = [x.tolist() for x in updates._parts(jax.random.key(key), 10)]

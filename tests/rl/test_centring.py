@@ -8,9 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxalign import rl
 from jaxalign.errors import UserError
-from jaxalign.objectives import (
+from jaxalign.recipes import grpo, online
+from jaxalign.rewards import Completion, Reward, Scores, informative_groups, score
+from jaxalign.rl import (
     centered_credit,
+    compute_advantages,
     gae_credit,
     group_credit,
     plain_credit,
@@ -18,13 +22,9 @@ from jaxalign.objectives import (
     rloo_credit,
     whitened_to_go_credit,
 )
-from jaxalign.ops import fixed_kl_update
-from jaxalign.recipes import grpo, online, ppo
-from jaxalign.recipes.rl.centring import centred, lost_difference, refuse_too_large
-from jaxalign.recipes.rl.iteration import sampled_metrics
-from jaxalign.recipes.rl.settle import Rules, make_settle
-from jaxalign.rewards import Completion, Reward, Scores, informative_groups, score
-from tests.recipes.rl.test_rl_faults import CONTROL, known
+from jaxalign.rl.centring import centred, lost_difference, refuse_too_large
+from jaxalign.rl.round_metrics import sampled_metrics
+from tests.rl.test_faults import CONTROL, algorithm_with, arrays_of
 
 GROUPS = [
     [1e9, 1e9 + 1, 1e9 + 2, 1e9],
@@ -52,10 +52,10 @@ def advantages(totals, assign, around: Any = "group", greedy=None):
     rewards, centre = centred(np.array([totals]), EVERYWHERE, around, greedy)
     if greedy is not None:
         greedy = jnp.asarray(greedy - centre, jnp.float32)
-    inputs = known([2, 2, 2, 2], rewards[0], greedy=greedy)
-    rules = Rules(assign, kl_in_reward=False, update_kl=fixed_kl_update)
+    inputs = arrays_of([2, 2, 2, 2], rewards[0], greedy=greedy)
+    algorithm = algorithm_with(assign, kl_in_reward=False)
     given = inputs._replace(centre=jnp.asarray(centre, jnp.float32))
-    columns, _, metrics = make_settle(rules)(given, CONTROL)
+    columns, _, metrics = compute_advantages(algorithm, given, CONTROL)
     return np.asarray(columns["advantages"])[0, :, 0], metrics
 
 
@@ -105,18 +105,14 @@ def test_what_does_not_apply_is_no_part_of_a_mean():
 
 
 def test_every_method_has_the_centre_that_it_may_have():
-    base: Any = {"model": "m", "data": "d", "output_dir": "o", "reward": ("stopped",)}
-    around = {
-        name: grpo.method_of(grpo.Config(**base | {"algorithm": name})).rules.around
-        for name in grpo.ALGORITHMS
-    }
+    around = {name: make().around for name, make in grpo.GROUP_ALGORITHMS.items()}
     grouped = [name for name, x in around.items() if x == "group"]
     assert around["reinforce"] is around["reinforce_baseline"] is None
     assert (around["remax"], around["reinforce_pp"]) == ("greedy", "batch")
     assert len(grouped) == len(around) - 4
-    assert online.method_of(online.Config(**base)).rules.around == "group"
+    assert {make().around for make in online.ONLINE_ALGORITHMS.values()} == {"group"}
     # A critic learns the rewards themselves.
-    assert ppo.method_of(ppo.Config(**base)).rules.around is None
+    assert rl.ppo().around is None
 
 
 def test_groups_that_differ_in_the_tenth_digit_are_worth_learning_from():

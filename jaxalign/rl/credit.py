@@ -1,8 +1,9 @@
-"""Credit: from the rewards of sampled answers to an advantage for every token.
+"""Credit: from the rewards of sampled completions to an advantage for every token.
 
-Pure functions of arrays `[G, K, N]`: G prompts, K answers to each, N tokens at most. A
-method is a pair of functions, one of these and a loss. All of them see the whole global
-batch, so that group and whitening moments are those of the batch and not of a part.
+Pure functions of arrays `[G, K, N]`: G prompts, K completions of each, N tokens at
+most. An algorithm is a pair of functions, one of these and a loss. All of them see the
+whole global batch, so that group and whitening moments are those of the batch and not
+of a part.
 """
 
 from collections.abc import Callable
@@ -26,15 +27,15 @@ from jaxalign.ops import (
 
 
 class Sampled(NamedTuple):
-    """What an iteration knows of its answers.
+    """What an iteration knows of its completions.
 
     Attributes:
-      mask: `[G, K, N]` bool, true on the tokens of answers that are used.
-      token_rewards: `[G, K, N]`: the score at each answer's last token and, with KL in
-        the reward, the penalty of every token.
+      mask: `[G, K, N]` bool, true on the tokens of completions that are used.
+      token_rewards: `[G, K, N]`: the score at each completion's last token and, with
+        KL in the reward, the penalty of every token.
       baseline: Scalar, a moving mean of the rewards; 0 if there is none.
       values: `[G, K, N]` of the critic, or None.
-      greedy: `[G]`, the reward of the greedy answer, or None.
+      greedy: `[G]`, the reward of the greedy completion, or None.
     """
 
     mask: jax.Array
@@ -45,12 +46,12 @@ class Sampled(NamedTuple):
 
     @property
     def valid(self) -> jax.Array:
-        """Which answers are used, `[G, K]` bool."""
+        """Which completions are used, `[G, K]` bool."""
         return jnp.any(self.mask, axis=-1)
 
     @property
     def rewards(self) -> jax.Array:
-        """The sum of each answer's token rewards, `[G, K]`."""
+        """The sum of each completion's token rewards, `[G, K]`."""
         return jnp.sum(masked(self.token_rewards, self.mask), axis=-1)
 
 
@@ -70,8 +71,8 @@ Assign = Callable[[Sampled], Credit]
 """How a method turns rewards into advantages."""
 
 
-def _per_answer(advantages: jax.Array, sampled: Sampled) -> Credit:
-    """Every token of an answer has the advantage `[G, K]` of the whole."""
+def _per_completion(advantages: jax.Array, sampled: Sampled) -> Credit:
+    """Every token of a completion has the advantage `[G, K]` of the whole."""
     chex.assert_equal_shape_prefix([advantages, sampled.mask], 2)
     spread = jnp.broadcast_to(advantages[..., None], sampled.mask.shape)
     return Credit(masked(spread, sampled.mask))
@@ -81,86 +82,86 @@ def plain_credit(sampled: Sampled) -> Credit:
     """REINFORCE: the whole reward, without a baseline.
 
     Args:
-      sampled: The answers.
+      sampled: The completions.
 
     Returns:
       Advantages A = R on every token.
     """
-    return _per_answer(sampled.rewards, sampled)
+    return _per_completion(sampled.rewards, sampled)
 
 
 def baseline_credit(sampled: Sampled) -> Credit:
     """REINFORCE with a moving baseline: the reward minus the mean of earlier ones.
 
     Args:
-      sampled: The answers; `baseline` is read.
+      sampled: The completions; `baseline` is read.
 
     Returns:
       Advantages A = R - b on every token.
     """
     rewards = sampled.rewards
-    return _per_answer(rewards - sampled.baseline.astype(rewards.dtype), sampled)
+    return _per_completion(rewards - sampled.baseline.astype(rewards.dtype), sampled)
 
 
 def group_credit(sampled: Sampled) -> Credit:
     """GRPO: rewards in units of their group's standard deviation.
 
     Args:
-      sampled: The answers, K > 1.
+      sampled: The completions, K > 1.
 
     Returns:
       The advantages of `group_advantages`, on every token.
     """
-    return _per_answer(group_advantages(sampled.rewards, sampled.valid), sampled)
+    return _per_completion(group_advantages(sampled.rewards, sampled.valid), sampled)
 
 
 def centered_credit(sampled: Sampled) -> Credit:
     """Dr. GRPO: rewards minus their group's mean.
 
     Args:
-      sampled: The answers, K > 1.
+      sampled: The completions, K > 1.
 
     Returns:
       The advantages of `centered_group_advantages`, on every token.
     """
     advantages = centered_group_advantages(sampled.rewards, sampled.valid)
-    return _per_answer(advantages, sampled)
+    return _per_completion(advantages, sampled)
 
 
 def rloo_credit(sampled: Sampled) -> Credit:
     """RLOO: rewards minus the mean of the group's others.
 
     Args:
-      sampled: The answers, K > 1.
+      sampled: The completions, K > 1.
 
     Returns:
       The advantages of `rloo_advantages`, on every token.
     """
-    return _per_answer(rloo_advantages(sampled.rewards, sampled.valid), sampled)
+    return _per_completion(rloo_advantages(sampled.rewards, sampled.valid), sampled)
 
 
 def remax_credit(sampled: Sampled) -> Credit:
-    """ReMax: rewards minus that of the greedy answer to the same prompt.
+    """ReMax: rewards minus that of the greedy completion to the same prompt.
 
     Args:
-      sampled: The answers; `greedy` is read.
+      sampled: The completions; `greedy` is read.
 
     Returns:
       The advantages of `greedy_baseline_advantages`, on every token.
     """
     if sampled.greedy is None:
-        raise ValueError("ReMax needs the rewards of greedy answers")
+        raise ValueError("ReMax needs the rewards of greedy completions")
     advantages = greedy_baseline_advantages(
         sampled.rewards, sampled.greedy, sampled.valid
     )
-    return _per_answer(advantages, sampled)
+    return _per_completion(advantages, sampled)
 
 
 def whitened_to_go_credit(sampled: Sampled) -> Credit:
     """REINFORCE++: rewards to go, whitened over all tokens of the batch.
 
     Args:
-      sampled: The answers.
+      sampled: The completions.
 
     Returns:
       Advantages with mean 0 and variance 1 (https://arxiv.org/abs/2501.03262).
@@ -173,7 +174,7 @@ def group_to_go_credit(sampled: Sampled) -> Credit:
     """REINFORCE++ with a group baseline: centred in the group first, then whitened.
 
     Args:
-      sampled: The answers, K > 1.
+      sampled: The completions, K > 1.
 
     Returns:
       Advantages with mean 0 and variance 1 (https://arxiv.org/abs/2501.03262).

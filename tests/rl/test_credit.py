@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxalign import objectives
-from jaxalign.objectives import Sampled, advantages_of, gae_credit
+from jaxalign import rl
+from jaxalign.rl import Sampled, advantages_of, gae_credit
 
 CREDITS = {
-    name: getattr(objectives, f"{name}_credit")
+    name: getattr(rl, f"{name}_credit")
     for name in (
         *("plain", "baseline", "group", "centered", "rloo", "remax"),
         *("whitened_to_go", "group_to_go"),
@@ -112,4 +112,4 @@ def test_what_a_method_needs_and_has_not_is_named():
     with pytest.raises(ValueError, match="values of a critic"):
         gae_credit()(bare)
     with pytest.raises(ValueError, match="greedy"):
-        objectives.remax_credit(bare)
+        rl.remax_credit(bare)

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxalign.objectives.rollout_metrics import (
+from jaxalign.ops import Mean
+from jaxalign.rl.metrics import (
     completion_metrics,
     explained_variance,
     group_metrics,
@@ -14,7 +15,6 @@ from jaxalign.objectives.rollout_metrics import (
     sampler_metrics,
     with_update,
 )
-from jaxalign.ops import Mean
 
 LENGTHS = np.array([[3, 1, 4], [2, 4, 4]])
 MASK = np.arange(4) < LENGTHS[..., None]

@@ -1,4 +1,4 @@
-"""Every answer of a run on disk, and some of them before the user's eyes."""
+"""Every completion of a run on disk, and some of them before the user's eyes."""
 
 import math
 from pathlib import Path
@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxalign.data.text.preview import printable
-from jaxalign.recipes.rl.sampling import Answers
 from jaxalign.rewards import Scores
+from jaxalign.rl import Experience, Rollout
 from jaxalign.rollout import Completions
 from jaxalign.training.own_files import finite, write_json_lines
 
 
-class Journal:
+class CompletionsLog:
     """Writes `completions/step_000123.jsonl`, and a table now and then."""
 
     def __init__(self, folder: Path, console: Console, *, every: int, shown: int):
@@ -25,39 +25,26 @@ class Journal:
           folder: `completions/` of the run.
           console: Where tables go.
           every: Iterations between tables.
-          shown: Answers in a table.
+          shown: Completions in a table.
         """
         self._folder, self._console = folder, console
         self._every, self._shown = every, shown
-        self.warned: set[str] = set()
 
-    def write(
-        self,
-        step: int,
-        rounds: list[Answers],
-        used: Answers,
-        advantages: np.ndarray,
-    ) -> None:
-        """Keeps all answers of an iteration; a second call for a step replaces it.
-
-        Args:
-          step: Number of the iteration, from 1.
-          rounds: All that was sampled.
-          used: What is learnt from, a row of `advantages` each.
-          advantages: `[B, N]`.
-        """
+    def write(self, experience: Experience) -> None:
+        """Keeps all completions of an iteration; a second call replaces them."""
+        step, used = experience.step, experience.rollout
         mean = {
             id(text): finite(row[:n].mean() if n else math.nan)
             for text, row, n, kept in zip(
                 used.texts,
-                advantages,
+                experience.advantages,
                 used.completions.lengths,
                 np.repeat(used.kept, used.groups[1]),
                 strict=True,
             )
             if kept
         }
-        lines = [row for part in rounds for row in _rows(part, mean)]
+        lines = [row for part in experience.rounds for row in _rows(part, mean)]
         write_json_lines(self._folder / f"step_{step:06}.jsonl", lines)
         if step == 1 or step % self._every == 0:
             self._show(step, lines[: self._shown])
@@ -72,9 +59,9 @@ class Journal:
         self._console.print(table)
 
 
-def _rows(answers: Answers, mean: dict[int, float | None]):
-    done, scores = answers.completions, answers.scores
-    for b, text in enumerate(answers.texts):
+def _rows(rollout: Rollout, mean: dict[int, float | None]):
+    done, scores = rollout.completions, rollout.scores
+    for b, text in enumerate(rollout.texts):
         yield {
             "prompt": text.prompt,
             "completion": text.completion,

@@ -1,4 +1,4 @@
-"""What is logged of sampled answers, as pure functions of arrays `[G, K, ...]`."""
+"""What is logged of sampled completions, as pure functions of arrays `[G, K, ...]`."""
 
 from collections.abc import Mapping
 
@@ -12,12 +12,12 @@ from jaxalign.ops.advantages import sample_std
 def completion_metrics(
     mask: jax.Array, stopped: jax.Array, used: jax.Array
 ) -> dict[str, Mean]:
-    """Lengths of answers, and how many were cut off.
+    """Lengths of completions, and how many were cut off.
 
     Args:
-      mask: `[G, K, N]` bool, the tokens of each answer.
+      mask: `[G, K, N]` bool, the tokens of each completion.
       stopped: `[G, K]` bool, whether a stop token ended it.
-      used: `[G, K]` bool, which answers to count.
+      used: `[G, K]` bool, which completions to count.
 
     Returns:
       `completions/{mean,min,max}_length`, the same of `terminated_length` for those
@@ -91,8 +91,8 @@ def kl_metrics(
       mask: `[G, K, N]` bool.
 
     Returns:
-      `kl`, the mean of k3 over tokens, and `objective/kl`, the mean over answers of the
-      summed log-ratio (nats per answer).
+      `kl`, the mean of k3 over tokens, and `objective/kl`, the mean over completions of
+      the summed log-ratio (nats per completion).
     """
     log_ratio = masked(logps, mask) - masked(ref_logps, mask)
     used = jnp.any(mask, axis=-1)
