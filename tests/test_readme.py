@@ -21,10 +21,12 @@ def test_python_blocks_run_one_after_the_other(capsys):
     names = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
-    first, log_2, trained, simpo, gspo = capsys.readouterr().out.splitlines()
+    first, log_2, trained, rewarded, simpo, gspo = capsys.readouterr().out.splitlines()
     assert first.split()[1] == "0.1"  # beta * ((0.5 + 0) - (-0.5 + 0))
     assert log_2.startswith("0.693147")
     assert float(trained.split()[0]) < 0.69
+    assert float(rewarded) > 0.75  # of tokens that are even; at first about 0.55
+    assert names["rl_state"].step == 10
     # a(y_w) = −1.5, a(y_l) = −2: −log σ(2 · 0.5 − 1), and each pair weighs 1.
     assert simpo.startswith("0.693147")
     # One response, ρ = e^¼: clipped at 1.2 with A = 1; lr of ½ and 0, k3 of ½ and 0.

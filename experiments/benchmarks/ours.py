@@ -18,13 +18,12 @@ import jaxalign
 from experiments.benchmarks import shapes
 from experiments.benchmarks.clock import Laps, arguments, report_updates
 from experiments.benchmarks.ids import Row, updates_of
+from experiments.benchmarks.model_config import model_config_of
 from jaxalign.data.packing.batches import permutation
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.losses import dpo_loss, sft_loss
 from jaxalign.models import (
     PARTITION_RULES,
-    ModelConfig,
-    Rope,
     Transformer,
     init_params,
     param_shapes,
@@ -46,23 +45,7 @@ from jaxalign.training.host_memory import keep_freed_memory
 
 
 def policy_of(shape: shapes.Shape, config: TrainingConfig) -> Policy:
-    size = shape.width // shape.heads
-    model_config = ModelConfig(
-        family="llama",
-        vocab_size=shape.vocab,
-        hidden_size=shape.width,
-        intermediate_size=shape.ffn,
-        num_layers=shape.layers,
-        num_heads=shape.heads,
-        num_kv_heads=shape.kv_heads,
-        head_dim=size,
-        max_positions=2048,
-        tie_embeddings=shape.tied,
-        windows=(None,) * shape.layers,
-        ropes=(Rope(),) * shape.layers,
-        rotary_dim=size,
-        attention_scale=size**-0.5,
-    )
+    model_config = model_config_of(shape)
     model = Transformer(
         model_config,
         dtype=jnp.dtype(config.dtype),

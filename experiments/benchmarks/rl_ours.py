@@ -18,11 +18,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 import jaxalign
 from experiments.benchmarks import rl_work
 from experiments.benchmarks.generation_work import BATCH, NEW, PROMPT
-from experiments.benchmarks.ours import policy_of
+from experiments.benchmarks.model_config import model_config_of
 from experiments.benchmarks.shapes import SHAPES, Shape
 from jaxalign.models import Transformer, export_model, init_params, with_score_head
 from jaxalign.recipes import grpo, ppo
-from jaxalign.recipes.config import TrainingConfig
 from jaxalign.training.optimizer import OptimizerConfig
 
 
@@ -33,8 +32,9 @@ def score(completions) -> list[float]:
 
 def write_model(folder: Path, shape: Shape, *, scalar: bool = False) -> str:
     """A folder of random weights, with a tokenizer of words."""
-    described = policy_of(shape, TrainingConfig(model="", data="", output_dir=""))
-    config = with_score_head(described.config) if scalar else described.config
+    config = model_config_of(shape)
+    if scalar:
+        config = with_score_head(config)
     params = jax.jit(lambda key: init_params(Transformer(config), key))
     export_model(folder, config, params(jax.random.key(scalar)))
     words = models.WordLevel(rl_work.words_of(shape), unk_token="<unk>")

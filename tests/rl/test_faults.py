@@ -127,7 +127,7 @@ def half_points(completions):
 
 def sampler(prompts=PROMPTS, **changes) -> Sampler:
     """Of `prompts`, which come again in refills."""
-    how = {
+    how: Any = {
         "max_new_tokens": 6,
         "num_generations": 8,
         "stop_ids": STOP_IDS,
@@ -135,7 +135,7 @@ def sampler(prompts=PROMPTS, **changes) -> Sampler:
         "refill": lambda iteration, taken: prompts,
     }
     how |= {k: changes.pop(k) for k in [*changes] if hasattr(Sampling, k)}
-    options = {"score": lambda completions: score([half_points], completions)}
+    options: Any = {"score": lambda completions: score([half_points], completions)}
     return Sampler(DECODER, Sampling(**how), **(options | changes))
 
 

@@ -1,6 +1,7 @@
 """A model without a cache samples what it samples with one."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,7 +30,7 @@ def test_completions_are_those_of_a_cache(decoder):
         {"repetition_penalty": 1.3, "min_p": 0.05},
     ):
         arguments = params(), PROMPTS, KEY
-        settings = {"max_new_tokens": 6, "batch_size": 2, **options}
+        settings: Any = {"max_new_tokens": 6, "batch_size": 2, **options}
         got = generate(decoder, *arguments, **settings)
         expected = generate(DECODER, *arguments, **settings)
         assert got.ids() == expected.ids()
@@ -47,7 +48,7 @@ def test_a_table_of_bigrams_is_a_model():
     """Frequencies of second tokens are the row's probabilities."""
     table = jax.numpy.asarray([[0.0, 1.0, -1.0], [0.5, 0.0, 0.0], [0.0, 2.0, 0.0]])
     decoder = recomputing_decoder(lambda table, ids: table[ids])
-    settings = {"max_new_tokens": 1, "num_samples": 4000}
+    settings: Any = {"max_new_tokens": 1, "num_samples": 4000}
     got = generate(decoder, table, [[0]], KEY, **settings)
     shares = np.bincount(got.tokens[:, 0], minlength=3) / 4000
     expected = np.exp(log_softmax(np.asarray(table[0], np.float64)))
