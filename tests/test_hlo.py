@@ -60,7 +60,7 @@ def objective_of(task, model, chunk_size=64, other=None):
     if task == "grpo":
         return bind(regularised(grpo_loss), backbone, entropy=True, **options)
     if task == "online":
-        return online_objective(online.online_dpo, backbone, **options)
+        return online_objective(online.online_dpo_of_rivals, backbone, **options)
     if task == "sft":
         return bind_token_loss(sft_loss, backbone, **options)
     if task == "distill":

@@ -73,7 +73,7 @@ def settings_of(args, folder: Path) -> dict[str, Any]:
     }
 
 
-def config_of(args, folder: Path) -> ppo.Config | grpo.Config:
+def config_of(args, folder: Path) -> Any:
     """The recipes' settings, defaults unless what is measured asks for others."""
     settings = settings_of(args, folder)
     if args.task == "grpo":

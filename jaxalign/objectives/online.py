@@ -118,13 +118,13 @@ def online_objective(
     )
 
 
-def online_dpo(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
+def online_dpo_of_rivals(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
     """DPO on the best and the worst completion, as in https://arxiv.org/abs/2402.04792."""
     pairs = best_and_worst(rivals, rivals.ref_logps)
     return dpo_loss(pairs.policy, pairs.ref, pairs.mask, beta=beta)
 
 
-def iterative_dpo(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
+def iterative_dpo_of_rivals(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
     """DPO on best and worst completion, with the round's first policy as reference.
 
     As in https://arxiv.org/abs/2401.10020: each round starts from the policy of the one
@@ -134,7 +134,9 @@ def iterative_dpo(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
     return dpo_loss(pairs.policy, pairs.ref, pairs.mask, beta=beta)
 
 
-def xpo(rivals: Rivals, *, beta: float = 0.1, alpha: float = 1e-5) -> LossOutput:
+def xpo_of_rivals(
+    rivals: Rivals, *, beta: float = 0.1, alpha: float = 1e-5
+) -> LossOutput:
     """`xpo_loss`; the policy wrote the first completion, the reference the other.
 
     Xie et al., https://arxiv.org/abs/2405.21046.
@@ -145,7 +147,7 @@ def xpo(rivals: Rivals, *, beta: float = 0.1, alpha: float = 1e-5) -> LossOutput
     return xpo_loss(*arrays, beta=beta, alpha=alpha)
 
 
-def rebel(rivals: Rivals, *, eta: float = 1.0) -> LossOutput:
+def rebel_of_rivals(rivals: Rivals, *, eta: float = 1.0) -> LossOutput:
     """`rebel_loss` on two completions and their scores; equal scores count too.
 
     Gao et al., https://arxiv.org/abs/2404.16767.
@@ -158,7 +160,7 @@ def rebel(rivals: Rivals, *, eta: float = 1.0) -> LossOutput:
     return rebel_loss(*map(both, arrays), eta=eta)
 
 
-def nash_md(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
+def nash_md_of_rivals(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
     """`nash_md_loss`; the policy wrote the first completion, the mixture the second.
 
     Munos et al., https://arxiv.org/abs/2312.00886. The preference is 1 or 0.

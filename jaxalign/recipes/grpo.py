@@ -1,9 +1,8 @@
 """`jaxalign grpo`: policy gradients from several completions of each prompt."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from jaxalign import rl
 from jaxalign.errors import UserError
@@ -16,6 +15,7 @@ from jaxalign.recipes.rl.fit import (
     reference_of,
     start_rl_state,
 )
+from jaxalign.recipes.rl.flags import made, with_keywords
 from jaxalign.recipes.rl.parts import (
     plan_rollouts,
     read_other_rows,
@@ -50,8 +50,16 @@ GROUP_ALGORITHMS: Mapping[str, Callable[..., rl.Algorithm]] = {
 }
 
 
+GROUP_FLAGS = {
+    "clip": "epsilon",
+    "clip_high": "epsilon_high",
+    "passes": "num_iterations",
+}
+"""What keywords of algorithms are called here, as in other trainers."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RLConfig):
+class GroupConfig(RLConfig):
     """Group-relative and other critic-free policy gradients on sampled completions."""
 
     algorithm: Literal[
@@ -72,71 +80,31 @@ class Config(RLConfig):
     """How rewards become advantages, and the loss."""
     num_generations: int = 8
     """Completions of each prompt."""
-    num_iterations: int = 1
-    """Passes over the completions before new ones are sampled."""
-    epsilon: float | None = None
-    """Lower clip of the ratio; by default what the algorithm's paper has."""
-    epsilon_high: float | None = None
-    """Upper clip of the ratio; by default what the algorithm's paper has."""
-    kl: Literal["loss", "reward"] | None = None
-    """Where the KL term stands; by default where the algorithm's paper has it."""
-    kl_estimator: Literal["k2", "k3", "k3_k2"] = "k3"
-    """What stands in the loss; the reward always takes the log-ratio."""
-    kl_coef: float = 0.0
-    """Strength of the pull towards the first policy; 0 needs no reference."""
-    entropy_coef: float = 0.0
-    """Weight of the entropy, which is kept up."""
     dynamic_sampling: bool = False
     """Leave out groups whose completions all have one reward, and sample more."""
     max_refills: int = 3
     """How often an iteration may sample again for that."""
-    log_entropy: bool = True
-    """Log the entropy, at the cost of a pass over the logits."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
-        if self.num_iterations < 1:
-            raise UserError(
-                f"num_iterations must be 1 or more, got {self.num_iterations}"
-            )
-        for name in ("max_refills", "entropy_coef"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.max_refills < 0:
+            raise UserError(f"max_refills must be 0 or more, got {self.max_refills}")
         if self.dynamic_sampling and self.num_generations < 2:
             raise UserError("dynamic_sampling needs num_generations of 2 or more")
-        clips = "clip" in inspect.signature(GROUP_ALGORITHMS[self.algorithm]).parameters
-        for name in ("epsilon", "epsilon_high"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not clips:
-                raise UserError(f"{self.algorithm} clips nothing; leave out {name}")
-            if not value > 0:
-                raise UserError(f"{name} must be positive, got {value}")
         grpo_algorithm(self).check_completions(self.num_generations)
 
 
-def grpo_algorithm(config: Config) -> rl.Algorithm:
+_ALL = tuple(GROUP_ALGORITHMS.values())
+Config = with_keywords(GroupConfig, _ALL, GROUP_FLAGS)
+
+
+def grpo_algorithm(config: GroupConfig) -> rl.Algorithm:
     """What the settings ask for."""
-    options: dict[str, Any] = {
-        "kl": config.kl,
-        "clip": config.epsilon,
-        "clip_high": config.epsilon_high,
-    }
-    options = {name: x for name, x in options.items() if x is not None}
-    return GROUP_ALGORITHMS[config.algorithm](
-        **options,
-        kl_coef=config.kl_coef,
-        kl_estimator=config.kl_estimator,
-        entropy_coef=config.entropy_coef,
-        log_entropy=config.log_entropy,
-        importance_cap=config.importance_cap,
-        passes=config.num_iterations,
-    )
+    return made(config, GROUP_ALGORITHMS[config.algorithm], _ALL, GROUP_FLAGS)
 
 
-def main(config: Config) -> int:
+def main(config: GroupConfig) -> int:
     """Trains a policy; returns the exit code."""
     algorithm = grpo_algorithm(config)
     with open_run(config) as run:

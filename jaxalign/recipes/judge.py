@@ -12,7 +12,7 @@ from jaxalign.models import resolve_model
 from jaxalign.plain_files import UnreadableError, read_plain
 from jaxalign.recipes.evaluation.checkpoint import (
     Checkpoint,
-    Sampling,
+    EvaluationSampling,
     open_checkpoint,
 )
 from jaxalign.recipes.prompt import encode_prompts
@@ -39,8 +39,7 @@ def respond_of(judge: Checkpoint, batch_size: int) -> Respond:
     """The likeliest replies of a checkpoint, as chat where it has a template."""
     encoder = Encoder(judge.tokenizer, judge.policy.config.vocab_size)
     chat = judge.tokenizer.template is not None
-    # Greedy, so that the same completion gets the same verdict.
-    sampling = Sampling(LONGEST_VERDICT, 0.0, None, 1.0, 1, batch_size, 0)
+    sampling = EvaluationSampling(LONGEST_VERDICT, 0.0, None, 1.0, 1, batch_size, 0)
 
     def respond(requests: list[str]) -> list[str]:
         records = [PromptOnly((Message("user", x),) if chat else x) for x in requests]

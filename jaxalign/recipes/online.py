@@ -1,7 +1,6 @@
 """`jaxalign online`: preferences between completions that the policy samples."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -16,6 +15,7 @@ from jaxalign.recipes.rl.fit import (
     reference_of,
     start_rl_state,
 )
+from jaxalign.recipes.rl.flags import made, with_keywords
 from jaxalign.recipes.rl.parts import (
     plan_rollouts,
     row_options,
@@ -33,12 +33,12 @@ ONLINE_ALGORITHMS: Mapping[str, Callable[..., rl.Algorithm]] = {
     x.__name__: x
     for x in (rl.online_dpo, rl.iterative_dpo, rl.xpo, rl.nash_md, rl.rebel)
 }
-SETTINGS = ("beta", "alpha", "mixture_coef", "eta")
-"""What not all of them have."""
+ONLINE_FLAGS = {"passes": "num_iterations"}
+"""What keywords of algorithms are called here, as in other trainers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RLConfig):
+class OnlineConfig(RLConfig):
     """Preferences between sampled completions: the higher reward wins, ties are out."""
 
     method: Literal["online_dpo", "iterative_dpo", "xpo", "nash_md", "rebel"] = (
@@ -47,44 +47,28 @@ class Config(RLConfig):
     """Who writes the completions, and the loss."""
     num_generations: int = 2
     """Completions of each prompt; of more than two best and worst are compared."""
-    num_iterations: int = 1
-    """Passes over the completions before new ones are sampled."""
-    beta: float | None = None
-    """Strength of the pull towards the reference; 0.1 by default."""
-    alpha: float | None = None
-    """XPO: weight of the bonus for what the reference finds unlikely; 1e-5."""
-    mixture_coef: float | None = None
-    """Nash-MD: the reference's share of the mixture that writes the rivals; 0.5."""
-    eta: float | None = None
-    """REBEL: step size of the implied mirror descent; 1."""
-    kl_coef: float = 0.0
-    """Not used here: the pull towards the reference is in the loss."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
-        known = inspect.signature(ONLINE_ALGORITHMS[self.method]).parameters
-        has = [name for name in SETTINGS if name in known]
-        for name in SETTINGS:
-            if getattr(self, name) is not None and name not in has:
-                raise UserError(f"{self.method} has no {name}; it has {', '.join(has)}")
         online_algorithm(self).check_completions(self.num_generations)
-        for name in ("kl_coef", "mix_data", "importance_cap"):
-            if getattr(self, name):
-                raise UserError(
-                    f"{name} is {getattr(self, name)}, and preference losses have no "
-                    "such term; leave it out"
-                )
+        if self.mix_data:
+            raise UserError(
+                f"mix_data is {self.mix_data}, and preference losses have no such "
+                "term; leave it out"
+            )
 
 
-def online_algorithm(config: Config) -> rl.Algorithm:
+_ALL = tuple(ONLINE_ALGORITHMS.values())
+Config = with_keywords(OnlineConfig, _ALL, ONLINE_FLAGS)
+
+
+def online_algorithm(config: OnlineConfig) -> rl.Algorithm:
     """What the settings ask for."""
-    given = {name: getattr(config, name) for name in SETTINGS}
-    given = {name: x for name, x in given.items() if x is not None}
-    return ONLINE_ALGORITHMS[config.method](**given, passes=config.num_iterations)
+    return made(config, ONLINE_ALGORITHMS[config.method], _ALL, ONLINE_FLAGS)
 
 
-def main(config: Config) -> int:
+def main(config: OnlineConfig) -> int:
     """Trains a policy; returns the exit code."""
     algorithm = online_algorithm(config)
     with open_run(config) as run:

@@ -61,10 +61,9 @@ def ppo(
     """
     check_range("gamma", gamma, 0, 1, closed_high=True)
     check_range("lam", lam, 0, 1, closed_high=True)
+    check_positive("value_clip", value_clip)  # the value loss calls it `clip`
     if kl_controller is not fixed_kl and not kl_coef:
         raise UserError("an adaptive kl_coef of 0 stays 0; start from 0.15 to 0.2")
-    check_positive("value_clip", value_clip)
-    check_range("dual_clip", dual_clip, 1, float("inf"), open_low=True)
     return Algorithm(
         "proximal policy optimization (PPO)",
         gae_credit(discount=gamma, lam=lam, whiten=whiten_advantages),

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
 import jax
+import jax.numpy as jnp
 
 from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput, truncated_importance_weights
 from jaxalign.objectives import Critic, Model, bind, regularised
+from jaxalign.objectives.reads import arguments_of
 from jaxalign.ops import kl_k2, kl_k3, kl_k3_k2
 from jaxalign.ops.checks import check_not_negative, check_positive
 from jaxalign.rl.centring import LARGEST, Around
@@ -95,10 +97,22 @@ class Algorithm:
     def __post_init__(self):
         """Refuses numbers that mean nothing, naming them."""
         check_not_negative("kl_coef", self.kl_coef)
+        for loss in (self.loss, self.value_loss):
+            if loss is not None:
+                self._check(loss)
         if self.passes < 1:
             raise UserError(f"passes must be 1 or more, got {self.passes}")
         if self.warm_up < 0:
             raise UserError(f"warm_up must be 0 or more, got {self.warm_up}")
+
+    def _check(self, loss: Callable[..., LossOutput]) -> None:
+        """Lets a loss refuse its hyperparameters before anything is sampled."""
+        more = {"max_length": 1} if self.fixed_length else {}
+        two = jax.ShapeDtypeStruct((1, 1, 2, 1), jnp.float32)
+        mask = jax.ShapeDtypeStruct(two.shape, jnp.bool_)
+        names = (x.name for x in arguments_of(loss, more))
+        arrays = {x: mask if x == "mask" else two for x in names}
+        jax.eval_shape(lambda x: loss(**x, **more), arrays)
 
     @property
     def has_critic(self) -> bool:
@@ -152,7 +166,7 @@ class Algorithm:
 class Options(TypedDict, total=False):
     """What all policy gradients without a critic have in common; see the function."""
 
-    kl: Literal["loss", "reward"]
+    kl: Literal["loss", "reward"] | None
     kl_coef: float
     kl_estimator: Literal["k2", "k3", "k3_k2"]
     entropy_coef: float
@@ -166,7 +180,8 @@ def policy_gradient(
     credit: Assign,
     loss: Callable[..., LossOutput],
     *,
-    kl: Literal["loss", "reward"] = "loss",
+    paper_kl: Literal["loss", "reward"] = "loss",
+    kl: Literal["loss", "reward"] | None = None,
     kl_coef: float = 0.0,
     kl_estimator: Literal["k2", "k3", "k3_k2"] = "k3",
     entropy_coef: float = 0.0,
@@ -181,7 +196,8 @@ def policy_gradient(
       name: As a model card says it.
       credit: Rewards to advantages.
       loss: `(logps, old_logps, advantages, mask, ...)`, its hyperparameters given.
-      kl: Where the KL term stands.
+      paper_kl: Where the algorithm's paper has the KL term.
+      kl: Where the KL term stands; None: where the algorithm's paper has it.
       kl_coef: Strength of the pull towards the first policy, >= 0; 0 needs no
         reference.
       kl_estimator: What stands in the loss; the reward always takes the log-ratio.
@@ -200,19 +216,19 @@ def policy_gradient(
     if "beta" in inspect.signature(loss).parameters:
         # Losses have a KL term of their own; this one has the estimator asked for.
         loss = functools.partial(loss, beta=0.0)
-    in_loss = kl == "loss" and kl_coef > 0
+    where, uses_kl = kl or paper_kl, kl_coef > 0
     return Algorithm(
         name,
         credit,
         regularised(
             loss,
-            kl=ESTIMATORS[kl_estimator] if in_loss else None,
+            kl=ESTIMATORS[kl_estimator] if where == "loss" and uses_kl else None,
             kl_coef=kl_coef,
             entropy_coef=entropy_coef,
         ),
-        reference=kl_coef > 0,
+        reference=uses_kl,
         kl_coef=kl_coef,
-        kl_in_reward=kl == "reward" and kl_coef > 0,
+        kl_in_reward=where == "reward" and uses_kl,
         weights=truncated_weights(importance_cap),
         passes=passes,
         entropy=log_entropy or entropy_coef > 0,

@@ -129,21 +129,24 @@ def cispo(
 
 def sapo(
     *,
-    temperature: float = 1.0,
-    negative_temperature: float = 1.05,
+    gate_temperature: float = 1.0,
+    negative_gate_temperature: float = 1.05,
     **options: Unpack[Options],
 ) -> Algorithm:
     """Soft adaptive policy optimization, https://arxiv.org/abs/2511.20347.
 
     Args:
-      temperature: Of the gate of tokens with a positive advantage, > 0.
-      negative_temperature: Of the gate of the others, > 0.
+      gate_temperature: Of the gate of tokens with a positive advantage, > 0.
+      negative_gate_temperature: Of the gate of the others, > 0.
       **options: Those of `policy_gradient`.
 
     Returns:
       The algorithm, for `make_iteration`.
     """
-    gates = {"temperature": temperature, "negative_temperature": negative_temperature}
+    gates = {
+        "temperature": gate_temperature,
+        "negative_temperature": negative_gate_temperature,
+    }
     return policy_gradient(
         "soft adaptive policy optimization (SAPO)",
         credit.group_credit,
@@ -182,7 +185,7 @@ def rloo(**options: Unpack[Options]) -> Algorithm:
     """REINFORCE with a leave-one-out baseline, https://arxiv.org/abs/2402.14740.
 
     Args:
-      **options: Those of `policy_gradient`; the KL term is in the reward by default.
+      **options: Those of `policy_gradient`.
 
     Returns:
       The algorithm, for `make_iteration`.
@@ -191,7 +194,8 @@ def rloo(**options: Unpack[Options]) -> Algorithm:
         "REINFORCE with a leave-one-out baseline (RLOO)",
         credit.rloo_credit,
         losses.policy_gradient_loss,
-        **_in_reward(options),
+        paper_kl="reward",
+        **options,
         **_GROUP,
     )
 
@@ -200,7 +204,7 @@ def reinforce(**options: Unpack[Options]) -> Algorithm:
     """REINFORCE with the whole reward, without a baseline.
 
     Args:
-      **options: Those of `policy_gradient`; the KL term is in the reward by default.
+      **options: Those of `policy_gradient`.
 
     Returns:
       The algorithm, for `make_iteration`.
@@ -209,7 +213,8 @@ def reinforce(**options: Unpack[Options]) -> Algorithm:
         "REINFORCE",
         credit.plain_credit,
         losses.policy_gradient_loss,
-        **_in_reward(options),
+        paper_kl="reward",
+        **options,
     )
 
 
@@ -217,7 +222,7 @@ def reinforce_baseline(**options: Unpack[Options]) -> Algorithm:
     """REINFORCE, where a moving mean of the rewards is taken off.
 
     Args:
-      **options: Those of `policy_gradient`; the KL term is in the reward by default.
+      **options: Those of `policy_gradient`.
 
     Returns:
       The algorithm, for `make_iteration`.
@@ -226,7 +231,8 @@ def reinforce_baseline(**options: Unpack[Options]) -> Algorithm:
         "REINFORCE with a moving baseline",
         credit.baseline_credit,
         losses.policy_gradient_loss,
-        **_in_reward(options),
+        paper_kl="reward",
+        **options,
     )
 
 
@@ -238,7 +244,7 @@ def reinforce_pp(
     Args:
       clip: Lower clip of the ratio, in [0, 1].
       clip_high: Upper clip of the ratio, > 0; None for the same.
-      **options: Those of `policy_gradient`; the KL term is in the reward by default.
+      **options: Those of `policy_gradient`.
 
     Returns:
       The algorithm, for `make_iteration`.
@@ -248,7 +254,8 @@ def reinforce_pp(
         credit.whitened_to_go_credit,
         partial(losses.ppo_policy_loss, clip=clip, clip_high=clip_high),
         around="batch",
-        **_in_reward(options),
+        paper_kl="reward",
+        **options,
     )
 
 
@@ -278,7 +285,7 @@ def remax(**options: Unpack[Options]) -> Algorithm:
     """ReMax: the greedy completion's reward taken off, https://arxiv.org/abs/2310.10505.
 
     Args:
-      **options: Those of `policy_gradient`; the KL term is in the reward by default.
+      **options: Those of `policy_gradient`.
 
     Returns:
       The algorithm, for `make_iteration`.
@@ -289,9 +296,6 @@ def remax(**options: Unpack[Options]) -> Algorithm:
         losses.policy_gradient_loss,
         greedy=True,
         around="greedy",
-        **_in_reward(options),
+        paper_kl="reward",
+        **options,
     )
-
-
-def _in_reward(options: Options) -> Options:
-    return {"kl": "reward", **options}

@@ -24,7 +24,7 @@ def online_dpo(*, beta: float = 0.1, passes: int = 1) -> Algorithm:
       The algorithm, for `make_iteration`.
     """
     check_positive("beta", beta)
-    loss = partial(online.online_dpo, beta=beta)
+    loss = partial(online.online_dpo_of_rivals, beta=beta)
     return _comparing("online DPO", loss, reference=True, passes=passes)
 
 
@@ -41,7 +41,7 @@ def iterative_dpo(*, beta: float = 0.1, passes: int = 1) -> Algorithm:
       The algorithm, for `make_iteration`.
     """
     check_positive("beta", beta)
-    loss = partial(online.iterative_dpo, beta=beta)
+    loss = partial(online.iterative_dpo_of_rivals, beta=beta)
     return _comparing("iterative DPO", loss, passes=passes)
 
 
@@ -62,7 +62,7 @@ def xpo(*, beta: float = 0.1, alpha: float = 1e-5, passes: int = 1) -> Algorithm
     check_not_negative("alpha", alpha)
     return _comparing(
         "exploratory preference optimization (XPO)",
-        partial(online.xpo, beta=beta, alpha=alpha),
+        partial(online.xpo_of_rivals, beta=beta, alpha=alpha),
         reference=True,
         rival=_reference,
         completions=(2, 2),
@@ -95,7 +95,7 @@ def nash_md(
 
     return _comparing(
         "Nash mirror descent (Nash-MD)",
-        partial(online.nash_md, beta=beta),
+        partial(online.nash_md_of_rivals, beta=beta),
         reference=True,
         rival=mixture,
         completions=(2, 2),
@@ -116,7 +116,7 @@ def rebel(*, eta: float = 1.0, passes: int = 1) -> Algorithm:
     check_positive("eta", eta)
     return _comparing(
         "regression to relative rewards (REBEL)",
-        partial(online.rebel, eta=eta),
+        partial(online.rebel_of_rivals, eta=eta),
         completions=(2, 2),
         passes=passes,
     )

@@ -20,11 +20,11 @@ BACKBONE = Backbone(
     lambda p, rows: p[rows.inputs], lambda p: Head(jnp.eye(VOCAB), None, VOCAB)
 )
 LOSSES = {
-    "online_dpo": (online.online_dpo, {"beta": 0.3}),
-    "iterative_dpo": (online.iterative_dpo, {"beta": 0.3}),
-    "xpo": (online.xpo, {"beta": 0.3, "alpha": 0.2}),
-    "rebel": (online.rebel, {"eta": 0.7}),
-    "nash_md": (online.nash_md, {"beta": 0.3}),
+    "online_dpo": (online.online_dpo_of_rivals, {"beta": 0.3}),
+    "iterative_dpo": (online.iterative_dpo_of_rivals, {"beta": 0.3}),
+    "xpo": (online.xpo_of_rivals, {"beta": 0.3, "alpha": 0.2}),
+    "rebel": (online.rebel_of_rivals, {"eta": 0.7}),
+    "nash_md": (online.nash_md_of_rivals, {"beta": 0.3}),
 }
 SCORES = {
     2: [[1.0, 0.0], [0.0, 2.0], [1.5, 1.5], [-1.0, -3.0], [0.25, 0.5]],

@@ -22,8 +22,8 @@ Logps: TypeAlias = list[list[np.ndarray]]
 """Token log-probabilities, by example and by its sequences."""
 
 
-class Sampling(NamedTuple):
-    """How completions are drawn; see `jaxalign.rollout.generate`."""
+class EvaluationSampling(NamedTuple):
+    """How answers are drawn; see `jaxalign.rollout.generate`."""
 
     max_new_tokens: int
     temperature: float
@@ -87,8 +87,10 @@ class Checkpoint(NamedTuple):
         ends = [np.cumsum(x.branch_lengths)[:-1] for x in batches.layouts]
         return [np.split(found[i], at) for i, at in enumerate(ends)]
 
-    def answers(self, prompts: Sequence[Prompt], sampling: Sampling) -> Completions:
-        """Samples completions; all of a prompt lie side by side."""
+    def answers(
+        self, prompts: Sequence[Prompt], sampling: EvaluationSampling
+    ) -> Completions:
+        """Samples answers; all of a prompt lie side by side."""
         return generate(
             self.decoder,
             self.params,

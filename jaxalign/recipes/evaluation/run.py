@@ -14,8 +14,8 @@ from jaxalign.recipes.display import tell_clock
 from jaxalign.recipes.evaluation import measure
 from jaxalign.recipes.evaluation.checkpoint import (
     Checkpoint,
+    EvaluationSampling,
     Logps,
-    Sampling,
     as_examples,
     open_checkpoint,
 )
@@ -184,7 +184,7 @@ def _look(
         return Seen(logps, [], [], [])
     # 0 and -1 stand for all tokens, as in `generation_config.json`.
     top_k = config.top_k if config.top_k and config.top_k > 0 else None
-    sampling = Sampling(
+    sampling = EvaluationSampling(
         config.max_new_tokens,
         config.temperature,
         top_k,

@@ -40,10 +40,6 @@ class RLConfig(TrainingConfig):
     """Score of a completion without a stop token, in place of what rewards say."""
     missing_eos_penalty: float = 0.0
     """What a completion without a stop token loses."""
-    kl_coef: float = 0.05
-    """Strength of the pull towards the first policy."""
-    importance_cap: float | None = None
-    """Weigh tokens by trainer over sampler probability, at most this; 2 is usual."""
     mix_data: RowsAt | None = None
     """Further rows to learn from: text (PPO-ptx) or demonstrations (hybrid SFT)."""
     mix_coef: float = 0.0
@@ -89,7 +85,7 @@ class RLConfig(TrainingConfig):
                 "completions have no probability to learn from"
             )
         check_stop_texts(self.stop)
-        for name in ("kl_coef", "mix_coef", "missing_eos_penalty"):
+        for name in ("mix_coef", "missing_eos_penalty"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.missing_eos_score is not None and self.missing_eos_penalty:
@@ -102,8 +98,6 @@ class RLConfig(TrainingConfig):
                 f"mix_coef is {self.mix_coef} and mix_data is {self.mix_data}: the two "
                 "go together"
             )
-        if self.importance_cap is not None and not self.importance_cap > 0:
-            raise UserError(f"importance_cap must be positive: {self.importance_cap}")
         if self.max_new_tokens >= self.max_length:
             raise UserError(
                 f"max_new_tokens {self.max_new_tokens} leaves no room for a prompt in "
