@@ -48,19 +48,18 @@ class Engine:
     a short list of lengths.
     """
 
-    def __init__(self, model: Model, num_rows: int, answers: Completions):
+    def __init__(self, model: Model, num_rows: int, completions: Completions):
         """All slots are free.
 
         Args:
           model: What is sampled from.
           num_rows: Completions in the making at a time.
-          answers: What is filled, row by row.
+          completions: Is filled, row by row.
         """
-        self._model, self._answers = model, answers
-        # In the order of `Rows`: five columns of numbers, and `running`.
+        self._model, self._completions = model, completions
         columns: Any = *np.zeros((5, num_rows), np.int32), np.zeros(num_rows, bool)
         self._rows = Rows(*columns)
-        self._answer_of = np.zeros(num_rows, np.int64)
+        self._completion_of = np.zeros(num_rows, np.int64)
         self._cache, self._slots = None, 0
         self._seen: np.ndarray | None = None
         if model.limits.repetition_penalty is not None:
@@ -79,7 +78,7 @@ class Engine:
           Stopped: `stop()` was true.
           FloatingPointError: The model's outputs are not finite.
         """
-        answers, num_rows = self._answers, len(self._answer_of)
+        completions, num_rows = self._completions, len(self._completion_of)
         while waiting or self._rows.running.any():
             if stop is not None and stop():
                 raise Stopped("sampling was asked to stop")
@@ -88,9 +87,11 @@ class Engine:
             few = self._rows.running.sum() - max(1, num_rows // 8) if waiting else 0
             self._advance(np.int32(few))
             if progress is not None:
-                finished = int((answers.lengths > 0).sum() - self._rows.running.sum())
-                tokens = int(answers.lengths.sum())
-                progress(Progress(finished, len(answers.lengths), tokens))
+                finished = int(
+                    (completions.lengths > 0).sum() - self._rows.running.sum()
+                )
+                tokens = int(completions.lengths.sum())
+                progress(Progress(finished, len(completions.lengths), tokens))
 
     def _admit(self, samples: list[Ready]) -> None:
         """Gives each sample a free slot."""
@@ -101,7 +102,7 @@ class Engine:
             new = (prompt.ids[-1], n - 1, n, prompt.index, sample, True)
             for field, value in zip(self._rows, new, strict=True):
                 field[slot] = value
-            self._answer_of[slot] = prompt.place + sample
+            self._completion_of[slot] = prompt.place + sample
             if self._seen is not None:
                 # What the slot's former row has seen is no business of the new one.
                 self._seen[slot] = False
@@ -110,8 +111,7 @@ class Engine:
         self._fit()
         blocks = {id(x.block): x.block for x in samples if x.block is not None}
         for block in blocks.values():
-            sources, slots = np.zeros((2, len(self._answer_of)), np.int32)
-            # Out of range, so that rows without a sample of this block go nowhere.
+            sources, slots = np.zeros((2, len(self._completion_of)), np.int32)
             slots[:] = len(slots)
             for i, (slot, x) in enumerate(zip(free, samples, strict=True)):
                 if x.block is block:
@@ -128,7 +128,7 @@ class Engine:
         slots = bucket_width(int(ends[rows.running].max()))
         decoder = self._model.decoder
         if self._cache is None:
-            self._cache = steps.empty(decoder, len(self._answer_of), slots)
+            self._cache = steps.empty(decoder, len(self._completion_of), slots)
         elif slots != self._slots:
             self._cache = steps.resize(decoder, self._cache, slots)
         self._slots = slots
@@ -146,36 +146,38 @@ class Engine:
         self._rows = before._replace(
             last=chunk.last, position=chunk.position, running=chunk.running
         )
-        answers = self._answers
+        completions = self._completions
         for slot in np.flatnonzero(before.running):
-            answer = self._answer_of[slot]
+            completion = self._completion_of[slot]
             count = chunk.position[slot] - before.position[slot]
-            start = answers.lengths[answer]
+            start = completions.lengths[completion]
             at = slice(start, start + count)
-            answers.tokens[answer, at] = chunk.tokens[slot, :count]
-            answers.logps[answer, at] = chunk.logps[slot, :count]
-            answers.lengths[answer] += count
-            answers.stopped[answer] = chunk.last[slot] in limits.stop_ids
+            completions.tokens[completion, at] = chunk.tokens[slot, :count]
+            completions.logps[completion, at] = chunk.logps[slot, :count]
+            completions.lengths[completion] += count
+            completions.stopped[completion] = chunk.last[slot] in limits.stop_ids
             if self._seen is not None:
                 self._seen[slot, chunk.tokens[slot, :count]] = True
-            self._end_by_text(int(slot), int(answer), int(start))
+            self._end_by_text(int(slot), int(completion), int(start))
         self._check_finite(chunk.logps)
 
-    def _end_by_text(self, slot: int, answer: int, looked_at: int) -> None:
+    def _end_by_text(self, slot: int, completion: int, looked_at: int) -> None:
         """Cuts a completion where its text ends it, and frees its slot.
 
         The tokens behind it were sampled for nothing; no other row depends on them.
         """
-        answers, ends = self._answers, self._model.ends
+        completions, ends = self._completions, self._model.ends
         if ends is None:
             return
-        length = int(answers.lengths[answer])
-        n = ends(answers.tokens[answer, :length].tolist(), looked_at)
+        length = int(completions.lengths[completion])
+        n = ends(completions.tokens[completion, :length].tolist(), looked_at)
         if n is None:
             return
-        answers.by_text[answer] = n < length or not answers.stopped[answer]
-        answers.tokens[answer, n:], answers.logps[answer, n:] = 0, 0.0
-        answers.lengths[answer], answers.stopped[answer] = n, True
+        completions.by_text[completion] = (
+            n < length or not completions.stopped[completion]
+        )
+        completions.tokens[completion, n:], completions.logps[completion, n:] = 0, 0.0
+        completions.lengths[completion], completions.stopped[completion] = n, True
         self._rows.running[slot] = False
 
     def _check_finite(self, logps: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Answers to prompts: the entry point of sampling."""
+"""Completions of prompts: the entry point of sampling."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -39,13 +39,13 @@ def generate(
     stop: Callable[[], bool] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Completions:
-    """Samples `num_samples` answers to each prompt.
+    """Samples `num_samples` completions of each prompt.
 
-    At most `batch_size` answers are in the making; one that is over leaves its place to
-    the next, so that a long answer holds up nobody. A prompt's keys and values are
-    computed once for all of its samples. Each token's random number is a function of
-    the key, the prompt's number, the sample's number and the position, so the same key
-    gives the same text for every batch size and order (up to the rounding of the
+    At most `batch_size` completions are in the making; one that is over leaves its
+    place to the next, so that a long one holds up nobody. A prompt's keys and values
+    are computed once for all of its samples. Each token's random number is a function
+    of the key, the prompt's number, the sample's number and the position, so the same
+    key gives the same text for every batch size and order (up to the rounding of the
     model).
 
     A program is compiled for each bucket of prompt widths and of cache lengths (powers
@@ -58,8 +58,8 @@ def generate(
       params: Its parameters.
       prompts: Token ids of each prompt, at least one.
       key: Consumed; greedy decoding does not read it.
-      max_new_tokens: Longest answer, the stop token included.
-      stop_ids: Tokens after which an answer is over; they belong to it.
+      max_new_tokens: Longest completion, the stop token included.
+      stop_ids: Tokens after which a completion is over; they belong to it.
       min_new_tokens: No stop token is sampled before this many tokens are there.
       temperature: Logits are divided by it; 0 takes the likeliest token.
       top_k: Sample among this many of the likeliest tokens only.
@@ -69,14 +69,14 @@ def generate(
       repetition_penalty: Divides the positive logits of tokens that came already, in
         the prompt or since, and multiplies the negative ones; 1 changes nothing.
       never_ids: Tokens that are never sampled; those of `decoder.unused` never are.
-      ends: Where else an answer is over, such as `StopTexts`. It is asked every few
+      ends: Where else a completion is over, such as `StopTexts`. It is asked every few
         tokens, and what was sampled behind the end is thrown away: the result is as if
         it had been asked after each token.
-      num_samples: Answers to each prompt.
-      batch_size: Answers computed at a time; all by default. Rounded up to as many on
-        each device of the decoder's layout.
+      num_samples: Completions of each prompt.
+      batch_size: Completions computed at a time; all by default. Rounded up to as many
+        on each device of the decoder's layout.
       prompt_indices: Each prompt's number for its random keys, so that a part of a
-        prompt list gets the answers it has in the whole; default 0, 1, 2, ...
+        prompt list gets the completions it has in the whole; default 0, 1, 2, ...
       stop: Asked every few dozens of tokens; True ends it with `Stopped`.
       progress: Told as often how far it is.
 
@@ -123,7 +123,7 @@ def generate(
         _never(never_ids, vocab_size),
     )
     total = len(prompts) * num_samples
-    answers = Completions(
+    completions = Completions(
         tokens=np.zeros((total, max_new_tokens), np.int32),
         lengths=np.zeros(total, np.int32),
         logps=np.zeros((total, max_new_tokens), np.float32),
@@ -144,8 +144,8 @@ def generate(
         decoder.whole_rows,
     )
     model = Model(decoder, settings, prepared, limits, key, ends)
-    Engine(model, num_rows, answers).run(waiting, stop, progress)
-    return answers
+    Engine(model, num_rows, completions).run(waiting, stop, progress)
+    return completions
 
 
 def _never(ids: Iterable[int], vocab_size: int) -> np.ndarray | None:

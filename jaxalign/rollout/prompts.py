@@ -1,4 +1,4 @@
-"""Prompts to sample from, checked, and `Completions`, what comes of them."""
+"""What goes into sampling and what comes out: checks, widths and completions."""
 
 import math
 from collections.abc import Sequence

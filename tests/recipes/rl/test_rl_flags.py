@@ -18,8 +18,8 @@ TYPED = {
     grpo: "epsilon epsilon_high kl kl_estimator kl_coef entropy_coef log_entropy "
     "num_iterations importance_cap",
     ppo: "cliprange cliprange_high dual_clip cliprange_value vf_coef entropy_coef "
-    "gamma lam whiten_rewards whiten_advantages kl_coef kl_controller kl_target kl_horizon "
-    "num_ppo_epochs critic_warmup importance_cap",
+    "gamma lam whiten_rewards whiten_advantages kl_coef kl_controller kl_target "
+    "kl_horizon num_ppo_epochs critic_warmup importance_cap",
     online: "beta alpha mixture_coef eta num_iterations",
 }
 
