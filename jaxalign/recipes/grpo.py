@@ -15,7 +15,7 @@ from jaxalign.recipes.rl.fit import (
     reference_of,
     start_rl_state,
 )
-from jaxalign.recipes.rl.flags import made, with_keywords
+from jaxalign.recipes.rl.flags import call_with_flags, with_algorithms
 from jaxalign.recipes.rl.parts import (
     plan_rollouts,
     read_other_rows,
@@ -96,12 +96,14 @@ class GroupConfig(RLConfig):
 
 
 _ALL = tuple(GROUP_ALGORITHMS.values())
-Config = with_keywords(GroupConfig, _ALL, GROUP_FLAGS)
+Config = with_algorithms(GroupConfig, _ALL, GROUP_FLAGS)
 
 
 def grpo_algorithm(config: GroupConfig) -> rl.Algorithm:
     """What the settings ask for."""
-    return made(config, GROUP_ALGORITHMS[config.algorithm], _ALL, GROUP_FLAGS)
+    return call_with_flags(
+        config, GROUP_ALGORITHMS[config.algorithm], _ALL, GROUP_FLAGS
+    )
 
 
 def main(config: GroupConfig) -> int:

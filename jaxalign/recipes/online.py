@@ -15,7 +15,7 @@ from jaxalign.recipes.rl.fit import (
     reference_of,
     start_rl_state,
 )
-from jaxalign.recipes.rl.flags import made, with_keywords
+from jaxalign.recipes.rl.flags import call_with_flags, with_algorithms
 from jaxalign.recipes.rl.parts import (
     plan_rollouts,
     row_options,
@@ -60,12 +60,12 @@ class OnlineConfig(RLConfig):
 
 
 _ALL = tuple(ONLINE_ALGORITHMS.values())
-Config = with_keywords(OnlineConfig, _ALL, ONLINE_FLAGS)
+Config = with_algorithms(OnlineConfig, _ALL, ONLINE_FLAGS)
 
 
 def online_algorithm(config: OnlineConfig) -> rl.Algorithm:
     """What the settings ask for."""
-    return made(config, ONLINE_ALGORITHMS[config.method], _ALL, ONLINE_FLAGS)
+    return call_with_flags(config, ONLINE_ALGORITHMS[config.method], _ALL, ONLINE_FLAGS)
 
 
 def main(config: OnlineConfig) -> int:

@@ -16,7 +16,7 @@ from jaxalign.recipes.rl.fit import (
     reference_of,
     start_rl_state,
 )
-from jaxalign.recipes.rl.flags import made, with_keywords
+from jaxalign.recipes.rl.flags import call_with_flags, with_algorithms
 from jaxalign.recipes.rl.parts import (
     plan_rollouts,
     read_other_rows,
@@ -68,8 +68,8 @@ class PPOConfig(RLConfig):
         ppo_algorithm(self).check_completions(self.num_generations)
 
 
-Config = with_keywords(
-    with_keywords(PPOConfig, (rl.ppo,), PPO_FLAGS, without=("kl_controller",)),
+Config = with_algorithms(
+    with_algorithms(PPOConfig, (rl.ppo,), PPO_FLAGS, without=("kl_controller",)),
     (rl.adaptive_kl,),
     PPO_FLAGS,
 )
@@ -77,9 +77,9 @@ Config = with_keywords(
 
 def ppo_algorithm(config: PPOConfig) -> rl.Algorithm:
     """What the settings ask for."""
-    adaptive = made(config, rl.adaptive_kl, (), PPO_FLAGS)
+    adaptive = call_with_flags(config, rl.adaptive_kl, (), PPO_FLAGS)
     controller = adaptive if config.kl_controller == "adaptive" else rl.fixed_kl
-    return made(config, rl.ppo, (), PPO_FLAGS, kl_controller=controller)
+    return call_with_flags(config, rl.ppo, (), PPO_FLAGS, kl_controller=controller)
 
 
 def open_critic(config: PPOConfig, devices: Sequence[Any] | None = None) -> Policy:

@@ -3,28 +3,14 @@
 Where things are: `rollout` (sample and score), `scoring` (rewards), `centring` (what
 only differences matter for), `credit` and `advantages` (rewards to advantages),
 `update` (passes, minibatches, rows), `iteration` and `make` (all of it together),
-`state`; `algorithms`, `actor_critic` and `preferences` hold a function for each
-algorithm, and `algorithm` what such a function returns.
+`state`; `algorithms`, `reinforce_family`, `actor_critic` and `preferences` hold a
+function for each algorithm, and `algorithm` what such a function returns.
 """
 
 from jaxalign.rl.actor_critic import adaptive_kl, ppo
 from jaxalign.rl.advantages import RolloutArrays, compute_advantages
 from jaxalign.rl.algorithm import Algorithm, Options, fixed_kl, policy_gradient
-from jaxalign.rl.algorithms import (
-    cispo,
-    dapo,
-    dr_grpo,
-    gmpo,
-    grpo,
-    gspo,
-    reinforce,
-    reinforce_baseline,
-    reinforce_pp,
-    reinforce_pp_baseline,
-    remax,
-    rloo,
-    sapo,
-)
+from jaxalign.rl.algorithms import cispo, dapo, dr_grpo, gmpo, grpo, gspo, sapo
 from jaxalign.rl.credit import (
     Assign,
     Credit,
@@ -46,6 +32,14 @@ from jaxalign.rl.iteration import Experience, Iteration
 from jaxalign.rl.make import Mix, make_iteration
 from jaxalign.rl.preferences import iterative_dpo, nash_md, online_dpo, rebel, xpo
 from jaxalign.rl.prompt import Prompt
+from jaxalign.rl.reinforce_family import (
+    reinforce,
+    reinforce_baseline,
+    reinforce_pp,
+    reinforce_pp_baseline,
+    remax,
+    rloo,
+)
 from jaxalign.rl.rollout import Rival, Rollout, Sampler, Sampling
 from jaxalign.rl.scorer import TokenScores, rollout_scorer
 from jaxalign.rl.scoring import Scoring

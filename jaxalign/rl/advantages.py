@@ -17,7 +17,7 @@ from jaxalign.rl.metrics import (
 )
 from jaxalign.rl.state import Control
 
-BASELINE_DECAY = 0.9
+BASELINE_DECAY = 0.9  # the mean of about the last ten iterations
 
 
 class RolloutArrays(NamedTuple):
@@ -70,6 +70,7 @@ def compute_advantages(
       Columns `[G, K, N]` by name for `Batch.with_tokens`, what follows the completions
       for the next iteration, and metrics.
     """
+    # From here on what is not learnt from is masked: whitening must not see it.
     mask = arrays.tokens & arrays.used[..., None]
     scores = masked(arrays.scores, arrays.used)
     ref = arrays.logps if arrays.ref_logps is None else arrays.ref_logps

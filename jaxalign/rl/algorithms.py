@@ -1,4 +1,4 @@
-"""Policy gradients, a function each: credit, loss, and what its paper asks for.
+"""Clipped policy gradients over groups, a function each: credit, loss, and facts.
 
 `**options` are those of `policy_gradient`: where the KL term stands and how strong it
 is, the entropy term, the importance correction, the passes over the completions.
@@ -12,8 +12,10 @@ from jaxalign.rl import credit
 from jaxalign.rl.algorithm import Algorithm, Options, policy_gradient
 from jaxalign.rl.centring import LARGEST_SCALED
 
-_GROUP: Any = {"completions": (2, None), "around": "group"}
-_SCALED: Any = {**_GROUP, "largest": LARGEST_SCALED}
+IN_GROUPS: Any = {"completions": (2, None), "around": "group"}
+"""Of algorithms that compare the completions of a prompt."""
+# Rewards are divided by their group's deviation before anything is squared.
+_SCALED: Any = {**IN_GROUPS, "largest": LARGEST_SCALED}
 
 
 def grpo(
@@ -57,7 +59,7 @@ def dr_grpo(
         partial(losses.dr_grpo_loss, clip=clip, clip_high=clip_high),
         fixed_length=True,
         **options,
-        **_GROUP,
+        **IN_GROUPS,
     )
 
 
@@ -178,124 +180,4 @@ def gmpo(
         partial(losses.gmpo_loss, log_clip=log_clip, log_clip_high=log_clip_high),
         **options,
         **_SCALED,
-    )
-
-
-def rloo(**options: Unpack[Options]) -> Algorithm:
-    """REINFORCE with a leave-one-out baseline, https://arxiv.org/abs/2402.14740.
-
-    Args:
-      **options: Those of `policy_gradient`.
-
-    Returns:
-      The algorithm, for `make_iteration`.
-    """
-    return policy_gradient(
-        "REINFORCE with a leave-one-out baseline (RLOO)",
-        credit.rloo_credit,
-        losses.policy_gradient_loss,
-        paper_kl="reward",
-        **options,
-        **_GROUP,
-    )
-
-
-def reinforce(**options: Unpack[Options]) -> Algorithm:
-    """REINFORCE with the whole reward, without a baseline.
-
-    Args:
-      **options: Those of `policy_gradient`.
-
-    Returns:
-      The algorithm, for `make_iteration`.
-    """
-    return policy_gradient(
-        "REINFORCE",
-        credit.plain_credit,
-        losses.policy_gradient_loss,
-        paper_kl="reward",
-        **options,
-    )
-
-
-def reinforce_baseline(**options: Unpack[Options]) -> Algorithm:
-    """REINFORCE, where a moving mean of the rewards is taken off.
-
-    Args:
-      **options: Those of `policy_gradient`.
-
-    Returns:
-      The algorithm, for `make_iteration`.
-    """
-    return policy_gradient(
-        "REINFORCE with a moving baseline",
-        credit.baseline_credit,
-        losses.policy_gradient_loss,
-        paper_kl="reward",
-        **options,
-    )
-
-
-def reinforce_pp(
-    *, clip: float = 0.2, clip_high: float | None = None, **options: Unpack[Options]
-) -> Algorithm:
-    """REINFORCE++: rewards to go, whitened, https://arxiv.org/abs/2501.03262.
-
-    Args:
-      clip: Lower clip of the ratio, in [0, 1].
-      clip_high: Upper clip of the ratio, > 0; None for the same.
-      **options: Those of `policy_gradient`.
-
-    Returns:
-      The algorithm, for `make_iteration`.
-    """
-    return policy_gradient(
-        "REINFORCE++",
-        credit.whitened_to_go_credit,
-        partial(losses.ppo_policy_loss, clip=clip, clip_high=clip_high),
-        around="batch",
-        paper_kl="reward",
-        **options,
-    )
-
-
-def reinforce_pp_baseline(
-    *, clip: float = 0.2, clip_high: float | None = None, **options: Unpack[Options]
-) -> Algorithm:
-    """REINFORCE++ with a group baseline, https://arxiv.org/abs/2501.03262.
-
-    Args:
-      clip: Lower clip of the ratio, in [0, 1].
-      clip_high: Upper clip of the ratio, > 0; None for the same.
-      **options: Those of `policy_gradient`.
-
-    Returns:
-      The algorithm, for `make_iteration`.
-    """
-    return policy_gradient(
-        "REINFORCE++ with a group baseline",
-        credit.group_to_go_credit,
-        partial(losses.ppo_policy_loss, clip=clip, clip_high=clip_high),
-        **options,
-        **_GROUP,
-    )
-
-
-def remax(**options: Unpack[Options]) -> Algorithm:
-    """ReMax: the greedy completion's reward taken off, https://arxiv.org/abs/2310.10505.
-
-    Args:
-      **options: Those of `policy_gradient`.
-
-    Returns:
-      The algorithm, for `make_iteration`.
-    """
-    return policy_gradient(
-        "REINFORCE with a greedy baseline (ReMax)",
-        credit.remax_credit,
-        losses.policy_gradient_loss,
-        greedy=True,
-        around="greedy",
-        paper_kl="reward",
-        **options,
     )

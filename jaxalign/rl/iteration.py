@@ -108,6 +108,7 @@ class Iteration:
         """
         iteration, prompts = int(state.step), as_prompts(prompts)
         params, whole = state.inner.params, self.updates.devices.unreplicate
+        # The key itself never changes: an iteration begun again has the same noise.
         key = jax.random.fold_in(whole(state.inner.key), iteration)
         with self.at_once():
             policy = whole(self.policy_of(params))
@@ -117,6 +118,7 @@ class Iteration:
             laid = self.updates.lay_out(rollout)
             scored = self.updates.scores(self.scored(params), laid)
             chaos.at("score")
+        # Nothing is dropped from here on: the state is about to be consumed.
         groups = sampled_metrics(rounds)
         silent = _silent(groups["frac_reward_zero_std"])
         arrays = self._arrays(rollout, scored, silent)

@@ -126,6 +126,8 @@ class Updates:
         metrics: dict[str, Mean] | None = None
         for number, part in enumerate(self._parts(key, len(filled))):
             batch = _batch(laid, [filled[i] for i in part])
+            # Updates are numbered as if no part was ever left out, so that a run that
+            # goes on reads the other stream where it would have.
             first = iteration * self.passes * self.minibatches
             whole = self._with_mix(batch, first + number) if mixes else batch
             state, new = step(state, self.devices.place(whole))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 from jaxalign import rl
 from jaxalign.errors import UserError
-from jaxalign.recipes.loss_flags import arguments
+from jaxalign.recipes.keyword_flags import arguments
 
 Make = Callable[..., Any]
 """A function of keywords alone, such as `rl.grpo`."""
@@ -43,7 +43,7 @@ def keywords(make: Make) -> dict[str, Keyword]:
     return found
 
 
-def with_keywords(
+def with_algorithms(
     base: type, makes: Sequence[Make], flags: Mapping[str, str], *, without=()
 ) -> type:
     """A dataclass with the keywords of some algorithms as further fields.
@@ -81,16 +81,16 @@ def with_keywords(
     )
 
 
-def made(
+def call_with_flags(
     config: Any, make: Make, others: Sequence[Make], flags: Mapping[str, str], **more
 ) -> Any:
     """What the algorithm makes of its settings.
 
     Args:
-      config: Of the class of `with_keywords`.
+      config: Of the class of `with_algorithms`.
       make: The algorithm.
       others: All algorithms whose keywords are fields.
-      flags: As for `with_keywords`.
+      flags: As for `with_algorithms`.
       **more: Keywords that are no fields.
 
     Raises:
