@@ -57,6 +57,7 @@ class Engine:
           completions: Is filled, row by row.
         """
         self._model, self._completions = model, completions
+        # In the order of `Rows`: five columns of numbers, and `running`.
         columns: Any = *np.zeros((5, num_rows), np.int32), np.zeros(num_rows, bool)
         self._rows = Rows(*columns)
         self._completion_of = np.zeros(num_rows, np.int64)
@@ -112,6 +113,7 @@ class Engine:
         blocks = {id(x.block): x.block for x in samples if x.block is not None}
         for block in blocks.values():
             sources, slots = np.zeros((2, len(self._completion_of)), np.int32)
+            # Out of range, so that rows without a sample of this block go nowhere.
             slots[:] = len(slots)
             for i, (slot, x) in enumerate(zip(free, samples, strict=True)):
                 if x.block is block:

@@ -149,6 +149,8 @@ class CompletionRows:
         fewest = per_prompt if undivided else 1
 
         def need(together: int) -> int:
+            # Each branch reads the prompt's last token again, and never its own last
+            # one.
             return longest_prompt - 1 + together * longest_completion
 
         if row_length is not None and need(fewest) > row_length:
@@ -164,9 +166,12 @@ class CompletionRows:
         divisors = [k for k in range(1, per_prompt + 1) if not per_prompt % k]
         together = max(k for k in divisors if need(k) <= limit)
         tokens = row_length or need(together)
+        # A row longer than one example needs can hold that many more targets.
         targets = max(together * longest_completion, tokens - longest_prompt + 1)
         most = _MOST_EXAMPLES if packing else 1
         worst = completions // together
+        # Packed rows vary with the lengths that are sampled: a step compiles for each
+        # quarter of the worst case, one example a row.
         counts = {
             round_rows(-(-worst * quarter // 4), row_multiple, rows_at_a_time)
             for quarter in ((1, 2, 3, 4) if packing else (4,))

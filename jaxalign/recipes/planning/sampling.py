@@ -124,6 +124,7 @@ def _learning(
     config: RLConfig, algorithm: Algorithm, policy: Policy, critic: Policy | None
 ) -> list[Planned]:
     mesh, devices = policy.mesh, policy.row_devices
+    # Any number of steps: where a schedule ends changes no program.
     optimizer, _ = make_optimizer(config.optimizer, 1000)
     params: Any = policy.param_shapes()
     if critic is not None:
