@@ -1,0 +1,164 @@
+"""A cloud in a folder: plays the part of `gcloud`, and of the VM behind `ssh`.
+
+FAKE_CLOUD names the folder: state.json (what there is, and how requests will go),
+log.jsonl (every argv), home/ (the VM's home), buckets/.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(os.environ["FAKE_CLOUD"])
+STATE = ROOT / "state.json"
+HOME = ROOT / "home"
+
+
+def fail(text):
+    sys.stderr.write(f"ERROR: (gcloud.fake) {text}\n")
+    sys.exit(1)
+
+
+def flags_of(words):
+    found = {}
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            found[name] = value
+    return found
+
+
+def node(name, accelerator, labels):
+    return {
+        "name": f"projects/p/locations/z/nodes/{name}",
+        "state": "READY",
+        "acceleratorType": accelerator,
+        "labels": labels,
+        "createTime": "2026-01-01T00:00:00.123456789Z",
+    }
+
+
+def tick(state):
+    """Each look at the queue finds it one step on."""
+    for name, queued in state["queued"].items():
+        if queued["script"]:
+            queued["now"] = queued["script"].pop(0)
+        if queued["now"] == "ACTIVE" and name not in state["nodes"]:
+            made = node(name, queued["accelerator"], queued["labels"])
+            state["nodes"][name] = made
+
+
+def queued_json(name, queued):
+    state = {"state": queued["now"]}
+    if queued["now"] == "FAILED":
+        state["failedData"] = {"error": {"message": "no\ncapacity left"}}
+    spec = node(name, queued["accelerator"], queued["labels"])
+    del spec["name"], spec["state"]
+    return {
+        "name": f"projects/p/locations/z/queuedResources/{name}",
+        "createTime": "2026-01-01T00:00:00.123456789Z",
+        "state": state,
+        "tpu": {"nodeSpec": [{"nodeId": name, "node": spec}]},
+    }
+
+
+def create(state, name, flags):
+    if name in state["queued"]:
+        fail(f"ALREADY_EXISTS: Resource {name} already exists")
+    labels = dict(pair.split("=") for pair in flags["labels"].split(","))
+    if state.get("race"):  # somebody else was faster, with the same command
+        state["refuse"] = "ALREADY_EXISTS"
+    if not state.get("refuse") or state.get("race"):
+        state["queued"][name] = {
+            "now": "CREATING",
+            "script": state["script"],
+            "accelerator": flags["accelerator-type"],
+            "labels": labels,
+        }
+    if state.get("refuse"):
+        save(state)
+        fail(state["refuse"])
+    print("{}")
+
+
+def tpus(state, kind, verb, words, flags):
+    if state.get("hang"):
+        time.sleep(60)
+    if kind == "queued-resources" and verb == "list":
+        if state.get("flaky"):
+            state["flaky"] -= 1
+            save(state)
+            fail("UNAVAILABLE")
+        tick(state)
+        print(json.dumps([queued_json(*item) for item in state["queued"].items()]))
+    elif kind == "queued-resources" and verb == "create":
+        create(state, words[0], flags)
+    elif kind == "queued-resources" and verb == "delete":
+        del state["queued"][words[0]]
+        state["nodes"].pop(words[0], None)
+    elif kind == "tpu-vm" and verb == "list":
+        print(json.dumps([*state["nodes"].values()]))
+    elif kind == "tpu-vm" and verb == "delete":
+        del state["nodes"][words[0]]
+    elif kind == "tpu-vm" and verb == "ssh":
+        save(state)
+        environment = {"HOME": str(HOME), "PATH": os.environ["PATH"]}
+        environment["FAKE_CLOUD"] = str(ROOT)
+        command = ["bash", "-c", flags["command"]]
+        sys.exit(subprocess.run(command, cwd=HOME, env=environment).returncode)
+    elif kind == "tpu-vm" and verb == "scp":
+        shutil.copy(words[0], HOME / words[1].partition(":")[2])
+    else:
+        fail(f"Invalid choice: {kind} {verb}")
+
+
+def path_of(word):
+    if word.startswith("gs://"):
+        return ROOT / "buckets" / word.removeprefix("gs://")
+    return pathlib.Path(word)
+
+
+def storage(state, verb, words):
+    if state.get("no_bucket"):
+        fail("HTTPError 403: does not have storage.objects.create access")
+    if verb == "rsync":
+        shutil.copytree(*map(path_of, words), dirs_exist_ok=True)
+    elif verb == "objects":
+        folder = path_of(words[1].removesuffix("/**"))
+        print(json.dumps([str(path) for path in folder.rglob("*")][:1]))
+    elif verb == "cat":
+        print(path_of(words[0]).read_text(), end="")
+    elif verb == "cp" and words[0] == "-":
+        path_of(words[1]).parent.mkdir(parents=True, exist_ok=True)
+        path_of(words[1]).write_text(sys.stdin.read() + state.get("damage", ""))
+    elif verb == "rm":
+        path_of(words[0]).unlink()
+    elif verb == "buckets":
+        path_of(words[1]).mkdir(parents=True, exist_ok=True)
+    else:
+        fail(f"Invalid choice: storage {verb}")
+
+
+def save(state):
+    STATE.write_text(json.dumps(state))
+
+
+def main():
+    argv = sys.argv[1:]
+    with open(ROOT / "log.jsonl", "a") as log:
+        log.write(json.dumps(argv) + "\n")
+    words = [word for word in argv if not word.startswith("--")]
+    state = json.loads(STATE.read_text())
+    if words[:2] == ["compute", "tpus"] and len(words) > 3:
+        tpus(state, words[2], words[3], words[4:], flags_of(argv))
+    elif words[0] == "storage":
+        storage(state, words[1], words[2:])
+    elif words[0] not in ("auth", "config", "iam", "projects", "services", "compute"):
+        fail(f"Invalid choice: {words}")
+    save(state)
+
+
+main()
