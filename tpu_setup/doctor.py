@@ -11,8 +11,6 @@ import json
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
 import chip_checks
 import host_checks
 from host_checks import Finding
