@@ -1,6 +1,7 @@
 """Reads what `gcloud --format=json` prints, and topologies.json, for the scripts.
 
-cloud_json.py resource NAME KEY=VALUE    state|accelerator|labelled or not|why
+cloud_json.py resource NAME KEY=VALUE    a line of each list, empty without NAME:
+                                         state|accelerator|labelled or foreign|why
 cloud_json.py rows KEY=VALUE             name|accelerator|state|age, of what is labelled
 cloud_json.py topology FILE TYPE FIELD   one field of an accelerator type
 """
@@ -50,13 +51,13 @@ def reason_of(resource):
 
 
 def resource_line(resources, name, label):
-    """What is there by that name; None if nothing is."""
+    """What is there by that name; empty if nothing is."""
     for resource in resources:
         if name_of(resource) == name:
             labelled = "labelled" if is_labelled(resource, label) else "foreign"
             found = state_of(resource), accelerator_of(resource), labelled
             return "|".join([*found, reason_of(resource)])
-    return None
+    return ""
 
 
 def age_of(resource, now):
@@ -88,6 +89,16 @@ def topology_field(table, accelerator, field):
     return table[accelerator][field]
 
 
+def documents(text):
+    """The JSON documents that stand one behind the other."""
+    found, text = [], text.strip()
+    while text:
+        document, end = json.JSONDecoder().raw_decode(text)
+        found.append(document)
+        text = text[end:].strip()
+    return found
+
+
 def main(verb, *arguments):
     """Prints what the verb asks for."""
     if verb == "topology":
@@ -95,13 +106,12 @@ def main(verb, *arguments):
         with open(path, encoding="utf-8") as file:
             print(topology_field(json.load(file), *wanted))
         return
-    resources = json.load(sys.stdin)
+    lists = documents(sys.stdin.read())
     if verb == "resource":
-        line = resource_line(resources, *arguments)
-        if line is not None:
-            print(line)
+        for resources in lists:
+            print(resource_line(resources, *arguments))
     elif verb == "rows":
-        for row in rows(resources, *arguments, time.time()):
+        for row in rows(lists[0], *arguments, time.time()):
             print(row)
     else:
         raise SystemExit(f"cloud_json.py does not know {verb}")

@@ -206,8 +206,11 @@ look_up() {
     die 1 "The queued resources of $PROJECT in $ZONE could not be listed."
   nodes=$(cloud_read compute tpus tpu-vm list "${where[@]}" --format=json) ||
     die 1 "The TPU VMs of $PROJECT in $ZONE could not be listed."
-  QUEUED=$(read_json resource "$name" "$LABEL_KEY=$LABEL_VALUE" <<<"$queued")
-  NODE=$(read_json resource "$name" "$LABEL_KEY=$LABEL_VALUE" <<<"$nodes")
+  {
+    IFS= read -r QUEUED
+    IFS= read -r NODE
+  } < <(read_json resource "$name" "$LABEL_KEY=$LABEL_VALUE" <<<"$queued$nodes") ||
+    die 1 "What gcloud printed about $name could not be read."
 }
 
 # Runs a shell command on the VM.

@@ -1,5 +1,7 @@
 """A VM is asked for once, waited for, adopted, and its failures are told."""
 
+import shlex
+
 import pytest
 
 from tests.tpu_setup.conftest import AT, LISTS
@@ -39,13 +41,14 @@ def test_twice_makes_one(cloud):
 def test_capacity_and_account(cloud, capacity, flag):
     text = cloud.env_file.read_text().replace("=spot", f"={capacity}")
     cloud.env_file.write_text(f"{text}SERVICE_ACCOUNT=me@proj\nRUNTIME='other image'\n")
-    assert cloud.run("create.sh", "--poll", "0").returncode == 0
+    done = cloud.run("create.sh", "--dry-run")
+    printed = shlex.split(done.stdout.splitlines()[-1])
     more = [*flag, "--service-account=me@proj", "--format=json"]
     wanted = [*CREATE[:-2], *more]
-    wanted[wanted.index("--runtime-version=v2-alpha-tpuv5-lite")] = (
-        "--runtime-version=other image"
-    )
-    assert cloud.calls[2] == wanted
+    runtime = "--runtime-version=v2-alpha-tpuv5-lite"
+    wanted[wanted.index(runtime)] = "--runtime-version=other image"
+    assert printed == ["timeout", "--kill-after=10", "180", "gcloud", *wanted]
+    assert cloud.calls == []
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,16 @@ def test_a_labelled_vm_alone(cloud):
     assert cloud.calls == [*LISTS, DELETE_NODE]
 
 
-@pytest.mark.parametrize("labels", [{}, {"managed-by": "someone"}])
-@pytest.mark.parametrize("what", ["queued", "node", "node of ours in the queue"])
-def test_what_is_not_ours_is_left_alone(cloud, labels, what):
+@pytest.mark.parametrize(
+    ("what", "labels"),
+    [
+        ("queued", {}),
+        ("queued", {"managed-by": "someone"}),
+        ("node", {"jaxalign": ""}),
+        ("node of ours in the queue", {}),
+    ],
+)
+def test_what_is_not_ours_is_left_alone(cloud, what, labels):
     if what == "queued":
         cloud.add_queued("box", "ACTIVE", labels=labels)
     else:
