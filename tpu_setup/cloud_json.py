@@ -102,16 +102,18 @@ def documents(text):
 def main(verb, *arguments):
     """Prints what the verb asks for."""
     if verb == "topology":
-        path, *wanted = arguments
+        path, accelerator, field = arguments
         with open(path, encoding="utf-8") as file:
-            print(topology_field(json.load(file), *wanted))
+            print(topology_field(json.load(file), accelerator, field))
         return
     lists = documents(sys.stdin.read())
     if verb == "resource":
+        name, label = arguments
         for resources in lists:
-            print(resource_line(resources, *arguments))
+            print(resource_line(resources, name, label))
     elif verb == "rows":
-        for row in rows(lists[0], *arguments, time.time()):
+        (label,) = arguments
+        for row in rows(lists[0], label, time.time()):
             print(row)
     else:
         raise SystemExit(f"cloud_json.py does not know {verb}")

@@ -128,7 +128,7 @@ def storage(state, verb, words):
     if verb == "rsync":
         import shutil
 
-        shutil.copytree(*map(path_of, words), dirs_exist_ok=True)
+        shutil.copytree(path_of(words[0]), path_of(words[1]), dirs_exist_ok=True)
     elif verb == "objects":
         folder = path_of(words[1].removesuffix("/**"))
         print(json.dumps([str(path) for path in folder.rglob("*")][:1]))

@@ -1,8 +1,14 @@
 """Nothing without our label is listed or deleted, and nothing without being asked."""
 
+import sys
+
 import pytest
 
-from tests.tpu_setup.conftest import AT, LISTS
+from tests.tpu_setup.conftest import AT, LISTS, SETUP
+
+sys.path.append(str(SETUP))
+
+import cloud_json
 
 DELETE_QUEUED = [
     *["compute", "tpus", "queued-resources", "delete", "box", *AT],
@@ -87,3 +93,17 @@ def test_the_list_shows_ours_alone(cloud):
     ]
     assert all(row[4].endswith("m") for row in rows[1:])
     assert cloud.calls == [*LISTS, *LISTS]
+
+
+def test_a_request_is_ours_if_all_its_nodes_are():
+    ours, other = {"node": {"labels": {"managed-by": "jaxalign"}}}, {"node": {}}
+
+    def is_ours(*specs):
+        resource = {"name": "x", "tpu": {"nodeSpec": [*specs]}}
+        return cloud_json.is_labelled(resource, "managed-by=jaxalign")
+
+    assert is_ours(ours)
+    assert is_ours(ours, ours)
+    assert not is_ours(ours, other)
+    assert not is_ours(other)
+    assert not is_ours()
