@@ -32,13 +32,8 @@ tasks=${SLURM_STEP_NUM_TASKS:-1}
 python=$(dirname "$HERE")/.venv/bin/python
 [[ $DRY_RUN == yes || -x $python ]] ||
   die 2 "$python is not there. Make it with tpu_setup/setup_host.sh --here --extra cuda12."
-if [[ $DRY_RUN == no ]]; then
-  need nvidia-smi flock setsid
-  mkdir -p "$folder"
-  # The run keeps the settings that it began with.
-  cp "$CONFIG" "$folder/config.yaml"
-fi
-act bash "$HERE/host_run.sh" start "$folder" --max-restarts "$MAX_RESTARTS" -- \
+[[ $DRY_RUN == yes ]] || need nvidia-smi flock setsid
+act bash "$HERE/host_run.sh" start "$folder" --config "$CONFIG" --max-restarts "$MAX_RESTARTS" -- \
   env "XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.9}" \
   "$python" -m jaxalign "$COMMAND" --config "$folder/config.yaml" \
   --output-dir "$folder/out" "${OVERRIDES[@]}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# usage: host_run.sh start FOLDER [--bucket NAME] [--max-restarts N] [--sync SECONDS]
-#                          -- COMMAND...
+# usage: host_run.sh start FOLDER [--config FILE] [--bucket NAME] [--max-restarts N]
+#                          [--sync SECONDS] -- COMMAND...
 #        host_run.sh stop|status|follow FOLDER [LINES]
 #
 # Keeps one run going on the machine where it stands; run.sh and gpu_local.sh call it.
@@ -8,7 +8,7 @@
 #
 #   command     what runs, quoted          run.log     all that it prints
 #   exit_code   once it has ended          restarts    how often exit code 75 came
-#   out/        the run's own folder
+#   out/        the run's own folder        config.yaml what --config named, as it was
 #
 # Exit code 75 means: stopped on request, resumable. The command is started again then,
 # and run.log says so, unless `stop` asked for it. No other code restarts anything.
@@ -17,6 +17,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+CONFIG=''
 BUCKET=''
 MAX_RESTARTS=20
 SYNC=300
@@ -24,9 +25,10 @@ SYNC=300
 parse() {
   while (($#)); do
     case $1 in
-      --bucket | --max-restarts | --sync)
+      --config | --bucket | --max-restarts | --sync)
         [[ -n ${2-} ]] || die 2 "$1 needs a value behind it."
         case $1 in
+          --config) CONFIG=$2 ;;
           --bucket) BUCKET=$2 ;;
           --max-restarts) MAX_RESTARTS=$2 ;;
           --sync) SYNC=$2 ;;
@@ -52,7 +54,9 @@ start() {
   exec 9>>"$ROOT/lock"
   flock --nonblock 9 ||
     die 2 "$(cat "$ROOT/current") is running, and an accelerator serves one run at a time. Wait for it, or stop it."
-  rm -f "$FOLDER/exit_code" "$FOLDER/stop" "$FOLDER/restarts"
+  rm -f "$FOLDER/exit_code" "$FOLDER/stop" "$FOLDER/restarts" "$FOLDER/pid"
+  # Not before the lock is ours: a run that is going on keeps its settings.
+  [[ -z $CONFIG ]] || cp "$CONFIG" "$FOLDER/config.yaml"
   printf '%s\n' "$(quoted "${COMMAND[@]}")" >"$FOLDER/command"
   printf '%s\n' "$(basename "$FOLDER")" >"$ROOT/current"
   # The lock on descriptor 9 goes along, to the keeper and to what it runs.
@@ -94,9 +98,12 @@ keep() {
     syncer=$!
   fi
   while :; do
+    code=75
+    [[ ! -e $FOLDER/stop ]] || break
     code=0
     # shellcheck disable=SC2016  # the inner shell expands it: its pid is the command's
     bash -c 'echo "$$" >"$0"; exec "$@"' "$FOLDER/pid" "${COMMAND[@]}" || code=$?
+    rm -f "$FOLDER/pid"
     [[ $code == 75 && ! -e $FOLDER/stop ]] || break
     if ((restarts >= MAX_RESTARTS)); then
       tell "Exit code 75 again, after $restarts restarts: --max-restarts is reached."
@@ -114,17 +121,22 @@ finish() {
   tell "$2"
   printf '%s\n' "$1" >"$FOLDER/exit_code.part"
   mv "$FOLDER/exit_code.part" "$FOLDER/exit_code"
-  rm -f "$FOLDER/pid"
   push
   exit "$1"
 }
 
-is_going() { [[ -e $FOLDER/keeper && ! -e $FOLDER/exit_code ]] && kill -0 "$(<"$FOLDER/keeper")" 2>/dev/null; }
+# Not by process numbers, which are given out again: by the lock, and by whose it is.
+is_going() {
+  [[ ! -e $FOLDER/exit_code && -e $ROOT/current ]] || return 1
+  [[ $(<"$ROOT/current") == "$(basename "$FOLDER")" ]] || return 1
+  ! flock --nonblock "$ROOT/lock" true
+}
 
 stop() {
   is_going || die 2 "$(basename "$FOLDER") is not running."
   touch "$FOLDER/stop"
-  kill -TERM "$(<"$FOLDER/pid")"
+  # Between two starts there is nobody to tell; the keeper sees the file.
+  [[ ! -e $FOLDER/pid ]] || kill -TERM "$(<"$FOLDER/pid")" || true
   log "$(basename "$FOLDER") was asked to stop: it saves and ends with exit code 75."
 }
 

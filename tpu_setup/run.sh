@@ -26,14 +26,14 @@ launch() {
   local folder=$FOLDERS/$RUN_ID command
   [[ -r $CONFIG ]] || die 2 "$CONFIG: there is no such file here. Give the YAML file of the run."
   need_vm
-  command=(bash "$KEEPER" start "$folder" --max-restarts "$MAX_RESTARTS")
+  command=(bash "$KEEPER" start "$folder" --config "$folder.yaml" --max-restarts "$MAX_RESTARTS")
   [[ -z $BUCKET ]] || command+=(--bucket "$BUCKET")
   # TPU images preload an allocator that JAX does not get on with everywhere.
   command+=(-- env -u LD_PRELOAD "WANDB_MODE=${WANDB_MODE:-disabled}")
   command+=(jaxalign/.venv/bin/python -m jaxalign "$COMMAND" --config "$folder/config.yaml")
   command+=(--output-dir "$folder/out" "${OVERRIDES[@]}")
-  on_host "mkdir -p $(quoted "$folder")"
-  to_host "$CONFIG" "$folder/config.yaml"
+  on_host "mkdir -p $FOLDERS"
+  to_host "$CONFIG" "$folder.yaml"
   on_host "$(quoted "${command[@]}")"
   log "Follow it: tpu_setup/logs.sh $RUN_ID --follow"
 }

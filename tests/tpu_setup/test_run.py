@@ -72,8 +72,8 @@ def test_the_command_on_the_vm(host):
     scp = ["compute", "tpus", "tpu-vm", "scp", "my dpo.yaml"]
     calls = host.calls
     assert calls[:2] == LISTS
-    assert calls[2] == [*ssh, f"--command=mkdir -p {run}"]
-    assert calls[3] == [*scp, f"box:{run}/config.yaml", *AT, "--worker=0"]
+    assert calls[2] == [*ssh, "--command=mkdir -p jaxalign-runs"]
+    assert calls[3] == [*scp, f"box:{run}.yaml", *AT, "--worker=0"]
     assert calls[4][:-1] == ssh
 
 
@@ -107,6 +107,9 @@ def test_stop_is_no_restart_and_one_run_at_a_time(host):
     (host.home / "sleeps").touch()
     assert launch(host).returncode == 0
     wait_for(folder(host) / "out/starts")
+    (host.root / "my dpo.yaml").write_text("beta: 9\n")
+    assert "first is running" in launch(host).stderr
+    assert (folder(host) / "config.yaml").read_text() == "beta: 0.1\n"
     second = host.run("run.sh", "sft", "my dpo.yaml", "--run-id", "second")
     assert second.returncode == 2
     assert "first is running" in second.stderr
@@ -117,7 +120,8 @@ def test_stop_is_no_restart_and_one_run_at_a_time(host):
     assert (folder(host) / "out/starts").read_text() == "x\n"
     assert host.run("run.sh", "--stop", "first").returncode == 2
     (host.home / "sleeps").unlink()
-    assert launch(host).returncode == 0  # the lock is free, and the run goes on
+    assert host.bash("flock ~/jaxalign-runs/lock true").returncode == 0
+    assert launch(host).returncode == 0  # the run goes on
     assert wait_for(folder(host) / "exit_code") == "0\n"
 
 
@@ -130,6 +134,29 @@ def test_the_bucket_gets_the_run_and_a_new_vm_goes_on(host):
     wait_for(folder(host) / "exit_code")
     assert "Going on with what gs://buck" in (folder(host) / "run.log").read_text()
     assert (folder(host) / "out/starts").read_text() == "x\n" * 2
+
+
+def test_the_bucket_gets_it_while_it_runs(host):
+    (host.home / "sleeps").touch()
+    keeper = (
+        f"bash tpu_setup/host_run.sh start '{folder(host)}' --bucket buck --sync 0.1"
+    )
+    words = f"-m jaxalign dpo --config '{folder(host)}/config.yaml'"
+    python = host.home / "jaxalign/.venv/bin/python"
+    assert host.bash(f"{keeper} -- '{python}' {words}").returncode == 0
+    wait_for(host.root / "buckets/buck/jaxalign-runs/first/out/starts")
+    assert host.run("run.sh", "--stop", "first").returncode == 0
+    assert wait_for(folder(host) / "exit_code") == "75\n"
+
+
+def test_a_machine_that_went_down_is_told(host):
+    folder(host).mkdir(parents=True)
+    (folder(host) / "command").write_text("python\n")
+    (folder(host) / "keeper").write_text("1\n")  # a number that is given out again
+    (folder(host).parent / "current").write_text("first\n")
+    (folder(host).parent / "lock").touch()
+    done = host.run("run.sh", "--status", "first")
+    assert done.stdout.startswith("first: lost: neither running nor ended")
 
 
 def test_it_does_not_begin_anew_when_the_bucket_is_silent(host):

@@ -89,10 +89,11 @@ DRY = {
     ],
     f"run.sh dpo {CONFIG} --run-id x -- --beta 0.2": [
         f"tpu-vm ssh {VM} --ssh-flag=-o\\ ServerAliveInterval=30 "
-        f"--command=mkdir\\ -p\\ {RUN}",
-        f"tpu-vm scp {CONFIG} box:{RUN}/config.yaml {' '.join(AT)} --worker=0",
+        "--command=mkdir\\ -p\\ jaxalign-runs",
+        f"tpu-vm scp {CONFIG} box:{RUN}.yaml {' '.join(AT)} --worker=0",
         f"tpu-vm ssh {VM} --ssh-flag=-o\\ ServerAliveInterval=30 --command="
-        f"bash\\ jaxalign/tpu_setup/host_run.sh\\ start\\ {RUN}\\ --max-restarts\\ 20"
+        f"bash\\ jaxalign/tpu_setup/host_run.sh\\ start\\ {RUN}"
+        f"\\ --config\\ {RUN}.yaml\\ --max-restarts\\ 20"
         "\\ --bucket\\ buck\\ --\\ env\\ -u\\ LD_PRELOAD\\ WANDB_MODE=disabled"
         "\\ jaxalign/.venv/bin/python\\ -m\\ jaxalign\\ dpo"
         f"\\ --config\\ {RUN}/config.yaml\\ --output-dir\\ {RUN}/out\\ --beta\\ 0.2",
