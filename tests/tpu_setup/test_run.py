@@ -16,7 +16,7 @@ mkdir -p "$folder/out"
 echo x >>"$folder/out/starts"
 if [[ -e $HOME/sleeps ]]; then
   trap 'exit 75' TERM
-  while :; do sleep 0.1; done
+  while [[ -e $HOME/sleeps ]]; do sleep 0.1; done
 fi
 code=$(head -n 1 "$HOME/codes")
 sed -i 1d "$HOME/codes"
@@ -35,7 +35,8 @@ def host(cloud):
     python.chmod(0o755)
     (cloud.home / "codes").touch()
     (cloud.root / "my dpo.yaml").write_text("beta: 0.1\n")
-    return cloud
+    yield cloud
+    (cloud.home / "sleeps").unlink(missing_ok=True)  # nothing goes on after a test
 
 
 def folder(host, run="first"):
