@@ -7,12 +7,11 @@ log.jsonl (every argv), home/ (the VM's home), buckets/.
 # What is slow to import is imported where it is used: this starts hundreds of times.
 import json
 import os
-import pathlib
 import sys
 
-ROOT = pathlib.Path(os.environ.get("FAKE_CLOUD", "nowhere"))
-STATE = ROOT / "state.json"
-HOME = ROOT / "home"
+ROOT = os.environ.get("FAKE_CLOUD", "nowhere")
+STATE = f"{ROOT}/state.json"
+HOME = f"{ROOT}/home"
 
 
 def fail(text):
@@ -103,13 +102,12 @@ def tpus(state, kind, verb, words, flags):
         del state["nodes"][words[0]]
     elif kind == "tpu-vm" and verb == "ssh":
         save(state)
-        environment = {"HOME": str(HOME), "PATH": os.environ["PATH"]}
-        environment |= {"FAKE_CLOUD": str(ROOT), "RETRY_SECONDS": "0"}
+        environment = {"HOME": HOME, "PATH": os.environ["PATH"]}
+        environment |= {"FAKE_CLOUD": ROOT, "RETRY_SECONDS": "0"}
         os.chdir(HOME)
         os.execvpe("bash", ["bash", "-c", flags["command"]], environment)
     elif kind == "tpu-vm" and verb == "scp":
-        content = pathlib.Path(words[0]).read_bytes()
-        (HOME / words[1].partition(":")[2]).write_bytes(content)
+        write(f"{HOME}/{words[1].partition(':')[2]}", read(words[0]))
     elif kind in ("locations", "accelerator-types") and verb == "list":
         print("us-west4-a")
     else:
@@ -118,8 +116,18 @@ def tpus(state, kind, verb, words, flags):
 
 def path_of(word):
     if word.startswith("gs://"):
-        return ROOT / "buckets" / word.removeprefix("gs://")
-    return pathlib.Path(word)
+        return f"{ROOT}/buckets/{word.removeprefix('gs://')}"
+    return word
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def storage(state, verb, words):
@@ -131,34 +139,34 @@ def storage(state, verb, words):
         shutil.copytree(path_of(words[0]), path_of(words[1]), dirs_exist_ok=True)
     elif verb == "objects":
         folder = path_of(words[1].removesuffix("/**"))
-        print(json.dumps([str(path) for path in folder.rglob("*")][:1]))
+        print(json.dumps([names for _, _, names in os.walk(folder) if names][:1]))
     elif verb == "cat":
-        print(path_of(words[0]).read_text(), end="")
+        print(read(path_of(words[0])), end="")
     elif verb == "cp" and words[0] == "-":
-        path_of(words[1]).parent.mkdir(parents=True, exist_ok=True)
-        path_of(words[1]).write_text(sys.stdin.read() + state.get("damage", ""))
+        os.makedirs(os.path.dirname(path_of(words[1])), exist_ok=True)
+        write(path_of(words[1]), sys.stdin.read() + state.get("damage", ""))
     elif verb == "rm" and words[0].endswith("/**"):
         import shutil
 
         shutil.rmtree(path_of(words[0].removesuffix("/**")))
     elif verb == "rm":
-        path_of(words[0]).unlink()
+        os.remove(path_of(words[0]))
     elif verb == "buckets":
-        path_of(words[1]).mkdir(parents=True, exist_ok=True)
+        os.makedirs(path_of(words[1]), exist_ok=True)
     else:
         fail(f"Invalid choice: storage {verb}")
 
 
 def save(state):
-    STATE.write_text(json.dumps(state))
+    write(STATE, json.dumps(state))
 
 
 def main():
     argv = sys.argv[1:]
-    with open(ROOT / "log.jsonl", "a") as log:
+    with open(f"{ROOT}/log.jsonl", "a") as log:
         log.write(json.dumps(argv) + "\n")
     words = [word for word in argv if not word.startswith("--")]
-    state = json.loads(STATE.read_text())
+    state = json.loads(read(STATE))
     if words[:2] == ["compute", "tpus"]:
         tpus(state, words[2], words[3], words[4:], flags_of(argv))
     elif words[0] == "storage":
