@@ -30,6 +30,9 @@ COMMANDS = {
     "env": "print what a bug report needs",
 }
 
+USE_DEVICES = COMMANDS.keys() - {"plan", "rewards", "validate", "env"}
+"""Commands that several processes at once must not run."""
+
 
 def main(argv: list[str] | None = None) -> None:
     """Runs one command and exits with its code; see `jaxalign --help`."""
@@ -99,6 +102,10 @@ def run(name: str, argv: list[str]) -> int | None:
         raise UserError(f"jaxalign has no command `{name}`. {hint}")
     from jaxalign.recipes.command_line import parse_command
 
+    if name in USE_DEVICES:
+        from jaxalign.recipes.one_process import refuse_several_processes
+
+        refuse_several_processes(os.environ)
     recipe = importlib.import_module(f"jaxalign.recipes.{name}")
     if hasattr(recipe, "command_line"):
         return recipe.command_line(argv)

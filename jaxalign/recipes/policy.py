@@ -27,6 +27,7 @@ from jaxalign.models import (
 )
 from jaxalign.objectives import Backbone, Head
 from jaxalign.parallel import make_mesh, shardings
+from jaxalign.recipes.one_process import refuse_several_hosts
 from jaxalign.recipes.program import Program, program_of
 from jaxalign.training import TrainState
 
@@ -137,8 +138,10 @@ def open_policy(
 
     Raises:
       UserError: The folder holds a model with another head, one that is not supported,
-        or files that do not fit each other.
+        or files that do not fit each other; or there are several processes.
     """
+    if devices is None:
+        refuse_several_hosts()
     folder = resolve_model(name)
     config = read_config(folder)
     # For planning there need be no weights.
