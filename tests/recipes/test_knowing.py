@@ -92,10 +92,11 @@ def found_for(completions, rewards, confidence=False, known=None, known_by_ref=N
     return knowing(*args, scores=scores, known=known), journal
 
 
-@pytest.mark.parametrize("reward", [brier, confidence_target, score, None])
+@pytest.mark.parametrize("reward", [brier, confidence_target, None])
 def test_the_measures_of_confidence_are_those_of_the_formulas(reward):
     completions, outcomes, stated, _ = drawn()
-    rewards = [] if reward is None else [Reward("r", functools.partial(reward))]
+    options = {"threshold": 0.5} if reward is confidence_target else {}
+    rewards = [Reward("r", functools.partial(reward, **options))] if reward else []
     found, journal = found_for(completions, rewards, confidence=reward is None)
     pairs = [
         (q, outcome == "correct")

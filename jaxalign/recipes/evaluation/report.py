@@ -23,16 +23,16 @@ class Results(NamedTuple):
       measures: Numbers with intervals, by name.
       best_of_n: `{n: {"reward": ..., "kl_bound": ...}}`, empty without several samples.
       abstention: `{"all" | "known" | "unknown": shares}`, empty without that reward.
-      calibration: Bins and curve of stated confidences, empty where there are none.
       abstains_by: The name of the reward that says what abstains.
+      calibration: Bins and curve of stated confidences, if there are any.
     """
 
     about: dict[str, Any]
     measures: dict[str, Measure]
     best_of_n: dict[int, dict[str, float]]
     abstention: dict[str, dict[str, float]]
-    calibration: Diagrams
     abstains_by: str | None = None
+    calibration: Diagrams | None = None
 
 
 def show(results: Results, console: Console) -> None:
@@ -121,11 +121,11 @@ def _abstention(results: Results, axes) -> None:
 
 
 def _reliability(results: Results, axes) -> None:
-    paint_reliability(results.calibration, axes)
+    paint_reliability(results.calibration or {}, axes)
 
 
 def _risk_coverage(results: Results, axes) -> None:
-    paint_risk_coverage(results.calibration, axes)
+    paint_risk_coverage(results.calibration or {}, axes)
 
 
 def _best_of(results: Results, axes) -> None:

@@ -88,7 +88,7 @@ def evaluate(config: Config, console: Console) -> Results:
     fix_clock(config.template_time)
     if is_reward_model(config.model):
         found = evaluate_reward_model(config, console)
-        return Results(_about(config), found, {}, {}, {})
+        return Results(_about(config), found, {}, {})
     template = read_judge_template(config.judge_template, COMPARE)
     judge = open_judge(config)
     model = _open(config, config.model)
@@ -119,7 +119,7 @@ def evaluate(config: Config, console: Console) -> Results:
             knows = _known_by(config, config.known_by, ref, task.prompts, reading)
         del ref
     measures = _likelihoods(config, task, ours, theirs)
-    results = Results(_about(config), measures, {}, {}, {})
+    results = Results(_about(config), measures, {}, {})
     if not task.prompts:
         return results
     answers = Answers(ours.texts, theirs.texts if theirs else None, config.num_samples)
@@ -138,7 +138,7 @@ def evaluate(config: Config, console: Console) -> Results:
         measures=measures | found | told.measures,
         best_of_n=best,
         abstention=told.table,
-        calibration=told.diagrams,
+        calibration=told.diagrams or None,
         abstains_by=reading.named,
     )
 
