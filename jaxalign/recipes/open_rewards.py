@@ -9,6 +9,7 @@ from typing import Any
 from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import resolve_model
+from jaxalign.recipes.asking import served_judges
 from jaxalign.recipes.judge import JUDGES, judges
 from jaxalign.recipes.reference import weights_digest
 from jaxalign.recipes.scorer import load_scorer
@@ -96,7 +97,8 @@ def reward_digests(
     Args:
       texts: As the user gave them.
       rewards: Opened, for the code of the user's functions: with all that it imports
-        from where the user keeps it, by module, and files by their paths.
+        from where the user keeps it, by module, and files by their paths; and for what
+        the values of a served judge depend on.
     """
     digests = {}
     for path in (path for text in texts for path in _paths(text)):
@@ -107,6 +109,8 @@ def reward_digests(
             digests[f"reward:{path}"] = digest
     for process in processes_of(rewards):
         digests |= {f"reward:{k}": v for k, v in process.sources.items()}
+    for name, (judge, given) in served_judges(rewards).items():
+        digests[f"reward:{name}"] = judge.digest(given)
     return digests
 
 
@@ -119,7 +123,9 @@ def processes_of(rewards: Sequence[Reward]) -> list[UserProcess]:
 
 
 def log_rewards(rewards: Sequence[Reward], folder: Path) -> None:
-    """Sends what the user's own functions print to `logs/rewards.log` of a folder.
+    """Keeps in a folder what the user's own functions print, and what judges reply.
+
+    The one in `logs/rewards.log`, the other, of judges that are served, in `judges`.
 
     Raises:
       OSError: It cannot be written.
@@ -128,6 +134,8 @@ def log_rewards(rewards: Sequence[Reward], folder: Path) -> None:
         file = folder / "logs" / "rewards.log"
         file.parent.mkdir(parents=True, exist_ok=True)
         process.log_to(file)
+    for judge, _ in served_judges(rewards).values():
+        judge.clients.keep_in(folder)
 
 
 def _is_model(name: str, text: str) -> bool:
@@ -148,6 +156,8 @@ def _paths(text: str) -> list[Path]:
     """What a text may name on disk, but code."""
     name, given, _ = read_reward(text)
     if name in JUDGES:
-        return [Path(given[x]) for x in ("model", "template") if given.get(x)]
+        # A model that is served is a name, and no folder.
+        files = ("template",) if given.get("url") else ("model", "template")
+        return [Path(given[x]) for x in files if given.get(x)]
     # Code stands as FILE:FUNCTION, and its process knows all that it imports.
     return [] if ":" in name or name in BUILT_IN else [Path(name)]

@@ -77,8 +77,10 @@ def reward(text: str) -> str:
         if Path(head[:end]).expanduser().exists():
             head = found(head[:end]) + head[end:]
             break
+    served = re.search(r"\burl\s*=", given)  # by a server: the model is no folder
+    names = "template" if served else "model|template"
     given = re.sub(
-        r"""\b((?:model|template)\s*=\s*["']?)([^,)"']+)""",
+        rf"""\b((?:{names})\s*=\s*["']?)([^,)"']+)""",
         lambda match: match[1] + found(match[2].strip()),
         given,
     )

@@ -38,6 +38,7 @@ from jaxalign.rewards.reading.confidence import stated_confidence
 from jaxalign.rewards.reading.stance import abstains
 from jaxalign.rewards.repetition import repetition_penalty
 from jaxalign.rewards.reward import Reward
+from jaxalign.rewards.rubric import rubric_judge
 from jaxalign.rewards.scoring import Scores, score
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ __all__ = [
     "read_reward",
     "repetition_penalty",
     "rival_judge",
+    "rubric_judge",
     "score",
     "soft_pessimism",
     "stated_confidence",

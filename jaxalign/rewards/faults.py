@@ -8,10 +8,11 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
+from jaxalign.rewards.requests import JudgeError
 from jaxalign.rewards.reward import Reward
 from jaxalign.rewards.values import NoNumber, Value, in_a_line, values_of
 
-Kind: TypeAlias = Literal["raised", "returned", "hung", "died"]
+Kind: TypeAlias = Literal["raised", "refused", "returned", "hung", "died"]
 _INSTALLED = tuple(
     {str(Path(sysconfig.get_path(x)).resolve()) for x in ("stdlib", "platstdlib")}
 )
@@ -29,7 +30,8 @@ class Fault(NamedTuple):
     Attributes:
       what: As the end of a sentence that begins with the reward's name.
       cause: The same for all faults of one cause, whichever completion it was.
-      kind: `raised`; `returned` what is no number; `hung`; or `died`, with its process.
+      kind: `raised`; `refused`, by a judge that does not reply; `returned` what is no
+        number; `hung`; or `died`, with its process.
       at: The completion, if it was on one alone.
     """
 
@@ -81,6 +83,9 @@ def raised(error: BaseException) -> Fault:
         place = place_of(error)
     except OSError:  # of a relative path, where the current folder is gone
         place = "unknown place"
+    if isinstance(error, JudgeError):  # nothing in the completions is to blame
+        said = in_a_line(text, 600).rstrip(".")
+        return Fault(f"cannot go on: {said}", "cannot go on", "refused")
     name = type(error).__name__
     said = f"{name}: {in_a_line(text, 400)}" if text else name
     return Fault(f"raised {said} ({place})", f"raised {name} ({place})", "raised")
@@ -106,6 +111,8 @@ def failure(
         "value that failures get: fallback=0, for example (on the command line "
         f"`{reward.name}(fallback=0)`)."
     )
+    if fault.kind == "refused":
+        mend = "Or declare the value that such completions get: fallback=0."
     if reward.fallback is not None:
         mend = "No completion was left that it did not fail on. Mend the function."
     return UserError(

@@ -92,14 +92,6 @@ def rating_judge(
             return marks_in(reply, grade_of)
         return marks_of(grade_of, reply, "finditer")
 
-    def grade(reply: str, judged: Sequence[str]) -> float | None:
-        found = [
-            _on_scale(m, lowest, highest)
-            for m in verdicts(reply, marks(reply), judged)
-            if m is not None
-        ]
-        return None if None in found else min(found, default=None)  # pyright: ignore
-
     def reward(completions: list[Completion]) -> list[float | None]:
         shown = [
             {**c.columns, "prompt": c.prompt, "completion": c.completion}
@@ -107,7 +99,13 @@ def rating_judge(
         ]
         given = replies(respond, [filled(template, x) for x in shown])
         return [
-            grade(reply, [str(x) for x in values.values()])
+            share_of_scale(
+                reply,
+                marks(reply),
+                [str(x) for x in values.values()],
+                lowest=lowest,
+                highest=highest,
+            )
             for reply, values in zip(given, shown, strict=True)
         ]
 
@@ -146,6 +144,35 @@ def abstention_judge(respond: Respond, *, template: str = ABSTAINS) -> Detector:
         return found
 
     return detector
+
+
+def share_of_scale(
+    reply: str,
+    marks: Sequence[Mark],
+    judged: Sequence[str],
+    *,
+    lowest: float,
+    highest: float,
+) -> float | None:
+    """The grade in a reply, the lower of two, as a share of the scale.
+
+    Args:
+      reply: Of the judge.
+      marks: All that looks like a grade in it; their group 1 is the number, and group
+        2, if there is one, what it is out of.
+      judged: The texts that were judged; see `verdicts`.
+      lowest: The grade that becomes 0.
+      highest: The grade that becomes 1.
+
+    Returns:
+      None without a grade on the scale.
+    """
+    found = [
+        _on_scale(m, lowest, highest)
+        for m in verdicts(reply, marks, judged)
+        if m is not None
+    ]
+    return None if None in found else min(found, default=None)  # pyright: ignore
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

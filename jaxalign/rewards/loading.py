@@ -12,7 +12,7 @@ from jaxalign.errors import UserError
 from jaxalign.rewards.builtin import BUILT_IN
 from jaxalign.rewards.columns import SHOWN, STEP
 from jaxalign.rewards.reward import Reward
-from jaxalign.rewards.reward_text import read_reward
+from jaxalign.rewards.reward_text import read_reward, shown_reward
 from jaxalign.rewards.user.function import MissingInput, UserFunction
 from jaxalign.rewards.user.process import UserProcess
 
@@ -102,6 +102,7 @@ def parse_reward(
     """
     models = models or {}
     name, given, weight = read_reward(text)
+    text = shown_reward(text)  # from here on it stands in messages only
     own = of_every_reward(given)
     if ":" in name:
         function = _user_function(name, text, processes or Processes())
@@ -154,6 +155,9 @@ def describe_rewards(models: Named | None = None) -> str:
             "A reward model: the folder that `jaxalign reward` exported.",
             "It runs in a process of its own; what it prints is in the run's logs/.",
             "Whoever names `step` gets the number of the iteration.",
+            "A judge is a model's folder, or with url='http://...' a model behind any",
+            "server of OpenAI's chat completions; key=VARIABLE names the environment's",
+            "variable that holds its key. Its replies are kept in the run's judges/.",
             "Every reward takes fallback=VALUE for completions that it fails on, and",
             "time_limit=SECONDS for one call. A weight stands behind: exact_match=0.5.",
         ]

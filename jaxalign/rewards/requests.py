@@ -10,6 +10,10 @@ Respond: TypeAlias = Callable[[list[str]], list[str]]
 """The judge: requests to replies."""
 
 
+class JudgeError(UserError):
+    """A judge did not reply to all that it was asked, through no fault of the asker."""
+
+
 def replies(respond: Respond, requests: list[str]) -> list[str]:
     """The judge's replies, one for each request."""
     got = list(respond(requests)) if requests else []

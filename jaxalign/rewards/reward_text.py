@@ -56,12 +56,25 @@ def read_reward(text: str) -> Wanted:
     form = form or _FORM.fullmatch(given)
     if not form:
         raise UserError(
-            f"--reward {text!r} is not understood. Write a name, with parameters and a "
-            "weight if need be: exact_match, or exact_match(column=gold)=0.5."
+            f"--reward {shown_reward(text)!r} is not understood. Write a name, with "
+            "parameters and a weight if need be: exact_match, or "
+            "exact_match(column=gold)=0.5."
         )
     weight = _number(form["weight"], text) if form["weight"] else 1.0
     name = f"{file}:{form['name'].strip()}" if file else form["name"].strip()
     return Wanted(name, _parameters(form["given"] or "", text), weight)
+
+
+def shown_reward(text: str) -> str:
+    """The text for messages: a key in the place of its variable's name is left out.
+
+    >>> shown_reward("judge(url='http://host', key=sk-123)")
+    "judge(url='http://host', key=...)"
+    >>> shown_reward("judge(url='http://host', key=API_KEY)")
+    "judge(url='http://host', key=API_KEY)"
+    """
+    variable = r"""["']?[A-Z][A-Z0-9_]*["']?\s*(?:[,)]|$)"""
+    return re.sub(rf"(\bkey\s*=\s*)(?!{variable})[^,)]+", r"\1...", text)
 
 
 def _file_and_form(text: str) -> tuple[str, re.Match[str] | None]:
@@ -96,6 +109,7 @@ def _parameters(given: str, text: str) -> dict[str, Any]:
             return {_name(k): _literal(k.value, source) for k in call.keywords}
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         pass
+    text, given = shown_reward(text), shown_reward(given)
     raise UserError(
         f"--reward {text!r}: the parameters ({given}) are not understood. Write names "
         "and values, text with blanks or signs in quotes: (column=gold, weight=2)."
@@ -146,6 +160,6 @@ def _number(weight: str, text: str) -> float:
     if _is_number(weight):
         return float(weight)
     raise UserError(
-        f"--reward {text!r}: the weight {weight!r} is no number. Write it last: "
-        "exact_match=0.5."
+        f"--reward {shown_reward(text)!r}: the weight {weight!r} is no number. Write "
+        "it last: exact_match=0.5."
     )

@@ -7,6 +7,8 @@ import random
 import jax
 import pytest
 
+from tests.rewards.served.conftest import serve  # noqa: F401
+
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",

@@ -20,6 +20,7 @@ from jaxalign.recipes.evaluation.scoring import (
     Answers,
     abstention_reward_of,
     abstentions,
+    outcomes_by,
     scored,
 )
 from jaxalign.rewards import Completion, Reward, score
@@ -135,10 +136,10 @@ def test_the_table_judges_as_the_reward_does():
     assert strict(answers) == [-3, 1, 0]
     reward = abstention_reward_of(rewards, None)
     assert reward is rewards[1]
-    table = abstentions(reward, score(rewards, answers), answers, None)
+    found = outcomes_by(rewards[1], score(rewards, answers))
+    table = abstentions(found, answers, None)
     assert [table["all"][x] for x in ("wrong", "correct", "abstain")] == [1 / 3] * 3
     assert abstention_reward_of(rewards[:1], None) is None
-    assert abstentions(None, score(rewards, answers), answers, None) == {}
 
 
 def test_the_table_is_that_of_the_rewards_own_judge():
@@ -164,7 +165,7 @@ def test_the_table_is_that_of_the_rewards_own_judge():
     scores = score([reward], answers)
     assert scores.total.tolist() == [0, -2, 1, 0]
     count = len(asked)
-    table = abstentions(reward, scores, answers, "easy")
+    table = abstentions(outcomes_by(reward, scores), answers, "easy")
     assert len(asked) == count
     names = ("correct", "abstain", "wrong", "completions")
     assert [table["all"][x] for x in names] == [1 / 3, 1 / 3, 1 / 3, 3]

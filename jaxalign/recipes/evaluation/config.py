@@ -7,6 +7,12 @@ from jaxalign.errors import UserError
 from jaxalign.recipes.paths import Found, Place, RewardAt, RowsAt, TemplateAt
 from jaxalign.recipes.stop_flag import check_stop_texts
 
+# Rewards that tell a right completion, a wrong one and none apart.
+_JUDGING = (
+    *("abstention", "judged_abstention"),
+    *("brier", "log_score", "confidence_target"),
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
@@ -33,11 +39,18 @@ class Config:
     reward_model: Found | None = None
     """Folder of a reward model of the same tokenizer, as another reward."""
     judge: Found | None = None
-    """Folder of a language model that compares completions with those of `ref`."""
+    """Folder of a language model that compares completions with those of `ref`, or
+    one that is served: `rival_judge(url='http://host:8000/v1', model='NAME')`."""
     judge_template: Found | None = None
     """A text file with {prompt}, {first} and {second} that asks for [[A]] or [[B]]."""
     known: str | None = None
     """Column that says whether an answer can be known; splits the abstention table."""
+    known_by: int | None = None
+    """Samples of `ref` at temperature 1, in place of such a column: a question is known
+    if at least half of them are right."""
+    confidence: bool = False
+    """Measure the confidences that completions state: calibration error, Brier score,
+    AUROC, risk-coverage. Done anyway with --reward `brier` or `log_score`."""
     beta: float = 0.1
     """Strength beta of the implicit reward, beta (log p - log p of ref)."""
     format: str | None = None
@@ -77,7 +90,8 @@ class Config:
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
-        for name in ("limit", "max_new_tokens", "num_samples", "batch_size"):
+        sizes = "limit", "max_new_tokens", "num_samples", "batch_size", "known_by"
+        for name in sizes:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")
@@ -95,14 +109,27 @@ class Config:
             )
         if self.judge_template and not self.judge:
             raise UserError("--judge-template is of use only with --judge MODEL.")
-        names = ("abstention", "judged_abstention")
-        if self.known and not any(x.startswith(names) for x in self.reward):
-            raise UserError(
-                "--known splits the abstention table, which needs --reward abstention "
-                "or judged_abstention."
-            )
+        self._check_known()
         if self.temperature == 0 and self.num_samples > 1:
             raise UserError(
                 "temperature 0 gives the same completion every time: set num_samples "
                 "1, or a temperature above 0."
+            )
+
+    def _check_known(self) -> None:
+        """Refuses what says that questions are known, where nothing is split by it."""
+        judged = self.confidence or any(x.startswith(_JUDGING) for x in self.reward)
+        if self.known and not judged:
+            raise UserError(
+                "--known splits the abstention table, which needs --reward abstention "
+                "or judged_abstention."
+            )
+        if self.known_by and not (judged and self.ref):
+            raise UserError(
+                "--known-by asks another checkpoint what is known: name it with --ref, "
+                "and say with --reward abstention what is right."
+            )
+        if self.known_by and self.known:
+            raise UserError(
+                "--known and --known-by both say what is known: leave one of them out."
             )

@@ -1,13 +1,39 @@
 """How often a judge prefers the model's completions to those of a reference."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 
+from jaxalign.recipes.asking import served_judge
+from jaxalign.recipes.evaluation.checkpoint import open_checkpoint
+from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.journal import Line, number
 from jaxalign.recipes.evaluation.measure import Estimator, Measure
 from jaxalign.recipes.evaluation.scoring import Answers
-from jaxalign.recipes.judge import question_of
+from jaxalign.recipes.judge import respond_of
+from jaxalign.recipes.judge_rewards import question_of
 from jaxalign.rewards import preferences
 from jaxalign.rewards.requests import Respond
+from jaxalign.rewards.served.client import Clients
+
+
+def open_judge(config: Config) -> Callable[[], Respond] | None:
+    """What opens the judge of the settings once there is room for it, or None.
+
+    One that is served is looked at here already, and its replies lie in the output
+    folder.
+    """
+    if not config.judge:
+        return None
+    name, clients = config.judge, Clients()
+    served = served_judge(name, clients)
+    if served is not None:
+        clients.keep_in(Path(config.output_dir))
+        return lambda: served
+    return lambda: respond_of(
+        open_checkpoint(name, dtype=config.dtype), config.batch_size
+    )
 
 
 def judged(

@@ -1,14 +1,19 @@
 """Means with their intervals, from what was scored."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign.ops import best_of_n_kl_bound, bootstrap_interval, expected_best_of_n
+from jaxalign.ops import (
+    best_of_n_kl_bound,
+    bootstrap_interval,
+    bootstrap_statistic,
+    expected_best_of_n,
+)
 from jaxalign.rewards import Completion
 from jaxalign.rewards.abstention import Outcome
 
@@ -53,9 +58,10 @@ class Estimator(NamedTuple):
         if not kept.any():
             return Measure(np.nan, np.nan, np.nan, 0)
         # Draws by name, so that a measure stays when others come or go.
-        key = jax.random.fold_in(jax.random.key(self.seed), zlib.crc32(name.encode()))
         low, high = bootstrap_interval(
-            jnp.asarray(total, jnp.float32), jnp.asarray(weight, jnp.float32), key
+            jnp.asarray(total, jnp.float32),
+            jnp.asarray(weight, jnp.float32),
+            self._key(name),
         )
         value = total.sum() / weight.sum()
         return Measure(float(value), float(low), float(high), int(kept.sum()))
@@ -64,6 +70,18 @@ class Estimator(NamedTuple):
         """The mean of the `[rows, samples]` that are there; a row's stay together."""
         there = ~np.isnan(values)
         return self.mean(name, np.nansum(values, axis=1), there.sum(axis=1))  # pyright: ignore
+
+    def statistic(
+        self, name: str, function: Callable[..., jax.Array], *arrays: jax.Array
+    ) -> Measure:
+        """What is no ratio of sums, of arrays whose first axis are the rows."""
+        low, high = bootstrap_statistic(function, *arrays, key=self._key(name))
+        value = function(*arrays)
+        return Measure(float(value), float(low), float(high), len(arrays[0]))
+
+    def _key(self, name: str) -> jax.Array:
+        key = jax.random.key(self.seed)
+        return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def likelihood(

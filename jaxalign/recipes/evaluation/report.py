@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from jaxalign.recipes.evaluation.calibration import Diagrams
+from jaxalign.recipes.evaluation.diagrams import paint_reliability, paint_risk_coverage
 from jaxalign.recipes.evaluation.measure import Measure
 from jaxalign.training.own_files import write_bytes, write_text
 
@@ -22,6 +24,7 @@ class Results(NamedTuple):
       best_of_n: `{n: {"reward": ..., "kl_bound": ...}}`, empty without several samples.
       abstention: `{"all" | "known" | "unknown": shares}`, empty without that reward.
       abstains_by: The name of the reward that says what abstains.
+      calibration: Bins and curve of stated confidences, if there are any.
     """
 
     about: dict[str, Any]
@@ -29,6 +32,7 @@ class Results(NamedTuple):
     best_of_n: dict[int, dict[str, float]]
     abstention: dict[str, dict[str, float]]
     abstains_by: str | None = None
+    calibration: Diagrams | None = None
 
 
 def show(results: Results, console: Console) -> None:
@@ -39,7 +43,9 @@ def show(results: Results, console: Console) -> None:
     console.print(table)
     if results.abstention:
         table = Table("questions", "correct", "abstain", "wrong", "completions")
-        console.print(f"what abstains is what the reward `{results.abstains_by}` says:")
+        if results.abstains_by:
+            name = results.abstains_by
+            console.print(f"what abstains is what the reward `{name}` says:")
         for group, row in results.abstention.items():
             shares = (f"{row[name]:.1%}" for name in ("correct", "abstain", "wrong"))
             table.add_row(group, *shares, f"{row['completions']:.0f}")
@@ -78,6 +84,7 @@ def draw(results: Results, file: Path) -> None:
     tables = [_abstention] * bool(results.abstention) + [_best_of] * (
         len(results.best_of_n) > 1
     )
+    tables += [_reliability, _risk_coverage] * bool(results.calibration)
     known = {k: m for k, m in results.measures.items() if math.isfinite(m.value)}
     # Measures have units of their own: each gets an axis.
     rows = max(len(known), 1)
@@ -111,6 +118,14 @@ def _abstention(results: Results, axes) -> None:
     # `all` on top, as in the table.
     axes.invert_yaxis()
     axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+
+
+def _reliability(results: Results, axes) -> None:
+    paint_reliability(results.calibration or {}, axes)
+
+
+def _risk_coverage(results: Results, axes) -> None:
+    paint_risk_coverage(results.calibration or {}, axes)
 
 
 def _best_of(results: Results, axes) -> None:

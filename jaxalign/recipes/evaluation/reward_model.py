@@ -14,7 +14,10 @@ from jaxalign.recipes.evaluation.rows import open_reader
 from jaxalign.recipes.scorer import ends, load_scorer
 
 # Flags that ask a model to write, or compare what it writes.
-_OF_POLICIES = ("ref", "reward", "reward_model", "judge", "known")
+_OF_POLICIES = (
+    *("ref", "reward", "reward_model", "judge"),
+    *("known", "known_by", "confidence"),
+)
 
 
 def is_reward_model(name: str) -> bool:

@@ -19,23 +19,25 @@ from jaxalign.recipes.evaluation.checkpoint import (
     as_examples,
     open_checkpoint,
 )
+from jaxalign.recipes.evaluation.claims import Reading, open_reading
 from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.journal import describe, keep
-from jaxalign.recipes.evaluation.judging import judged
+from jaxalign.recipes.evaluation.judging import judged, open_judge
+from jaxalign.recipes.evaluation.knowing import (
+    KNOWN,
+    knowing,
+    known_rows,
+    with_known,
+)
 from jaxalign.recipes.evaluation.report import Results
 from jaxalign.recipes.evaluation.reward_model import (
     evaluate_reward_model,
     is_reward_model,
 )
 from jaxalign.recipes.evaluation.rows import need_flags, open_reader
-from jaxalign.recipes.evaluation.scoring import (
-    Answers,
-    abstention_reward_of,
-    abstentions,
-    scored,
-)
+from jaxalign.recipes.evaluation.scoring import Answers, scored
 from jaxalign.recipes.generation_settings import tell_unused
-from jaxalign.recipes.judge import read_judge_template, respond_of
+from jaxalign.recipes.judge_rewards import read_judge_template
 from jaxalign.recipes.open_rewards import (
     log_rewards,
     open_reward_model,
@@ -43,8 +45,11 @@ from jaxalign.recipes.open_rewards import (
 )
 from jaxalign.recipes.reward_checks import check_rewards
 from jaxalign.rewards import Completion, Reward
+from jaxalign.rewards.abstention import Outcome
 from jaxalign.rewards.comparison import COMPARE
 from jaxalign.rl import Prompt
+
+_KNOWN_SEED = 0x4B4E
 
 
 class Task(NamedTuple):
@@ -85,18 +90,21 @@ def evaluate(config: Config, console: Console) -> Results:
         found = evaluate_reward_model(config, console)
         return Results(_about(config), found, {}, {})
     template = read_judge_template(config.judge_template, COMPARE)
+    judge = open_judge(config)
     model = _open(config, config.model)
     rewards = _rewards(config, model)
     task = _read(config, model, console)
-    by_outcome = abstention_reward_of(rewards, config.known)
+    reading = open_reading(rewards, config.confidence, config.known)
     check_rewards(rewards, task.prompts, config.data, in_run=False)
+    reading.check(task.prompts)
     log_rewards(rewards, Path(config.output_dir))
     if task.prompts:
         why = f"completions are drawn as the flags say, at {config.temperature:g}"
         tell_unused(model.policy.folder, config.temperature, why, console)
     ours, fingerprint = _look(config, model, task), model.tokenizer.fingerprint
     del model  # its memory is for the next one
-    theirs = None
+    theirs, known = None, config.known
+    knows: list[Outcome | None] = []
     if config.ref:
         ref = _open(config, config.ref)
         if ref.tokenizer.fingerprint != fingerprint:
@@ -107,26 +115,31 @@ def evaluate(config: Config, console: Console) -> Results:
             )
         # With the model's own samples: the KL is an expectation under the model.
         theirs = _look(config, ref, task, sampled=ours.sampled)
+        if config.known_by:
+            knows = _known_by(config, config.known_by, ref, task.prompts, reading)
         del ref
     measures = _likelihoods(config, task, ours, theirs)
     results = Results(_about(config), measures, {}, {})
     if not task.prompts:
         return results
     answers = Answers(ours.texts, theirs.texts if theirs else None, config.num_samples)
+    if config.known_by:
+        known = KNOWN
+        answers = with_known(answers, known_rows(knows, config.known_by))
     estimator = measure.Estimator(config.seed)
     journal = [describe(c) for c in ours.texts]
     found, best, scores = scored(answers, rewards, estimator, journal)
-    if config.judge:
+    if judge:
         # Opened last, when model and reference have left the memory.
-        judge = open_checkpoint(config.judge, dtype=config.dtype)
-        respond = respond_of(judge, config.batch_size)
-        found |= judged(answers, respond, template, estimator, journal)
+        found |= judged(answers, judge(), template, estimator, journal)
+    told = knowing(answers, reading, estimator, journal, scores=scores, known=known)
     keep(journal, Path(config.output_dir))
     return results._replace(
-        measures=measures | found,
+        measures=measures | found | told.measures,
         best_of_n=best,
-        abstention=abstentions(by_outcome, scores, ours.texts, config.known),
-        abstains_by=by_outcome and by_outcome.name,
+        abstention=told.table,
+        calibration=told.diagrams or None,
+        abstains_by=reading.named,
     )
 
 
@@ -150,7 +163,8 @@ def _read(config: Config, model: Checkpoint, console: Console) -> Task:
     encoder = Encoder(model.tokenizer, size, markers=markers)
     tell_clock(model.tokenizer, console)
     reader = open_reader(config, encoder, console)
-    samples = bool(config.reward or config.reward_model or config.judge)
+    asking = config.reward, config.reward_model, config.judge, config.confidence
+    samples = any(asking)
     pairs = reader.form("preference")
     answered = pairs if pairs or samples else reader.form("sft")
     asked = reader.form("prompt", must=not answered) if samples else None
@@ -205,6 +219,30 @@ def _look(
         return Seen(logps, texts, sampled, [])
     own = checkpoint.logps(sampled, size, config.temperature)
     return Seen(logps, texts, sampled, own)
+
+
+def _known_by(
+    config: Config,
+    count: int,
+    ref: Checkpoint,
+    prompts: list[Prompt],
+    reading: Reading,
+) -> list[Outcome | None]:
+    """Outcomes of samples of the reference, drawn from its whole distribution."""
+    sampling = EvaluationSampling(
+        max_new_tokens=config.max_new_tokens,
+        temperature=1.0,
+        top_k=None,
+        top_p=1.0,
+        num_samples=count,
+        batch_size=config.batch_size,
+        # Else a model that is its own reference would be judged by the same draws.
+        seed=config.seed + _KNOWN_SEED,
+        stop=config.stop,
+    )
+    drawn = ref.answers(prompts, sampling)
+    texts = ref.completions(prompts, drawn, count, config.keep_special_tokens)
+    return reading.outcomes(texts) or []
 
 
 def _likelihoods(

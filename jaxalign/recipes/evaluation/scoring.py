@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,26 +150,28 @@ def abstention_reward_of(rewards: list[Reward], known: str | None) -> Reward | N
     return None
 
 
-def abstentions(
-    reward: Reward | None,
-    scores: Scores | None,
-    completions: list[Completion],
-    known: str | None,
-) -> dict[str, dict[str, float]]:
-    """The table of an abstention reward, from what it gave: its own detector decides.
+def outcomes_by(reward: Reward, scores: Scores) -> list[Outcome | None]:
+    """The outcomes that an abstention reward's values stand for; its own detector's.
 
-    Completions on which it failed, or does not apply, are in no row of it.
+    None where it failed, or does not apply.
     """
-    if reward is None or scores is None:
-        return {}
     values = by_outcome(reward) or {}
     outcomes: dict[float, Outcome] = {v: outcome for outcome, v in values.items()}
     failed = scores.faults.get(reward.name, {})
+    return [
+        None if i in failed else outcomes.get(value)
+        for i, value in enumerate(scores.values[reward.name])
+    ]
+
+
+def abstentions(
+    outcomes: Sequence[Outcome | None],
+    completions: Sequence[Completion],
+    known: str | None,
+) -> dict[str, dict[str, float]]:
+    """The table of outcomes; completions without one are in no row of it."""
+    pairs = zip(outcomes, completions, strict=True)
     given: list[tuple[Outcome, Completion]] = [
-        (outcomes[value], completion)
-        for i, (value, completion) in enumerate(
-            zip(scores.values[reward.name], completions, strict=True)
-        )
-        if i not in failed and value in outcomes
+        (x, c) for x, c in pairs if x is not None
     ]
     return abstention_table([x for x, _ in given], [c for _, c in given], known)

@@ -1,0 +1,138 @@
+"""What completions claim: an answer, right or wrong, or none; and how sure of it."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from jaxalign.recipes.evaluation.scoring import abstention_reward_of, outcomes_by
+from jaxalign.rewards import (
+    Completion,
+    Reward,
+    Scores,
+    abstention,
+    brier,
+    confidence_target,
+    log_score,
+    score,
+    stated_confidence,
+)
+from jaxalign.rewards.abstention import Outcome, outcomes
+from jaxalign.rl import Prompt
+
+# In the order in which their parameters say how claims are judged: those that read
+# confidences themselves say more.
+_STATED = (brier, log_score, confidence_target)
+_OPTIONS = ("column", "match", "refusals", "detector")
+
+
+class Claim(NamedTuple):
+    """What one completion claims.
+
+    Attributes:
+      outcome: Whether that is right; what states the confidence is no part of it.
+      confidence: From 0 to 1; None where none is stated, or where it abstains.
+    """
+
+    outcome: Outcome
+    confidence: float | None
+
+
+ReadClaims: TypeAlias = Callable[[list[Completion]], list[Claim]]
+
+
+class Reading(NamedTuple):
+    """Who says whether completions are right, and how sure they are.
+
+    Attributes:
+      reward: The abstention reward whose values say the outcomes, or None.
+      claims: Reads confidences; None where nobody asks for them.
+      named: The reward that says what abstains, for people; None if it is a flag.
+    """
+
+    reward: Reward | None
+    claims: ReadClaims | None
+    named: str | None
+
+    def outcomes(
+        self, completions: list[Completion], scores: Scores | None = None
+    ) -> list[Outcome | None] | None:
+        """Of each completion; None if there is nobody to say so.
+
+        Args:
+          completions: What to judge.
+          scores: What the rewards gave, where they were asked already.
+        """
+        if self.reward is not None:
+            # Its own detector decides, and is not asked again.
+            return outcomes_by(self.reward, scores or score([self.reward], completions))
+        if self.claims is not None:
+            return [x.outcome for x in self.claims(completions)]
+        return None
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Refuses rows without an answer, before anything is sampled."""
+        if self.claims is not None:
+            for prompt in prompts:
+                self.claims([prompt.completion("", [], True)])
+
+
+def open_reading(rewards: list[Reward], confidence: bool, known: str | None) -> Reading:
+    """Finds out who judges the completions of an evaluation.
+
+    Args:
+      rewards: Of the evaluation.
+      confidence: Whether completions state confidences, whatever the rewards.
+      known: Column that says what is known, or None.
+
+    Raises:
+      UserError: There is nothing to split by `known`.
+    """
+    claims, named = claims_reader(rewards, confidence), None
+    reward = abstention_reward_of(rewards, None if claims else known)
+    if reward is not None:
+        named = reward.name
+    elif claims is not None:
+        named = next((x.name for x in rewards if _taken_apart(x)[0] in _STATED), None)
+    return Reading(reward, claims, named)
+
+
+def claims_reader(rewards: Sequence[Reward], confidence: bool) -> ReadClaims | None:
+    """Reads claims with the parameters of the first reward that judges answers so.
+
+    Args:
+      rewards: Of the evaluation.
+      confidence: Whether completions state confidences, whatever the rewards.
+
+    Returns:
+      A function; None where no reward is about confidences and nobody asks for them.
+    """
+    judging = [_taken_apart(x) for x in rewards]
+    stating = [x for x in judging if x[0] in _STATED]
+    if not stating and not confidence:
+        return None
+    others = [x for x in judging if x[0] is abstention]
+    _, given = next(iter([*stating, *others]), (None, {}))
+    options = {k: v for k, v in given.items() if k in _OPTIONS}
+    tenths = bool(given.get("tenths"))
+
+    def read(completions: list[Completion]) -> list[Claim]:
+        stated = [stated_confidence(c.completion, tenths=tenths) for c in completions]
+        # Else a confidence of 90 % would be the number that the completion ends with.
+        shown = [
+            dataclasses.replace(c, completion=x.rest)
+            for c, x in zip(completions, stated, strict=True)
+        ]
+        return [
+            Claim(outcome, x.confidence if outcome != "abstain" else None)
+            for outcome, x in zip(outcomes(shown, **options), stated, strict=True)
+        ]
+
+    return read
+
+
+def _taken_apart(reward: Reward):
+    """A reward's function, and the parameters that are bound to it."""
+    if isinstance(reward.function, functools.partial):
+        return reward.function.func, reward.function.keywords
+    return reward.function, {}
