@@ -83,7 +83,7 @@ def with_reference(
     stats = token_statistics(policy.backbone, chunk_size=config.chunk_size)
     program = policy.program
     scorer = program.map(lambda params, rows: stats(params, rows).logps)
-    logps = reference.score(
+    logps = reference.score_batches(
         lambda params, rows: program.rows(scorer(params, rows)),
         params,
         packed.train.one_epoch(),

@@ -49,7 +49,7 @@ def _opened(file: Path):
         raise UserError(f"{file}: {reason}. Fetch the model's folder again.") from error
 
 
-def score(
+def score_batches(
     scorer: Scorer,
     params: Any,
     batches: Iterable[Batch],

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxalign.batch import Batch, Tokens
-from jaxalign.data.packing.layout import Layout, lay_out
+from jaxalign.data.packing.layout import ExampleLayout, lay_out
 from jaxalign.data.packing.pack import RowShape, fill, pack, unpack_targets
 from jaxalign.data.packing.row_plan import buckets
 from jaxalign.data.text.example import Example, TokenSequence
@@ -162,7 +162,9 @@ def judged(examples: Sequence[Example], scores: np.ndarray) -> Judged:
     return Judged(table(scores), mask, labels)
 
 
-def _layout(index: int, ids: Sequence[int] | np.ndarray, config: ModelConfig) -> Layout:
+def _layout(
+    index: int, ids: Sequence[int] | np.ndarray, config: ModelConfig
+) -> ExampleLayout:
     ids = np.asarray(ids, np.int32)
     most, limit = config.max_positions, config.vocab_size
     if not len(ids) or len(ids) > most:
@@ -179,7 +181,7 @@ def _layout(index: int, ids: Sequence[int] | np.ndarray, config: ModelConfig) ->
     return lay_out(Example(index, (TokenSequence(ids, last),)), read_ends=True)
 
 
-def _batches(layouts: list[Layout], devices: int) -> Iterator[Batch]:
+def _batches(layouts: list[ExampleLayout], devices: int) -> Iterator[Batch]:
     if not layouts:
         return
     # Rows of one length, that of the longest sequence: fewer programs.

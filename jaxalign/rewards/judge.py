@@ -11,7 +11,7 @@ from jaxalign.errors import UserError
 from jaxalign.rewards.abstention import Detector
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.parameters import check_numbers
-from jaxalign.rewards.reading.pattern_process import Mark, marks_of
+from jaxalign.rewards.reading.pattern_process import PatternMark, marks_of
 from jaxalign.rewards.reading.stance import abstains
 from jaxalign.rewards.reading.verdict import choice, marks_in, verdicts
 from jaxalign.rewards.requests import Respond, check_template, filled, replies
@@ -87,7 +87,7 @@ def rating_judge(
 
     grade_of = _compiled(pattern)
 
-    def marks(reply: str) -> list[Mark]:
+    def marks(reply: str) -> list[PatternMark]:
         if pattern == GRADE:
             return marks_in(reply, grade_of)
         return marks_of(grade_of, reply, "finditer")
@@ -148,7 +148,7 @@ def abstention_judge(respond: Respond, *, template: str = ABSTAINS) -> Detector:
 
 def share_of_scale(
     reply: str,
-    marks: Sequence[Mark],
+    marks: Sequence[PatternMark],
     judged: Sequence[str],
     *,
     lowest: float,
@@ -190,7 +190,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-def _on_scale(m: Mark, lowest: float, highest: float) -> float | None:
+def _on_scale(m: PatternMark, lowest: float, highest: float) -> float | None:
     """A grade as a share of the scale; None if it is no number on it."""
     try:
         _, grade, *rest = m.groups

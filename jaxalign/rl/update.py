@@ -15,7 +15,7 @@ from jaxalign.data.packing.completions import (
     read_column,
     with_columns,
 )
-from jaxalign.data.packing.layout import Layout
+from jaxalign.data.packing.layout import ExampleLayout
 from jaxalign.objectives import MixedBatch
 from jaxalign.ops import Mean
 from jaxalign.rl.devices import Devices
@@ -40,7 +40,7 @@ class LaidOut(NamedTuple):
     """
 
     rows: RolloutRows
-    layouts: list[Layout]
+    layouts: list[ExampleLayout]
     mask: np.ndarray
     used: np.ndarray
 
@@ -148,7 +148,7 @@ class Updates:
         return MixedBatch(batch, self.mix(number))
 
 
-def _batch(laid: LaidOut, layouts: Sequence[Layout]) -> Batch:
+def _batch(laid: LaidOut, layouts: Sequence[ExampleLayout]) -> Batch:
     """Completions that do not count are left out by their length."""
     batch = laid.rows.batch(layouts)
     groups = laid.used.reshape(-1, laid.rows.together)

@@ -1,7 +1,7 @@
 """Sampling: a model as functions, prompts as token ids, and completions of them."""
 
 from jaxalign.rollout.decoder import Decoder
-from jaxalign.rollout.engine import Progress, Stopped
+from jaxalign.rollout.engine import SamplingProgress, Stopped
 from jaxalign.rollout.generate import generate
 from jaxalign.rollout.mixture import geometric_mixture
 from jaxalign.rollout.prompts import Completions
@@ -15,7 +15,7 @@ __all__ = [
     "Completions",
     "Decoder",
     "Ends",
-    "Progress",
+    "SamplingProgress",
     "StopTexts",
     "Stopped",
     "allowed_logits",

@@ -9,12 +9,12 @@ import numpy as np
 from jaxalign.rollout import steps
 from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.prompts import Completions, bucket_width
-from jaxalign.rollout.steps import Chunk, Limits, Rows, Settings
+from jaxalign.rollout.steps import Chunk, Limits, Settings, SlotRows
 from jaxalign.rollout.stop_texts import Ends
 from jaxalign.rollout.waiting import Ready, Waiting
 
 
-class Progress(NamedTuple):
+class SamplingProgress(NamedTuple):
     """How far a call of `generate` has come."""
 
     finished: int
@@ -57,9 +57,9 @@ class Engine:
           completions: Is filled, row by row.
         """
         self._model, self._completions = model, completions
-        # In the order of `Rows`: five columns of numbers, and `running`.
+        # In the order of `SlotRows`: five columns of numbers, and `running`.
         columns: Any = *np.zeros((5, num_rows), np.int32), np.zeros(num_rows, bool)
-        self._rows = Rows(*columns)
+        self._rows = SlotRows(*columns)
         self._completion_of = np.zeros(num_rows, np.int64)
         self._cache, self._slots = None, 0
         self._seen: np.ndarray | None = None
@@ -71,7 +71,7 @@ class Engine:
         self,
         waiting: Waiting,
         stop: Callable[[], bool] | None,
-        progress: Callable[[Progress], None] | None,
+        progress: Callable[[SamplingProgress], None] | None,
     ) -> None:
         """Fills all completions.
 
@@ -92,7 +92,7 @@ class Engine:
                     (completions.lengths > 0).sum() - self._rows.running.sum()
                 )
                 tokens = int(completions.lengths.sum())
-                progress(Progress(finished, len(completions.lengths), tokens))
+                progress(SamplingProgress(finished, len(completions.lengths), tokens))
 
     def _admit(self, samples: list[Ready]) -> None:
         """Gives each sample a free slot."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxalign.errors import UserError
 from jaxalign.rollout import steps
 from jaxalign.rollout.decoder import Decoder
-from jaxalign.rollout.engine import Engine, Model, Progress
+from jaxalign.rollout.engine import Engine, Model, SamplingProgress
 from jaxalign.rollout.prompts import Completions, check_prompts, check_settings
 from jaxalign.rollout.steps import Limits, Settings
 from jaxalign.rollout.stop_texts import Ends
@@ -37,7 +37,7 @@ def generate(
     batch_size: int | None = None,
     prompt_indices: Sequence[int] | None = None,
     stop: Callable[[], bool] | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[SamplingProgress], None] | None = None,
 ) -> Completions:
     """Samples `num_samples` completions of each prompt.
 

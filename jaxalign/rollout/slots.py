@@ -43,7 +43,7 @@ class Limits(NamedTuple):
     never: Any = None
 
 
-class Rows(NamedTuple):
+class SlotRows(NamedTuple):
     """What is in the slots, all `[B]`.
 
     Attributes:
@@ -67,7 +67,7 @@ class Chunk(NamedTuple):
     """What `decode` made.
 
     Attributes:
-      last: `[B]` as in `Rows`, afterwards.
+      last: `[B]` as in `SlotRows`, afterwards.
       position: `[B]` the same; what it grew by is the number of new tokens.
       running: `[B]` the same.
       tokens: `[B, steps]` int32, the new tokens from the left; 0 behind them.

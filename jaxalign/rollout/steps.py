@@ -14,7 +14,7 @@ from jaxalign.ops import constrain, current_layout, laid_out, rows_times, token_
 from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.sampling import sample_tokens
 from jaxalign.rollout.shaping import allowed_logits, penalised, with_new_tokens
-from jaxalign.rollout.slots import Chunk, Limits, Rows, Settings
+from jaxalign.rollout.slots import Chunk, Limits, Settings, SlotRows
 from jaxalign.rollout.split_sampling import chosen_together, shares_vocabulary
 
 STEPS = 32
@@ -101,7 +101,7 @@ def decode(
     settings: Settings,
     params: Any,
     cache: Any,
-    rows: Rows,
+    rows: SlotRows,
     limits: Limits,
     key: jax.Array,
     enough: jax.Array,

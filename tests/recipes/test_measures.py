@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.evaluation.judging import judged
+from jaxalign.recipes.evaluation.judging import judge_against
 from jaxalign.recipes.evaluation.measure import (
     Estimator,
     abstention_table,
@@ -21,7 +21,7 @@ from jaxalign.recipes.evaluation.scoring import (
     abstention_reward_of,
     abstentions,
     outcomes_by,
-    scored,
+    score_completions,
 )
 from jaxalign.rewards import Completion, Reward, score
 from jaxalign.rewards.abstention import abstention
@@ -194,7 +194,8 @@ def test_whose_answers_win_and_what_is_written_beside_them():
     theirs = answers_to("aabb", "l", "longer", "xx", "xx")
     journal = [{} for _ in ours]
     rewards = [Reward("length", length, weight=0.5), Reward("one", lambda x: [1.0] * 4)]
-    found, best, _ = scored(Answers(ours, theirs, 2), rewards, ESTIMATOR, journal)
+    mine = Answers(ours, theirs, 2)
+    found, best, _ = score_completions(mine, rewards, ESTIMATOR, journal)
     assert found["win_rate/reward"].value == pytest.approx((1 + 0.5 + 0 + 0) / 4)
     assert found["rewards/length/mean"].value == pytest.approx(11 / 3)
     assert found["reward"].value == pytest.approx((3 + 4 + 1.5 + 1) / 4)
@@ -218,7 +219,7 @@ def test_the_judge_prefers_ours_where_it_says_so():
     theirs = answers_to("abcd", "long", "size", "longest", "xxx")
     journal = [{} for _ in ours]
     answers = Answers(ours, theirs, 1)
-    found = judged(answers, longer, COMPARE, ESTIMATOR, journal)
+    found = judge_against(answers, longer, COMPARE, ESTIMATOR, journal)
     assert found["win_rate/judge"].value == pytest.approx((1 + 0.5 + 0) / 3)
     assert found["win_rate/judge"].rows == 3
     assert found["judge/verdicts"].value == 0.75

@@ -87,7 +87,7 @@ def lowered_decode(model, decoder, params, rows=8, slots=16):
     prepared = steps.prepare(decoder, params)
     cache = steps.empty(decoder, rows, slots)
     numbers = np.zeros(rows, np.int32)
-    state = steps.Rows._make([*[numbers] * 5, np.ones(rows, bool)])
+    state = steps.SlotRows._make([*[numbers] * 5, np.ones(rows, bool)])
     one = np.float32(1)
     limits = steps.Limits(one, one, np.int32(0), np.int32(9), np.full(8, 32, np.int32))
     settings = steps.Settings(4, False, None, False)

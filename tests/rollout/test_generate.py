@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.rollout import Progress, Stopped, generate, steps
+from jaxalign.rollout import SamplingProgress, Stopped, generate, steps
 from tests.rollout.models_under_test import (
     DECODER,
     VOCAB,
@@ -168,7 +168,7 @@ def test_progress_is_told_and_stop_is_asked_between_chunks():
     told = []
     options: Any = {"max_new_tokens": 48, "batch_size": 2, "temperature": 0}
     got = sample(progress=told.append, **options)
-    assert told[-1] == Progress(4, 4, int(got.lengths.sum()))
+    assert told[-1] == SamplingProgress(4, 4, int(got.lengths.sum()))
     assert [x.tokens for x in told] == sorted({x.tokens for x in told})
     assert len(told) > 3
     asked = []

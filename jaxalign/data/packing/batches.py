@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxalign.batch import Batch
-from jaxalign.data.packing.layout import Layout, lay_out
+from jaxalign.data.packing.layout import ExampleLayout, lay_out
 from jaxalign.data.packing.pack import RowShape, fill, pack
 from jaxalign.data.packing.row_plan import (
     buckets,
@@ -193,7 +193,8 @@ class Batches(Sequence[Batch]):
 
         Args:
           **columns: for each name the values of every example that is used, by id:
-            `[m]` in the order of `Layout.target_ids`, as `unpack_targets` returns them.
+            `[m]` in the order of `ExampleLayout.target_ids`, as `unpack_targets`
+            returns them.
         """
         for name, values in columns.items():
             for x in self.used():
@@ -228,7 +229,7 @@ class Batches(Sequence[Batch]):
         copy._total = min(self._total, len(self.layouts))
         return copy
 
-    def used(self) -> list[Layout]:
+    def used(self) -> list[ExampleLayout]:
         """The layouts of every example that the run uses."""
         if self._total >= len(self.layouts):
             return self.layouts
@@ -245,10 +246,10 @@ class Batches(Sequence[Batch]):
         size = len(self.layouts)
         return permutation(size, self.seed, epoch) if self.shuffle else np.arange(size)
 
-    def _update(self, step: int) -> list[Layout]:
+    def _update(self, step: int) -> list[ExampleLayout]:
         return [self.layouts[i] for i in self.examples_of(step)]
 
-    def _with_columns(self, layout: Layout) -> Layout:
+    def _with_columns(self, layout: ExampleLayout) -> ExampleLayout:
         if not self._columns:
             return layout
         columns = {name: v[layout.index] for name, v in self._columns.items()}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jaxalign.batch import Batch
-from jaxalign.data.packing.layout import Layout, lay_out
+from jaxalign.data.packing.layout import ExampleLayout, lay_out
 from jaxalign.data.packing.pack import RowShape, fill, pack
 from jaxalign.data.packing.row_plan import round_rows
 from jaxalign.data.text.example import Example, TokenSequence
@@ -30,7 +30,7 @@ def completion_layouts(
     lengths: np.ndarray,
     *,
     together: int,
-) -> list[Layout]:
+) -> list[ExampleLayout]:
     """An example for every `together` completions, which share their prompt.
 
     Args:
@@ -59,8 +59,10 @@ def completion_layouts(
 
 
 def with_columns(
-    layouts: Sequence[Layout], mask: np.ndarray, columns: Mapping[str, np.ndarray]
-) -> list[Layout]:
+    layouts: Sequence[ExampleLayout],
+    mask: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+) -> list[ExampleLayout]:
     """The layouts with the values of their targets.
 
     Args:
@@ -69,10 +71,10 @@ def with_columns(
       columns: by name, values `[B, N]`.
     """
 
-    def own(x: Layout) -> dict[str, np.ndarray]:
+    def own(x: ExampleLayout) -> dict[str, np.ndarray]:
         k = len(x.branch_lengths)
         here = slice(x.index * k, (x.index + 1) * k)
-        # A boolean index runs row by row, as `Layout.target_ids` does.
+        # A boolean index runs row by row, as `ExampleLayout.target_ids` does.
         return {name: values[here][mask[here]] for name, values in columns.items()}
 
     return [dataclasses.replace(x, columns=own(x)) for x in layouts]
@@ -179,7 +181,7 @@ class CompletionRows:
         shape = RowShape(tokens, targets, most)
         return cls(together, shape, tuple(sorted(counts)), packing)
 
-    def batch(self, layouts: Sequence[Layout]) -> Batch:
+    def batch(self, layouts: Sequence[ExampleLayout]) -> Batch:
         """The batch of `pack.fill` for these examples, in the fewest rows there are.
 
         Args:

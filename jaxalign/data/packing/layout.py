@@ -15,7 +15,7 @@ from jaxalign.data.text.example import Example, TokenSequence
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Layout:
+class ExampleLayout:
     """An example as it lies in a row: t input positions, m targets, K branches.
 
     Attributes:
@@ -62,7 +62,7 @@ def lay_out(
     share_prompt: bool = True,
     read_ends: bool = False,
     branches: int | None = None,
-) -> Layout:
+) -> ExampleLayout:
     """Inputs and targets of one example.
 
     Tokens behind the last trained one are left out: no target depends on them.
@@ -94,7 +94,7 @@ def lay_out(
         lengths.append(len(targets))
         offset += len(inputs)
     lengths += [0] * ((branches or 0) - len(lengths))
-    return Layout(
+    return ExampleLayout(
         index=example.index,
         inputs=np.concatenate([p[0] for p in parts]).astype(np.int32),
         positions=np.concatenate([p[1] for p in parts]).astype(np.int32),

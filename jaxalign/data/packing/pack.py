@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jaxalign.batch import Batch, Tokens
-from jaxalign.data.packing.layout import Layout
+from jaxalign.data.packing.layout import ExampleLayout
 from jaxalign.errors import UserError
 
 
@@ -30,7 +30,7 @@ class RowShape:
     examples: int
 
 
-def pack(layouts: Sequence[Layout], shape: RowShape) -> list[list[int]]:
+def pack(layouts: Sequence[ExampleLayout], shape: RowShape) -> list[list[int]]:
     """Which layouts go into which row: best-fit decreasing, the same for every call.
 
     Every layout lands in exactly one row and is never cut.
@@ -74,7 +74,7 @@ def pack(layouts: Sequence[Layout], shape: RowShape) -> list[list[int]]:
 
 
 def fill(
-    layouts: Sequence[Layout],
+    layouts: Sequence[ExampleLayout],
     rows: Sequence[Sequence[int]],
     shape: RowShape,
     num_rows: int,
@@ -120,7 +120,7 @@ def fill(
     return batch
 
 
-def _empty(layouts: Sequence[Layout], shape: RowShape, num_rows: int) -> Batch:
+def _empty(layouts: Sequence[ExampleLayout], shape: RowShape, num_rows: int) -> Batch:
     """A batch of padding, with room for the columns that all of the layouts have."""
     t, m, p = shape.tokens, shape.targets, shape.examples
     k = max((len(x.branch_lengths) for x in layouts), default=1)
@@ -147,8 +147,8 @@ def unpack_targets(batch: Batch, column: np.ndarray) -> dict[int, np.ndarray]:
     """The values of a per-token array, by example.
 
     The reverse of how the packer lays out a column, so that what a model made of a
-    batch can be kept by example: in the order of `Layout.target_ids`, all branches one
-    behind the other.
+    batch can be kept by example: in the order of `ExampleLayout.target_ids`, all
+    branches one behind the other.
 
     Args:
       batch: as `fill` makes it.

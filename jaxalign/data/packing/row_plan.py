@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxalign.data.packing.layout import Layout
+from jaxalign.data.packing.layout import ExampleLayout
 from jaxalign.data.packing.pack import RowShape, pack
 
 # A target's work in tokens through the layers: 0.14B weights of unembedding to 0.36B of
@@ -28,8 +28,8 @@ def row_cost(tokens: int, targets: int) -> float:
 
 
 def choose_row_shape(
-    updates: Sequence[Sequence[Layout]],
-    layouts: Sequence[Layout],
+    updates: Sequence[Sequence[ExampleLayout]],
+    layouts: Sequence[ExampleLayout],
     *,
     row_multiple: int = 1,
     tokens: int | None = None,
@@ -150,7 +150,8 @@ def microbatches(rows: int, at_a_time: int) -> int:
 
 
 def buckets(
-    layouts: Sequence[Layout], lengths: Callable[[Layout], int] | None = None
+    layouts: Sequence[ExampleLayout],
+    lengths: Callable[[ExampleLayout], int] | None = None,
 ) -> tuple[int, ...]:
     """Powers of two and their 3/4 from the shortest to the longest example."""
     lengths = lengths or (lambda x: len(x.inputs))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxalign.batch import Batch, Tokens
-from jaxalign.data.packing.layout import Layout
+from jaxalign.data.packing.layout import ExampleLayout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SequenceRows:
     width: int
     count: int
 
-    def batch(self, layouts: Sequence[Layout]) -> Batch:
+    def batch(self, layouts: Sequence[ExampleLayout]) -> Batch:
         """The unpacked batch of these examples.
 
         Args:

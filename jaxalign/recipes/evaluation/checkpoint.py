@@ -77,7 +77,7 @@ class Checkpoint(NamedTuple):
         )
         stats = token_statistics(self.policy.backbone, temperature=temperature)
         scorer = self.program.map(lambda params, rows: stats(params, rows).logps)
-        found = reference.score(
+        found = reference.score_batches(
             lambda params, rows: self.program.rows(scorer(params, rows)),
             self.params,
             (batches[i] for i in range(len(batches))),

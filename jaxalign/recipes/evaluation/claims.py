@@ -41,7 +41,7 @@ class Claim(NamedTuple):
 ReadClaims: TypeAlias = Callable[[list[Completion]], list[Claim]]
 
 
-class Reading(NamedTuple):
+class ClaimReading(NamedTuple):
     """Who says whether completions are right, and how sure they are.
 
     Attributes:
@@ -77,7 +77,9 @@ class Reading(NamedTuple):
                 self.claims([prompt.completion("", [], True)])
 
 
-def open_reading(rewards: list[Reward], confidence: bool, known: str | None) -> Reading:
+def open_reading(
+    rewards: list[Reward], confidence: bool, known: str | None
+) -> ClaimReading:
     """Finds out who judges the completions of an evaluation.
 
     Args:
@@ -94,7 +96,7 @@ def open_reading(rewards: list[Reward], confidence: bool, known: str | None) -> 
         named = reward.name
     elif claims is not None:
         named = next((x.name for x in rewards if _taken_apart(x)[0] in _STATED), None)
-    return Reading(reward, claims, named)
+    return ClaimReading(reward, claims, named)
 
 
 def claims_reader(rewards: Sequence[Reward], confidence: bool) -> ReadClaims | None:

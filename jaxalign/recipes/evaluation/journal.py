@@ -21,7 +21,7 @@ def describe(completion: Completion) -> Line:
     }
 
 
-def number(x: float) -> float | None:
+def finite_or_none(x: float) -> float | None:
     """As JSON knows it."""
     return float(x) if math.isfinite(x) else None
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxalign.recipes.asking import served_judge
 from jaxalign.recipes.evaluation.checkpoint import open_checkpoint
 from jaxalign.recipes.evaluation.config import Config
-from jaxalign.recipes.evaluation.journal import Line, number
+from jaxalign.recipes.evaluation.journal import Line, finite_or_none
 from jaxalign.recipes.evaluation.measure import Estimator, Measure
 from jaxalign.recipes.evaluation.scoring import Answers
 from jaxalign.recipes.judge import respond_of
@@ -36,7 +36,7 @@ def open_judge(config: Config) -> Callable[[], Respond] | None:
     )
 
 
-def judged(
+def judge_against(
     answers: Answers,
     respond: Respond,
     template: str,
@@ -64,7 +64,7 @@ def judged(
         template=template,
     )
     for line, win in zip(journal, wins, strict=True):
-        line["win_rate"] = number(win)
+        line["win_rate"] = finite_or_none(win)
     # A judge that seldom gives a verdict says little, so their share stands beside it.
     found = {"win_rate/judge": wins, "judge/verdicts": np.isfinite(wins)}
     return {

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxalign.recipes.evaluation.calibration import Diagrams, calibration
-from jaxalign.recipes.evaluation.claims import Reading
+from jaxalign.recipes.evaluation.claims import ClaimReading
 from jaxalign.recipes.evaluation.journal import Line
 from jaxalign.recipes.evaluation.measure import Estimator, Measure
 from jaxalign.recipes.evaluation.scoring import Answers, abstentions
@@ -60,7 +60,7 @@ def with_known(answers: Answers, known: np.ndarray) -> Answers:
 
 def knowing(
     answers: Answers,
-    reading: Reading,
+    reading: ClaimReading,
     estimator: Estimator,
     journal: list[Line],
     *,

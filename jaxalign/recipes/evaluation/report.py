@@ -66,7 +66,7 @@ def write(results: Results, folder: Path) -> None:
     }
     text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(folder / "results.json", text + "\n")
-    draw(results, folder / "results.png")
+    draw_results(results, folder / "results.png")
 
 
 def _finite(measure: Measure) -> dict[str, float | int | None]:
@@ -76,7 +76,7 @@ def _finite(measure: Measure) -> dict[str, float | int | None]:
     }
 
 
-def draw(results: Results, file: Path) -> None:
+def draw_results(results: Results, file: Path) -> None:
     """Draws each measure with its interval, and what there is of the two tables."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

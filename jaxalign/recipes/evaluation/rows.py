@@ -18,7 +18,7 @@ from jaxalign.recipes.prompt import encode_prompts
 from jaxalign.rl import Prompt
 
 
-class Reader(NamedTuple):
+class RowReader(NamedTuple):
     """A data file, and how it is read.
 
     Attributes:
@@ -76,10 +76,10 @@ class Reader(NamedTuple):
         tell_notes(self.encoder, self.console)
 
 
-def open_reader(config: Config, encoder: Encoder, console: Console) -> Reader:
-    """Opens the data of an evaluation; see `Reader`."""
+def open_reader(config: Config, encoder: Encoder, console: Console) -> RowReader:
+    """Opens the data of an evaluation; see `RowReader`."""
     c, source = config, open_source(config.data)
-    return Reader(c.data, source, c.columns, c.format, c.limit, encoder, console)
+    return RowReader(c.data, source, c.columns, c.format, c.limit, encoder, console)
 
 
 def need_flags(prompts: list[Prompt], column: str) -> None:

@@ -19,10 +19,10 @@ from jaxalign.recipes.evaluation.checkpoint import (
     as_examples,
     open_checkpoint,
 )
-from jaxalign.recipes.evaluation.claims import Reading, open_reading
+from jaxalign.recipes.evaluation.claims import ClaimReading, open_reading
 from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.journal import describe, keep
-from jaxalign.recipes.evaluation.judging import judged, open_judge
+from jaxalign.recipes.evaluation.judging import judge_against, open_judge
 from jaxalign.recipes.evaluation.knowing import (
     KNOWN,
     knowing,
@@ -35,7 +35,7 @@ from jaxalign.recipes.evaluation.reward_model import (
     is_reward_model,
 )
 from jaxalign.recipes.evaluation.rows import need_flags, open_reader
-from jaxalign.recipes.evaluation.scoring import Answers, scored
+from jaxalign.recipes.evaluation.scoring import Answers, score_completions
 from jaxalign.recipes.generation_settings import tell_unused
 from jaxalign.recipes.judge_rewards import read_judge_template
 from jaxalign.recipes.open_rewards import (
@@ -128,10 +128,10 @@ def evaluate(config: Config, console: Console) -> Results:
         answers = with_known(answers, known_rows(knows, config.known_by))
     estimator = measure.Estimator(config.seed)
     journal = [describe(c) for c in ours.texts]
-    found, best, scores = scored(answers, rewards, estimator, journal)
+    found, best, scores = score_completions(answers, rewards, estimator, journal)
     if judge:
         # Opened last, when model and reference have left the memory.
-        found |= judged(answers, judge(), template, estimator, journal)
+        found |= judge_against(answers, judge(), template, estimator, journal)
     told = knowing(answers, reading, estimator, journal, scores=scores, known=known)
     keep(journal, Path(config.output_dir))
     return results._replace(
@@ -226,7 +226,7 @@ def _known_by(
     count: int,
     ref: Checkpoint,
     prompts: list[Prompt],
-    reading: Reading,
+    reading: ClaimReading,
 ) -> list[Outcome | None]:
     """Outcomes of samples of the reference, drawn from its whole distribution."""
     sampling = EvaluationSampling(

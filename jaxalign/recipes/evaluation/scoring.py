@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.evaluation.journal import Line, number
+from jaxalign.recipes.evaluation.journal import Line, finite_or_none
 from jaxalign.recipes.evaluation.measure import (
     Estimator,
     Measure,
@@ -45,7 +45,7 @@ class Answers(NamedTuple):
         return np.asarray(values, float).reshape(-1, self.num_samples)
 
 
-def scored(
+def score_completions(
     answers: Answers, rewards: list[Reward], estimator: Estimator, journal: list[Line]
 ) -> tuple[dict[str, Measure], dict[int, dict[str, float]], Scores | None]:
     """Means of the rewards, the win rate under their total, and best-of-n.
@@ -75,7 +75,9 @@ def scored(
         if answers.num_samples > 1:
             best = best_of(answers.by_row(scores.total))
         for i, line in enumerate(journal):
-            line["rewards"] = {k: number(x[i]) for k, x in scores.values.items()}
+            line["rewards"] = {
+                k: finite_or_none(x[i]) for k, x in scores.values.items()
+            }
         if answers.theirs:
             theirs = _scores(rewards, answers.theirs, failures)
             totals = scores.total, theirs.total

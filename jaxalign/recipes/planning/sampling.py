@@ -75,7 +75,7 @@ def _sampling(
     def lower_decode() -> Any:
         cache = with_layout(steps.empty, decoder, rows, slots)
         running = shape(rows, dtype=jnp.bool_)
-        state = steps.Rows._make([*[shape(rows)] * 5, running])
+        state = steps.SlotRows._make([*[shape(rows)] * 5, running])
         scalar = shape(dtype=jnp.float32)
         # Room for 8 stop tokens; their number changes nothing of the program's size.
         limits = steps.Limits(scalar, scalar, shape(), shape(), shape(8))

@@ -20,7 +20,7 @@ _FAILS = (
 )
 
 
-class Mark(NamedTuple):
+class PatternMark(NamedTuple):
     """A place that a pattern describes.
 
     Attributes:
@@ -46,14 +46,14 @@ def marks_of(
     pattern: re.Pattern[str],
     text: str,
     where: Literal["search", "match", "fullmatch", "finditer"],
-) -> list[Mark]:
+) -> list[PatternMark]:
     r"""The places that a user's pattern describes: the first, or all by `finditer`.
 
     Raises:
       UserError: It takes longer than the limit.
 
     >>> marks_of(re.compile(r"n(\d)"), "n1 n2", "finditer")[1]
-    Mark(start=3, groups=('n2', '2'))
+    PatternMark(start=3, groups=('n2', '2'))
     """
     request = {"pattern": pattern.pattern, "flags": pattern.flags, "where": where}
     reply = _process().ask({**request, "text": text})
@@ -64,4 +64,4 @@ def marks_of(
             r"in too many ways, as those of '(\w+\s*)+' can. Write it so that each "
             "character belongs to one repetition only."
         )
-    return [Mark(start, tuple(groups)) for start, groups in json.loads(reply)]
+    return [PatternMark(start, tuple(groups)) for start, groups in json.loads(reply)]

@@ -12,10 +12,10 @@ CPU_TIME = 60
 """Seconds for one text, in case that nobody is left to end us."""
 
 
-def found(pattern: str, flags: int, where: str, text: str) -> list:
+def matches_in(pattern: str, flags: int, where: str, text: str) -> list:
     """Start and groups of each place, group 0 first; of the first alone but `finditer`.
 
-    >>> found("a(b)?", 0, "finditer", "ab, a")
+    >>> matches_in("a(b)?", 0, "finditer", "ab, a")
     [[0, ['ab', 'b']], [4, ['a', None]]]
     """
     compiled = re.compile(pattern, flags)
@@ -34,7 +34,7 @@ def main() -> None:
         if hasattr(signal, "setitimer"):  # not on Windows
             # Nobody handles SIGPROF: the kernel ends the process, amid a search too.
             signal.setitimer(signal.ITIMER_PROF, CPU_TIME)
-        print(json.dumps(found(**request)), flush=True)
+        print(json.dumps(matches_in(**request)), flush=True)
 
 
 if __name__ == "__main__":

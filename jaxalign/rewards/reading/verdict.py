@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from jaxalign.rewards.reading.pattern_process import Mark
+from jaxalign.rewards.reading.pattern_process import PatternMark
 
 # Quotation marks, code, brackets; and whole lines that begin with > (a quotation).
 _QUOTED = re.compile(
@@ -30,11 +30,13 @@ class Verdicts(NamedTuple):
       shared: The last one that does, and is still no quotation; or None.
     """
 
-    own: Mark | None
-    shared: Mark | None
+    own: PatternMark | None
+    shared: PatternMark | None
 
 
-def verdicts(reply: str, marks: Iterable[Mark], judged: Sequence[str]) -> Verdicts:
+def verdicts(
+    reply: str, marks: Iterable[PatternMark], judged: Sequence[str]
+) -> Verdicts:
     r"""The verdicts of a judge.
 
     A mark that also stands in what was judged is a quotation, and left out, where it is
@@ -80,9 +82,9 @@ def choice(reply: str, letters: str, judged: Sequence[str]) -> str | None:
     return letter.upper() if letter else None
 
 
-def marks_in(text: str, pattern: re.Pattern[str]) -> list[Mark]:
+def marks_in(text: str, pattern: re.Pattern[str]) -> list[PatternMark]:
     """The places that a pattern of ours describes, which cannot take long."""
-    return [Mark(m.start(), (m[0], *m.groups())) for m in pattern.finditer(text)]
+    return [PatternMark(m.start(), (m[0], *m.groups())) for m in pattern.finditer(text)]
 
 
 def _words_before(text: str, mark: str) -> list[str]:
