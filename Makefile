@@ -22,10 +22,10 @@ quickstart: $(VENV)/.installed
 	$(RUN) -m experiments.quickstart.run --out quickstart_out
 
 test: $(VENV)/.installed
-	$(RUN) -m pytest -n 2 --dist worksteal -q
+	$(RUN) -m pytest -n 3 --dist worksteal -q
 
 test-fast: $(VENV)/.installed
-	$(RUN) -m pytest -n 2 --dist worksteal -q $(FAST)
+	$(RUN) -m pytest -n 3 --dist worksteal -q $(FAST)
 
 test-slow: $(VENV)/.installed
 	$(RUN) -m pytest -n 2 --dist worksteal -q -m slow

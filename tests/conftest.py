@@ -6,6 +6,7 @@ and what a run of the tests has compiled is not compiled again in that run.
 
 import os
 import pathlib
+import signal
 import tempfile
 
 import jax
@@ -14,6 +15,11 @@ import pytest
 # Scripts that made the golden files need torch or transformers.
 collect_ignore_glob = ["golden/*"]
 
+# A shell starts what runs in its background deaf to Ctrl-C, and all of its children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A name that is no folder is looked for nowhere else: without it, retries take 20 s.
+os.environ["HF_HUB_OFFLINE"] = "1"
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

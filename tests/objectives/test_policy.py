@@ -131,9 +131,11 @@ def gradient_step(value, params):
 @pytest.mark.parametrize(
     "name",
     [
-        "grpo",
         "policy_gradient",
-        *(pytest.param(x, marks=pytest.mark.slow) for x in ("gspo", "dapo", "dr_grpo")),
+        *(
+            pytest.param(x, marks=pytest.mark.slow)
+            for x in ("grpo", "gspo", "dapo", "dr_grpo")
+        ),
     ],
 )
 def test_packed_rows_give_the_update_of_answers_one_by_one(name):

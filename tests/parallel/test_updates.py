@@ -21,7 +21,7 @@ MESHES = [
 ]
 # What differs from task to task is how statistics and scores are read: not the layers.
 CHEAP = [("sft", sizes) for sizes in MESHES]
-CHEAP += [(task, MESHES[-1]) for task in ("dpo", "reward", "ppo", "grpo")]
+CHEAP += [(task, MESHES[-1]) for task in ("dpo", "ppo")]
 ALL = [(task, sizes) for task in TASKS for sizes in MESHES]
 CASES = [
     pytest.param(

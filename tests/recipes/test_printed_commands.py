@@ -190,6 +190,7 @@ def test_what_is_not_run_by_default_exists_with_its_flags(command, monkeypatch, 
         place = command.program[2] if second == "-m" else second
         run = runpy.run_module if second == "-m" else runpy.run_path
         monkeypatch.syspath_prepend(str((ROOT / place).parent))  # as for a file
+        monkeypatch.delitem(sys.modules, place, raising=False)  # as in a new process
         with pytest.raises(SystemExit) as end:
             run(place, run_name="__main__")
         assert end.value.code == 0

@@ -165,7 +165,9 @@ def test_ranked_lists_of_unequal_length(tiny_model, pairs, tmp_path):
     assert config.head == "score"
     rows[3]["ranks"] = [0, 1, 1]
     tied = rows_to(tmp_path / "tied.jsonl", rows)
-    with pytest.raises(UserError, match=r"tied.jsonl:4: two answers .* --loss kwise"):
+    with pytest.raises(
+        UserError, match=r"tied.jsonl:4: two completions .* --loss kwise"
+    ):
         run(tiny_model, tied, tmp_path / "x", loss="plackett_luce", dry_run=True)
     run(tiny_model, tied, tmp_path / "kwise", loss="kwise", max_steps=1, export=False)
 
@@ -210,7 +212,7 @@ def test_margins_are_read(tiny_model, pairs, tmp_path):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"packing": False, "row_length": None},
+        pytest.param({"packing": False, "row_length": None}, marks=pytest.mark.slow),
         pytest.param({"parallel": "pmap"}, marks=pytest.mark.slow),
     ],
     ids=["unpacked", "pmap"],

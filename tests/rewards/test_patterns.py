@@ -29,6 +29,7 @@ def impatient(monkeypatch):
     process.close()
 
 
+@pytest.mark.slow
 def test_the_pattern_does_explode():
     """What the tests below hang on, if it were looked for in this process."""
     times = []

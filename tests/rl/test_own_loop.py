@@ -98,7 +98,12 @@ def test_a_critic_of_one_s_own_learns_too():
 
 
 @pytest.mark.parametrize(
-    "algorithm", [rl.xpo(alpha=1e-4), rl.online_dpo(), rl.remax(kl_coef=0.01)]
+    "algorithm",
+    [
+        rl.remax(kl_coef=0.01),
+        pytest.param(rl.xpo(alpha=1e-4), marks=pytest.mark.slow),
+        pytest.param(rl.online_dpo(), marks=pytest.mark.slow),
+    ],
 )
 def test_every_kind_runs_on_packed_and_on_plain_rows(algorithm):
     """The same numbers: what lies in one row is nobody's business but speed's."""

@@ -70,6 +70,7 @@ def straight(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(tmp_path, straight):
     """Before the first checkpoint, at a step between two lines of metrics, and inside
     a background save, between the arrays and the manifest."""

@@ -235,7 +235,7 @@ DAMAGED = [
     (converters.question_answer, {"answer": "a"}, "no `question`"),
     (converters.oasst_rankings, {"prompt": "a"}, "not the root"),
     (converters.oasst_best_path, {"prompt": {"role": "prompter", "text": "a"}},
-     "no answer"),
+     "no reply"),
     (converters.oasst_rankings,
      {"prompt": {"role": "prompter", "text": "a", "replies": [{"role": "x"}]}},
      "role is 'x'"),

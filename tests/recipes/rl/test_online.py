@@ -63,6 +63,7 @@ def check_first(line):
     assert line["completions/mean_length"] <= 4
 
 
+@pytest.mark.slow
 def test_nash_md_samples_its_rivals_from_the_mixture(
     tiny_model, prompts, reward_file, tmp_path
 ):
