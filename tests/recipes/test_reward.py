@@ -166,7 +166,7 @@ def test_ranked_lists_of_unequal_length(tiny_model, pairs, tmp_path):
     rows[3]["ranks"] = [0, 1, 1]
     tied = rows_to(tmp_path / "tied.jsonl", rows)
     with pytest.raises(
-        UserError, match=r"tied.jsonl:4: two completions .* --loss kwise"
+        UserError, match=r":4: two completions .* --loss kwise"
     ):
         run(tiny_model, tied, tmp_path / "x", loss="plackett_luce", dry_run=True)
     run(tiny_model, tied, tmp_path / "kwise", loss="kwise", max_steps=1, export=False)
