@@ -6,7 +6,8 @@ RUN := $(VENV)/bin/python
 # What the versions of Python and JAX may change, in two minutes: numbers, transformations,
 # names and command lines.
 FAST := $(filter-out tests/test_hlo.py, $(wildcard tests/test_*.py)) tests/ops \
-	tests/losses tests/data/packing tests/training/test_step.py \
+	$(filter-out tests/losses/test_contract.py, $(wildcard tests/losses/test_*.py)) \
+	tests/data/packing tests/training/test_step.py \
 	tests/objectives/test_packed.py tests/recipes/test_command_line.py jaxalign
 
 .PHONY: quickstart test test-fast test-slow lint bench clean

@@ -165,13 +165,12 @@ def test_ranked_lists_of_unequal_length(tiny_model, pairs, tmp_path):
     assert config.head == "score"
     rows[3]["ranks"] = [0, 1, 1]
     tied = rows_to(tmp_path / "tied.jsonl", rows)
-    with pytest.raises(
-        UserError, match=r":4: two completions .* --loss kwise"
-    ):
+    with pytest.raises(UserError, match=r":4: two completions .* --loss kwise"):
         run(tiny_model, tied, tmp_path / "x", loss="plackett_luce", dry_run=True)
     run(tiny_model, tied, tmp_path / "kwise", loss="kwise", max_steps=1, export=False)
 
 
+@pytest.mark.slow
 def test_regression_to_scores(tiny_model, pairs, tmp_path):
     rows = [
         {"prompt": p, "completion": f" {text}", "score": mark}

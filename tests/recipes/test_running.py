@@ -60,6 +60,7 @@ def test_the_shift_is_the_mean_of_all_rewards_so_far(runs):
     np.testing.assert_allclose(found, np.array([0, means[1], means[3]]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_beta_follows_the_usual_margin(runs):
     _, train, held_out = runs["beta_dpo_loss"]
     usual, after = 0.0, {0: 0.0}
@@ -117,6 +118,7 @@ def test_a_resumed_run_remembers(runs, tiny_model, pairs, tmp_path, loss):
     assert {x for x in leaves[0] if x.startswith("carry")} == names
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_remembers_is_exported(runs, tmp_path):
     folder, out = runs["bco_loss"][0], tmp_path / "export"
     assert export.main(export.Config(run=str(folder), output=str(out))) == 0

@@ -128,6 +128,7 @@ def test_every_kind_runs_on_packed_and_on_plain_rows(algorithm):
         assert value == pytest.approx(unpacked[name], rel=2e-3, abs=1e-4), name
 
 
+@pytest.mark.slow
 def test_a_state_that_is_kept_goes_on_as_it_would_have():
     """Bit for bit, with an iteration made anew."""
 

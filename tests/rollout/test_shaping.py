@@ -101,7 +101,7 @@ def test_ids_without_a_token_are_never_sampled(options):
         scores = next_logits([texts[r]])[0] / temperature
         logps = log_softmax(scores)[len(PROMPTS[r // 4]) - 1 :]
         wanted = [logps[t, token] for t, token in enumerate(got.ids()[r])]
-        np.testing.assert_allclose(got.logps[r], wanted, atol=1e-4)
+        np.testing.assert_allclose(got.logps[r], wanted, rtol=1e-4, atol=3e-4)
 
 
 def test_tokens_that_never_come():
