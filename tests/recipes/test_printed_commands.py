@@ -30,6 +30,7 @@ SLOW = (
     "python -m experiments.quickstart.run --out quickstart_out",
     "python -m experiments.quickstart.run --check",
     "python -m experiments.e03_estimators.run --out runs/e03 --check",
+    "python -m experiments.e12_threshold.run --out runs/e12 --check",
 )
 
 _ITSELF = "it is what runs this test"

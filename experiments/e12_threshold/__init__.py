@@ -1,0 +1,1 @@
+"""When a policy should speak: the threshold law, and stated confidence."""
