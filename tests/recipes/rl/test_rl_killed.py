@@ -122,12 +122,12 @@ def test_killed_in_every_phase(method, tmp_path, tiny_model, prompts, reward_fil
 def test_asked_to_stop(method, tmp_path, tiny_model, prompts, reward_file):
     run = runs_of(method, tmp_path, tiny_model, prompts, reward_file)
     straight = digest(run("straight"))
-    # In the second of three iterations: it is finished and saved, and the last is left.
+    # In the second of three iterations, before its first update: it is dropped.
     out = run("stopped", "sigterm@score:2", expect=75)
-    assert digest(out)[0] == 2
+    assert digest(out)[0] == 1
     assert digest(run("stopped")) == straight
     starts = json.loads((out / "run.json").read_text())["starts"]
-    assert [x["start_step"] for x in starts] == [0, 2]
+    assert [x["start_step"] for x in starts] == [0, 1]
 
 
 WAITS = """
