@@ -40,7 +40,7 @@ from jaxalign.recipes.packed import Packed, pack_rows
 from jaxalign.recipes.policy import Policy, backbone_of
 from jaxalign.recipes.program import mesh_program
 from jaxalign.recipes.rows import Rows
-from jaxalign.training import OptimizerConfig, make_optimizer
+from jaxalign.training import OptimizerConfig, TrainState, make_optimizer
 from jaxalign.training.host_memory import keep_freed_memory
 
 
@@ -157,7 +157,8 @@ def measure(args):
         scoring.lap()
         reference_s = scoring.drop(1)
     objective = objective_of(policy, config, preference=preference)
-    state = policy.start(params, optimizer, key)
+    create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
+    state = policy.start(create, params)
     del params
     step = program.train(objective, optimizer, packed.microbatch_size)
     losses = []

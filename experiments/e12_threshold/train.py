@@ -16,7 +16,6 @@ RATE = 2.0
 def train(world: World, actions: Actions, seed: int, num_steps: int) -> np.ndarray:
     """The policy `[Q, A]` after so many updates, each from a group a question."""
     right = jnp.asarray(world.right)
-    nobody = jnp.zeros((len(world.right), 1))
     # What is drawn beyond the candidates says that none of them is right.
     chances = jnp.concatenate([right, 1 - right.sum(axis=1, keepdims=True)], axis=1)
     candidate = jnp.asarray(actions.candidate)
@@ -48,7 +47,7 @@ def train(world: World, actions: Actions, seed: int, num_steps: int) -> np.ndarr
         updates, opt_state = optimizer.update(jax.grad(loss)(logits), opt_state)
         return (optax.apply_updates(logits, updates), opt_state), None
 
-    logits = jnp.zeros((len(nobody), len(candidate)))
+    logits = jnp.zeros((len(right), len(candidate)))
     keys = jax.random.split(jax.random.key(seed), num_steps)
     state, _ = jax.jit(lambda *x: jax.lax.scan(step, *x))(
         (logits, optimizer.init(logits)), keys

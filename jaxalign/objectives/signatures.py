@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from jaxalign.errors import UserError
@@ -63,39 +63,6 @@ def check_keywords(loss_fn: Callable[..., Any], keywords: Iterable[str]) -> None
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"Did you mean `{near[0]}`?" if near else f"It has {_listed(known)}."
             raise UserError(f"{_name(loss_fn)} has no hyperparameter `{name}`. {hint}")
-
-
-def check_reads(
-    loss_fn: Callable[..., Any],
-    *plain: tuple[str, ...],
-    more: Collection[str] = (),
-    hyperparameters: Mapping[str, Any],
-) -> None:
-    """Refuses a loss that reads other arrays than a batch gives, or other keywords.
-
-    Args:
-      loss_fn: The loss.
-      *plain: What the batch gives by position: one of these. Where it is but one, a
-        loss of one's own may call its arguments as it likes.
-      more: What the batch gives by name.
-      hyperparameters: Keywords for the loss.
-
-    Raises:
-      UserError: With what the loss reads and what there is.
-    """
-    check_keywords(loss_fn, [x for x in hyperparameters if x not in more])
-    kinds = {p.kind for p in inspect.signature(loss_fn).parameters.values()}
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return
-    given = {*more, *hyperparameters}
-    reads = tuple(x for x in array_names(loss_fn) if x not in given)
-    if reads in plain or (len(plain) == 1 and len(reads) == len(plain[0])):
-        return
-    there = " or ".join(f"({', '.join(names)})" for names in plain)
-    raise UserError(
-        f"{_name(loss_fn)} reads ({', '.join(reads)}); this batch gives {there}"
-        + (f", and by name {_listed(more)}." if more else ".")
-    )
 
 
 def _name(loss_fn: Any) -> str:

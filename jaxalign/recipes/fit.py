@@ -1,7 +1,10 @@
 """Training on rows: the state that a run begins or goes on with, and its steps."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import jax
 
 from jaxalign.data.packing.batches import BatchIterator
 from jaxalign.data.packing.pack import pad_fraction
@@ -27,9 +30,30 @@ def start_state(
 ) -> TrainState:
     """The state of the newest checkpoint, or a new one; `params` are consumed."""
     # Shapes first: nothing is made for a state that a checkpoint has.
-    target = policy.shapes(optimizer, run.key, carry)
-    state = run.restore(target, num_steps)
-    return policy.start(params, optimizer, run.key, carry) if state is None else state
+    new = {"optimizer": optimizer, "key": run.key, "carry": carry}
+    create = functools.partial(TrainState.create, **new)
+    return restore_or_create(run, policy, create, params, num_steps)
+
+
+def restore_or_create(
+    run: Run, policy: Policy, create: Callable[[Any], Any], params: Any, num_steps: int
+) -> Any:
+    """What the newest checkpoint holds, or what `create` makes of `params`.
+
+    Args:
+      run: Begun.
+      policy: Whose rules say how it lies.
+      create: From parameters to a state at step 0.
+      params: Consumed.
+      num_steps: Of the run.
+    """
+    state = run.restore(policy.shapes(create, params), num_steps)
+    if state is None:
+        return policy.start(create, params)
+    # The caller still names them, and a resumed run has no room for a second model.
+    for leaf in jax.tree.leaves(params):
+        leaf.delete()
+    return state
 
 
 def held_out_means(

@@ -1,13 +1,11 @@
 """The model that is trained: from its folder onto the devices."""
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxalign.batch import Tokens
 from jaxalign.errors import UserError
@@ -29,7 +27,6 @@ from jaxalign.objectives import Backbone, Head
 from jaxalign.parallel import make_mesh, shardings
 from jaxalign.recipes.one_process import refuse_several_hosts
 from jaxalign.recipes.program import Program, program_of
-from jaxalign.training import TrainState
 
 # Keeps the draw of a head apart from all others of the key.
 _NEW_HEAD = 0x4EAD
@@ -73,28 +70,15 @@ class Policy(NamedTuple):
         key = jax.random.fold_in(key, _NEW_HEAD)
         return load_with_new_score(self.folder, self.config, key, places)
 
-    def start(
-        self,
-        params: Any,
-        optimizer: optax.GradientTransformation,
-        key: jax.Array,
-        carry: Any = (),
-    ) -> TrainState:
-        """A training state at step 0, born in its sharding; `params` are consumed."""
-        new = {"optimizer": optimizer, "key": key, "carry": carry}
-        create = functools.partial(TrainState.create, **new)
-        places = jax.tree.map(lambda x: x.sharding, self.shapes(**new))
+    def start(self, create: Callable[[Any], Any], params: Any) -> Any:
+        """What `create` makes of `params`, born in its sharding; they are consumed."""
+        places = jax.tree.map(lambda x: x.sharding, self.shapes(create, params))
         # Compiled, so that each device makes its own part of the moments only.
         return jax.jit(create, out_shardings=places, donate_argnums=0)(params)
 
-    def shapes(
-        self, optimizer: optax.GradientTransformation, key: jax.Array, carry: Any = ()
-    ) -> TrainState:
+    def shapes(self, create: Callable[[Any], Any], params: Any) -> Any:
         """What `start` gives, as shapes with shardings: a target for a restore."""
-        create = functools.partial(
-            TrainState.create, optimizer=optimizer, key=key, carry=carry
-        )
-        return self._placed(jax.eval_shape(create, param_shapes(self.config)))
+        return self._placed(jax.eval_shape(create, params))
 
     def param_shapes(self) -> Any:
         """The parameters as shapes with shardings."""

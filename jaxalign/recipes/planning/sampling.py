@@ -12,8 +12,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxalign.batch import Batch
 from jaxalign.data.packing.completions import CompletionRows, completion_layouts
 from jaxalign.data.packing.pack import fill
-from jaxalign.models import PARTITION_RULES
-from jaxalign.parallel import shardings
 from jaxalign.recipes.packed import rows_at_a_time
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
 from jaxalign.recipes.planning.program import Planned
@@ -148,7 +146,8 @@ def _learning(
     step: Any = updates.step
     batch = rollout_shapes(algorithm, rows, count, mesh)
     key = jax.random.key(0)
-    state = _state_of(params, optimizer, key, policy)
+    create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
+    state = policy.shapes(create, params)
     scored = iteration.scored(params)
     tokens, targets = rows.shape.tokens, rows.shape.targets
     each = count / mesh.size
@@ -214,16 +213,6 @@ def with_layout(fn: Any, decoder: Decoder, *arguments: Any) -> Any:
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
         shapes,
         compiled.output_shardings,
-    )
-
-
-def _state_of(params: Any, optimizer: Any, key: jax.Array, policy: Policy) -> Any:
-    create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
-    state = jax.eval_shape(create, params)
-    return jax.tree.map(
-        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-        state,
-        shardings(PARTITION_RULES, policy.mesh, state),
     )
 
 

@@ -1,5 +1,6 @@
 """The programs of a run that learns from rows."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from jaxalign.recipes.planning.formulas import forward_flops, train_flops
 from jaxalign.recipes.planning.program import Planned
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.rows import Rows
-from jaxalign.training import make_optimizer
+from jaxalign.training import TrainState, make_optimizer
 
 _SEQUENCES: Mapping[str, int] = {"preference": 2, "rankings": 4}
 """Completions to a prompt where a task has several."""
@@ -63,7 +64,9 @@ def training_programs(name: str, config: Any, devices: list[Any]) -> list[Planne
     batch = placed(host, policy.mesh)
     # Any number of steps: where a schedule ends changes no program.
     optimizer, _ = make_optimizer(config.optimizer, 1000)
-    state = policy.shapes(optimizer, jax.random.key(0), objective.carry)
+    new = {"optimizer": optimizer, "key": jax.random.key(0), "carry": objective.carry}
+    create = functools.partial(TrainState.create, **new)
+    state = policy.shapes(create, policy.param_shapes())
     step: Any = program.train(objective, optimizer, packed.microbatch_size, frozen)
     table = shape_of(host, policy, packed.microbatch_size)
     planned = [

@@ -9,9 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxalign.models import PARTITION_RULES
-from jaxalign.parallel import shardings
-from jaxalign.recipes.fit import run_steps
+from jaxalign.recipes.fit import restore_or_create, run_steps
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.rl.completions_log import CompletionsLog
 from jaxalign.recipes.rl.config import RLConfig
@@ -48,17 +46,7 @@ def start_rl_state(
     """The state of the newest checkpoint, or a new one; `params` are consumed."""
     options = {"optimizer": optimizer, "key": run.key, "kl_coef": algorithm.kl_coef}
     create = functools.partial(RLState.create, **options)
-    shapes = jax.eval_shape(create, params)
-    places = shardings(PARTITION_RULES, policy.mesh, shapes)
-    target = jax.tree.map(
-        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-        shapes,
-        places,
-    )
-    state = run.restore(target, plan.iterations)
-    if state is None:  # Born in its sharding.
-        state = jax.jit(create, out_shardings=places, donate_argnums=0)(params)
-    return state
+    return restore_or_create(run, policy, create, params, plan.iterations)
 
 
 def observer(run: Run, config: RLConfig) -> Callable[[Experience], None]:
