@@ -4,8 +4,8 @@ import dataclasses
 import inspect
 import re
 import typing
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, NamedTuple
 
 
 def hyperparameters(function: Callable[..., Any]) -> dict[str, float]:
@@ -31,25 +31,53 @@ def with_keywords(base: type, function: Callable[..., Any], **fixed: Any) -> Any
     Returns:
       A frozen dataclass, whose `keywords` is a dict of those fields' values.
     """
+    about, kinds = arguments(function), typing.get_type_hints(function)
+    names = hyperparameters(function)
+    fields = [Field(x, kinds[x], value, about[x]) for x, value in names.items()]
+    # Not a field: it would become a flag of its own.
+    values = property(lambda config: {x: getattr(config, x) for x in names})
+    given = [Field(x, str, value) for x, value in fixed.items()]
+    return with_fields(base, [*given, *fields], keywords=values)
+
+
+class Field(NamedTuple):
+    """A setting that a function has.
+
+    Attributes:
+      name: As a flag.
+      kind: Its annotation.
+      default: What it is by default.
+      help: What is said of it; None for what `base` says.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    help: str | None = None
+
+
+def with_fields(base: type, fields: Iterable[Field], **members: Any) -> Any:
+    """A frozen dataclass with further fields, which tyro makes flags of.
+
+    Args:
+      base: A frozen dataclass; what it says of itself is what the command does.
+      fields: The further ones.
+      **members: What else the class has.
+    """
     import tyro
 
-    about, kinds = arguments(function), typing.get_type_hints(function)
-    fields: list[Any] = [
-        (name, str, dataclasses.field(default=value)) for name, value in fixed.items()
-    ]
-    names = hyperparameters(function)
-    for keyword, default in names.items():
-        kind = Annotated[kinds[keyword], tyro.conf.arg(help=about[keyword])]
-        fields.append((keyword, kind, dataclasses.field(default=default)))
-    # tyro shows the docstring as what the command does.
-    body = {
-        "__doc__": base.__doc__,
-        "__module__": base.__module__,
-        # Not a field: it would become a flag of its own.
-        "keywords": property(lambda config: {x: getattr(config, x) for x in names}),
-    }
+    def one(x: Field) -> Any:
+        about = x.help and tyro.conf.arg(help=x.help)
+        kind = Annotated[x.kind, about] if about else x.kind
+        return x.name, kind, dataclasses.field(default=x.default)
+
     return dataclasses.make_dataclass(
-        "Config", fields, bases=(base,), namespace=body, frozen=True, kw_only=True
+        "Config",
+        map(one, fields),
+        bases=(base,),
+        namespace={"__doc__": base.__doc__, "__module__": base.__module__, **members},
+        frozen=True,
+        kw_only=True,
     )
 
 

@@ -1,14 +1,13 @@
 """Flags from the keywords of algorithms: defaults, help and checks are theirs."""
 
-import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from jaxalign import rl
 from jaxalign.errors import UserError
-from jaxalign.recipes.keyword_flags import arguments
+from jaxalign.recipes.keyword_flags import Field, arguments, with_fields
 
 Make = Callable[..., Any]
 """A function of keywords alone, such as `rl.grpo`."""
@@ -60,10 +59,8 @@ def with_algorithms(
     Returns:
       The dataclass, called as `base`.
     """
-    import tyro
-
     each = [keywords(x) for x in makes]
-    fields: list[Any] = []
+    fields: list[Field] = []
     for name in dict.fromkeys(x for known in each for x in known if x not in without):
         has = [known[name] for known in each if name in known]
         defaults = [x.default for x in has]
@@ -72,13 +69,8 @@ def with_algorithms(
             own = ", ".join(dict.fromkeys(map(str, defaults)))
             kind, default = kind | None, None
             text = f"{text.rstrip('.')}; by default what the algorithm has ({own})."
-        kind = Annotated[kind, tyro.conf.arg(help=text)]
-        field = flags.get(name, name)
-        fields.append((field, kind, dataclasses.field(default=default)))
-    doc = {"__doc__": base.__doc__, "__module__": base.__module__}
-    return dataclasses.make_dataclass(
-        "Config", fields, bases=(base,), namespace=doc, frozen=True, kw_only=True
-    )
+        fields.append(Field(flags.get(name, name), kind, default, text))
+    return with_fields(base, fields)
 
 
 def call_with_flags(
