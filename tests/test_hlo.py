@@ -18,7 +18,7 @@ from jaxalign.losses import (
     sft_loss,
     tdpo1_loss,
 )
-from jaxalign.models import init_params
+from jaxalign.models import backbone_of, init_params
 from jaxalign.objectives import (
     MixedBatch,
     bind,
@@ -31,7 +31,7 @@ from jaxalign.objectives import (
 )
 from jaxalign.training import TrainState, make_train_step
 from tests.rows import Prompted, packed_batch
-from tests.tiny import backbone_of, make_model
+from tests.tiny import make_model
 
 # Primes, so that no other product of sizes can be taken for R * T * V or R * M * V.
 ROWS, LENGTH, TARGETS, VOCAB = 2 * 13, 37, 29, 211

@@ -6,12 +6,9 @@ from jaxalign.models import (
     ModelConfig,
     Rope,
     Transformer,
-    apply_hidden,
     init_params,
     logits,
-    unembedding,
 )
-from jaxalign.objectives import Backbone, Head
 
 
 def make_model(vocab_size=32, hidden_size=16, **changes) -> Transformer:
@@ -43,13 +40,6 @@ def make_params(model: Transformer, scale=10.0):
         return jax.tree.map(lambda x: scale * x, init_params(model, key))
 
     return make(jax.random.key(0))
-
-
-def backbone_of(model: Transformer) -> Backbone:
-    def hidden(params, rows):
-        return apply_hidden(model, params, *rows[:4])
-
-    return Backbone(hidden, lambda params: Head(*unembedding(model, params)))
 
 
 def apply_of(model: Transformer):

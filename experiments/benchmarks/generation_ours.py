@@ -19,20 +19,18 @@ from experiments.benchmarks.generation_work import (
     report_generation,
     time_calls,
 )
-from experiments.benchmarks.ours import policy_of, random_params
+from experiments.benchmarks.ours import machine_of
 from experiments.benchmarks.shapes import SHAPES
-from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.samples import decoder_of
-from jaxalign.rollout import generate
+from jaxalign.rollout import decoder_of, generate
 from jaxalign.training.host_memory import keep_freed_memory
 
 
 def measure(args):
     keep_freed_memory()
     shape = SHAPES[args.shape]
-    policy = policy_of(shape, TrainingConfig(model="", data="", output_dir=""))
-    params = random_params(policy, jax.random.key(0))
-    decoder = decoder_of(policy.model)
+    machine = machine_of(shape)
+    params = machine.random_params(jax.random.key(0))
+    decoder = decoder_of(machine.model)
     prompts = prompts_of(shape, QUEUE if args.unequal else BATCH)
     at_a_time = BATCH if args.plain else len(prompts)
 

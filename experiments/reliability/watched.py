@@ -166,7 +166,8 @@ def half_written(folder: Path) -> list[str]:
     """What a stopped run has left that is not whole; nothing, if it is as it should be.
 
     A folder of checkpoints holds verified steps alone, metrics and completions are
-    lines of JSON, and no file or folder is there under a temporary name.
+    lines of JSON, no file or folder is there under a temporary name, and an export is
+    one that the run says it has finished.
     """
     if not folder.exists():
         return []
@@ -185,7 +186,9 @@ def half_written(folder: Path) -> list[str]:
         if lines and not lines[-1].endswith("\n"):
             found.append(f"the last line of {file}")
     if (folder / "export").exists():
-        found.append("an export, though training has not ended")
+        starts = json.loads((folder / "run.json").read_text())["starts"]
+        if "exported" not in starts[-1]:
+            found.append("an export that is not recorded as written")
     return found
 
 

@@ -1,5 +1,6 @@
 """Decoder-only transformers, and Hugging Face folders in and out."""
 
+from jaxalign.models.backbone import backbone_of
 from jaxalign.models.cache import (
     Cache,
     apply_cached,
@@ -24,7 +25,6 @@ from jaxalign.models.scalar_head import (
 from jaxalign.models.transformer import (
     REMAT_POLICIES,
     Transformer,
-    Unembedding,
     apply_hidden,
     hidden_to_logits,
     init_params,
@@ -43,9 +43,9 @@ __all__ = [
     "PadToken",
     "Rope",
     "Transformer",
-    "Unembedding",
     "apply_cached",
     "apply_hidden",
+    "backbone_of",
     "cast_params",
     "check_weights",
     "decoding_params",

@@ -1,6 +1,6 @@
 """One decoder-only transformer for every supported family."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxalign.backbone import Head
 from jaxalign.models.cached_attention import LayerCache
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.layers import Layer, LayerInputs, Norm, RowInputs
@@ -35,20 +36,6 @@ layer.
 
 # Wider than any row.
 _NO_WINDOW = np.iinfo(np.int32).max
-
-
-class Unembedding(NamedTuple):
-    """How hidden states become logits.
-
-    Attributes:
-      kernel: `[V, D]`; logits are `hidden @ kernel.T`.
-      softcap: Logits become c tanh(logit / c), unless None.
-      vocab_size: Rows from here on are padding and never predicted.
-    """
-
-    kernel: jax.Array
-    softcap: float | None
-    vocab_size: int
 
 
 class Transformer(nn.Module):
@@ -243,17 +230,17 @@ def apply_hidden(
     return model.apply({"params": params}, inputs, positions, rows)[0]
 
 
-def unembedding(model: Transformer, params) -> Unembedding:
+def unembedding(model: Transformer, params) -> Head:
     """The matrix that turns hidden states into logits, tied or not."""
     c = model.config
     if c.head != "unembed":
         raise ValueError(f"a model with the head {c.head!r} has no unembedding")
     tied = c.tie_embeddings
     kernel = params["embed"]["embedding"] if tied else params["unembed"]["kernel"]
-    return Unembedding(kernel, c.final_softcap, c.vocab_size)
+    return Head(kernel, c.final_softcap, c.vocab_size)
 
 
-def hidden_to_logits(hidden: jax.Array, unembed: Unembedding) -> jax.Array:
+def hidden_to_logits(hidden: jax.Array, unembed: Head) -> jax.Array:
     """`[..., D]` hidden states to `[..., vocab_size]` float32 logits."""
     kernel = unembed.kernel[: unembed.vocab_size].astype(hidden.dtype)
     scores = jnp.einsum(

@@ -1,5 +1,6 @@
 """Losses bound to a model and a batch: `(params, batch, key) -> LossOutput`."""
 
+from jaxalign.backbone import Backbone, Head
 from jaxalign.batch import Batch, Tokens
 from jaxalign.losses import Objective
 from jaxalign.objectives.batch_statistics import RUNNING
@@ -14,8 +15,6 @@ from jaxalign.objectives.by_completion import by_completion, completion_mask
 from jaxalign.objectives.distill import distillation_objective
 from jaxalign.objectives.mix import MixedBatch, mixed_objective
 from jaxalign.objectives.model import (
-    Backbone,
-    Head,
     LogitsFn,
     Model,
     token_statistics,

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 
+from jaxalign.backbone import Backbone
 from jaxalign.batch import Batch
 from jaxalign.losses import LossOutput, Objective, Pair
 from jaxalign.objectives.batch_statistics import as_objective
-from jaxalign.objectives.model import Backbone, Model, limits, states_at_targets
+from jaxalign.objectives.model import Model, limits, states_at_targets
 from jaxalign.objectives.reads import Critic, Reader, arguments_of, read
 from jaxalign.ops import Mean, TokenStats, fused_token_loss
 

@@ -2,10 +2,11 @@
 
 import jax
 
+from jaxalign.backbone import Backbone
 from jaxalign.batch import Batch
 from jaxalign.losses import LossOutput
 from jaxalign.objectives.by_completion import by_completion, completion_mask
-from jaxalign.objectives.model import Backbone, states_at_targets
+from jaxalign.objectives.model import states_at_targets
 from jaxalign.ops import Mean, chunked_jsd, chunked_kl, sequence_mean
 from jaxalign.ops.checks import check_positive, check_range
 

@@ -1,42 +1,14 @@
 """From a model and token sequences to the statistics of each target."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxalign.backbone import Backbone, Head
 from jaxalign.batch import Tokens
 from jaxalign.ops import TokenStats, chunked_stats, token_stats
-
-
-class Head(NamedTuple):
-    """An unembedding, as `jaxalign.models.unembedding` gives it.
-
-    Attributes:
-      kernel: `[V, D]`.
-      softcap: Bound on the logits, or None.
-      vocab_size: Rows from here on are padding and never predicted.
-    """
-
-    kernel: jax.Array
-    softcap: float | None
-    vocab_size: int
-
-
-class Backbone(NamedTuple):
-    """A model in two parts, so that logits need never be whole.
-
-    Attributes:
-      hidden: `(params, Tokens) -> [N, T, D]`, the states that the head reads; the
-        tokens' `inputs`, `positions`, `segment_ids` and `branch_ids` are `[N, T]`. A
-        model that reads `inputs` alone suits unpacked batches only.
-      head: `params -> Head`.
-    """
-
-    hidden: Callable[[Any, Tokens], jax.Array]
-    head: Callable[[Any], Head]
-
 
 LogitsFn = Callable[[Any, jax.Array], jax.Array]
 """`(params, [N, T] token ids) -> [N, T, V] logits`."""

@@ -7,26 +7,27 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxalign.batch import Tokens
+from jaxalign.backbone import Backbone
+from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import (
     PARTITION_RULES,
     ModelConfig,
     Transformer,
-    apply_hidden,
+    backbone_of,
     check_weights,
     load_params,
     load_with_new_score,
     param_shapes,
     read_config,
     resolve_model,
-    unembedding,
     with_score_head,
 )
-from jaxalign.objectives import Backbone, Head
-from jaxalign.parallel import make_mesh, shardings
+from jaxalign.ops import Layout
+from jaxalign.parallel import ACTIVATIONS, make_mesh, shardings
+from jaxalign.parallel.program import Program, program_of
 from jaxalign.recipes.one_process import refuse_several_hosts
-from jaxalign.recipes.program import Program, program_of
+from jaxalign.rollout import Decoder, decoder_of
 
 # Keeps the draw of a head apart from all others of the key.
 _NEW_HEAD = 0x4EAD
@@ -79,6 +80,17 @@ class Policy(NamedTuple):
     def shapes(self, create: Callable[[Any], Any], params: Any) -> Any:
         """What `start` gives, as shapes with shardings: a target for a restore."""
         return self._placed(jax.eval_shape(create, params))
+
+    def decoder(self, tokenizer: Tokenizer | None = None) -> Decoder:
+        """The model as the sampler takes it; make it once.
+
+        Args:
+          tokenizer: Ids that it has no token for are never sampled; None: all may be.
+        """
+        size = self.config.vocab_size
+        unused = () if tokenizer is None else tokenizer.unused_ids(size)
+        layout = Layout.of(self.mesh, ACTIVATIONS)
+        return decoder_of(self.model, layout=layout, unused_ids=unused)
 
     def param_shapes(self) -> Any:
         """The parameters as shapes with shardings."""
@@ -152,19 +164,3 @@ def open_policy(
     mesh = make_mesh({"fsdp": -1} if parallel == "pmap" else mesh_sizes, devices)
     program = program_of(parallel, mesh)
     return Policy(folder, config, model, backbone_of(model), mesh, program)
-
-
-def backbone_of(model: Transformer) -> Backbone:
-    """The transformer in two parts, as packed objectives take it."""
-
-    def hidden(params, tokens: Tokens):
-        return apply_hidden(
-            model,
-            params,
-            tokens.inputs,
-            tokens.positions,
-            tokens.segment_ids,
-            tokens.branch_ids,
-        )
-
-    return Backbone(hidden, lambda params: Head(*unembedding(model, params)))

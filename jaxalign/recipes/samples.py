@@ -10,59 +10,11 @@ from rich.console import Console
 from jaxalign.data.text.example import Example
 from jaxalign.data.text.preview import printable
 from jaxalign.data.text.tokenizer import Tokenizer
-from jaxalign.models import (
-    apply_cached,
-    cast_params,
-    decoding_params,
-    init_cache,
-    unembedding,
-)
-from jaxalign.models.transformer import Transformer
-from jaxalign.ops import Layout
-from jaxalign.parallel import ACTIVATIONS
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.rows import Rows
 from jaxalign.recipes.run import Run
 from jaxalign.rollout import Decoder, StopTexts, generate
 from jaxalign.training.own_files import write_json_lines
-
-
-def decoder_of(
-    model: Transformer,
-    mesh: jax.sharding.Mesh | None = None,
-    *,
-    tokenizer: Tokenizer | None = None,
-) -> Decoder:
-    """The transformer as the sampler takes it; make it once.
-
-    Args:
-      model: The transformer.
-      mesh: Over which rows and heads are split; None for one device.
-      tokenizer: Ids that it has no token for are never sampled; None: all may be.
-    """
-    config = model.config
-    unused = () if tokenizer is None else tokenizer.unused_ids(config.vocab_size)
-    layout = None if mesh is None else Layout.of(mesh, ACTIVATIONS)
-    platform = jax.default_backend() if layout is None else layout.platform
-    # On CPUs arrays of their own for each layer, and a copy that is read faster.
-    on_cpu = platform == "cpu"
-    prepare = decoding_params if on_cpu else cast_params
-
-    def head(params):
-        kernel, softcap, vocab_size = unembedding(model, params)
-        return kernel, softcap, vocab_size
-
-    return Decoder(
-        init_cache=lambda rows, slots: init_cache(
-            config, rows, slots, model.dtype, stacked=not on_cpu
-        ),
-        apply=lambda params, *rest: apply_cached(model, params, *rest),
-        head=head,
-        max_length=config.max_positions,
-        prepare=lambda params: prepare(model, params),
-        unused=unused,
-        layout=layout,
-    )
 
 
 def ends_of(
@@ -79,7 +31,7 @@ def sample_greedily(
 ) -> "Samples":
     """Some held-out prompts that the model completes, before and after training."""
     return Samples(
-        decoder_of(policy.model, policy.mesh, tokenizer=tokenizer),
+        policy.decoder(tokenizer),
         tokenizer,
         (rows.held_out or rows.train)[: run.config.samples],
         max_new_tokens=run.config.max_new_tokens,

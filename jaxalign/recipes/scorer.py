@@ -15,8 +15,8 @@ from jaxalign.data.packing.row_plan import buckets
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.models import ModelConfig, Transformer, scalar_scores
+from jaxalign.parallel.program import Program, mesh_program
 from jaxalign.recipes.policy import open_policy
-from jaxalign.recipes.program import Program, mesh_program
 
 SCORED_TOKENS = 4096
 """Positions that a device computes at a time."""

@@ -9,6 +9,7 @@ from jaxalign.rollout.recomputing import recomputing_decoder
 from jaxalign.rollout.sampling import NUCLEUS_CANDIDATES, sample_tokens
 from jaxalign.rollout.shaping import allowed_logits, penalised
 from jaxalign.rollout.stop_texts import Ends, StopTexts
+from jaxalign.rollout.transformer import decoder_of
 
 __all__ = [
     "NUCLEUS_CANDIDATES",
@@ -19,6 +20,7 @@ __all__ = [
     "StopTexts",
     "Stopped",
     "allowed_logits",
+    "decoder_of",
     "generate",
     "geometric_mixture",
     "penalised",

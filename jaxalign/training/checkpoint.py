@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -74,10 +75,12 @@ class Checkpoints:
         host: Mapping[str, Any] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Copies the state to the host and writes it in the background.
+        """Writes the state in the background, and waits until it has what it needs.
 
-        The state may be donated as soon as this returns. A save that is still running
-        is waited for first; `data` and `host` are JSON, `metrics` is what `best` reads.
+        That is a copy of the state on the host, or where it lies in the host's memory
+        already, its arrays on the disk: a copy would be as much memory again. The state
+        may be donated as soon as this returns. A save that is still running is waited
+        for first; `data` and `host` are JSON, `metrics` is what `best` reads.
 
         Raises:
           CheckpointSaveError: The save before failed, or there is no room for this one.
@@ -86,14 +89,16 @@ class Checkpoints:
         self.wait()
         needed = orbax_store.size_in_bytes(state)
         self.require_space(needed)
-        arrays = orbax_store.snapshot(state)
         leaves = step_folder.described(state)
         texts = {
             "data.json": json.dumps(dict(data or {})),
             "host.json": json.dumps(dict(host or {})),
         }
         body = {"step": step, "leaves": leaves, "metrics": dict(metrics or {})}
-        self._pending = self._worker.submit(self._save, body, arrays, texts, needed)
+        released = threading.Event()
+        job = body, state, texts, needed, released
+        self._pending = self._worker.submit(self._save, *job)
+        released.wait()
 
     def check(self) -> None:
         """Raises `CheckpointSaveError` if a background save has failed; never waits."""
@@ -254,18 +259,28 @@ class Checkpoints:
         loaded = step_folder.load(folder, body, target, inside, verify == "leaves")
         return Restored(step, *loaded)
 
-    def _save(self, body, arrays, texts, needed) -> float:
+    def _save(self, body, state, texts, needed, released) -> float:
         start = time.monotonic()
         step = body["step"]
         temporary = self.folder / f"{step}.tmp"
         try:
             body = body | {"about": self._about}
-            step_folder.write_step(temporary, body, arrays, texts)
+            if orbax_store.is_on_host(state):
+                arrays = orbax_store.plain_leaves(state)
+            else:
+                arrays = orbax_store.snapshot(state)
+                released.set()
+            step_folder.write_arrays(temporary, body, arrays)
+            del arrays
+            released.set()
+            step_folder.seal(temporary, body, texts)
             self._publish(temporary, step)
         except Exception as error:
             # What was written so far goes: it may be what has filled the disk.
             shutil.rmtree(temporary, ignore_errors=True)
             raise step_folder.save_error(temporary, needed, error) from error
+        finally:
+            released.set()
         return time.monotonic() - start
 
     def _publish(self, temporary: pathlib.Path, step: int) -> None:

@@ -12,6 +12,9 @@ import numpy as np
 
 from jaxalign.training.manifest import named_leaves
 
+IN_FLIGHT = 1 << 28
+"""Bytes that are read at a time: without a limit there would be all of them twice."""
+
 # jax.random.key_impl reads this from arrays only, and targets may be abstract.
 _GENERATORS = {
     "key<fry>": "threefry2x32",
@@ -32,22 +35,37 @@ def size_in_bytes(tree: Any) -> int:
     return sum(leaf.nbytes for leaf in leaves) + 4096 * len(leaves)
 
 
+def is_on_host(tree: Any) -> bool:
+    """Whether all leaves lie in the host's memory: those of CPUs, and of NumPy."""
+    arrays = (x for x in jax.tree.leaves(tree) if isinstance(x, jax.Array))
+    return all(d.platform == "cpu" for x in arrays for d in x.devices())
+
+
+def plain_leaves(tree: Any) -> dict[tuple[str, ...], Any]:
+    """Every leaf by its path, random keys as the integers they are made of."""
+    leaves = named_leaves(tree)
+    return {k: jax.random.key_data(x) if is_key(x) else x for k, x in leaves.items()}
+
+
 def snapshot(tree: Any) -> dict[tuple[str, ...], np.ndarray]:
     """Copies every leaf to the host, random keys as the integers they are made of.
 
     The copies are the caller's own: the device arrays may be donated afterwards.
     """
-    leaves = named_leaves(tree)
-    plain = [jax.random.key_data(x) if is_key(x) else x for x in leaves.values()]
+    leaves = plain_leaves(tree)
     # All copies are begun before the first one is waited for.
-    for x in plain:
+    for x in leaves.values():
         if isinstance(x, jax.Array):
             x.copy_to_host_async()
-    return dict(zip(leaves, (np.array(x, copy=True) for x in plain), strict=True))
+    return {name: np.array(x, copy=True) for name, x in leaves.items()}
 
 
-def write_arrays(folder: pathlib.Path, arrays: dict[tuple[str, ...], np.ndarray]):
-    """Writes arrays by path to a new folder; those without elements are left out."""
+def write_arrays(folder: pathlib.Path, arrays: dict[tuple[str, ...], Any]):
+    """Writes arrays by path to a new folder; those without elements are left out.
+
+    Of arrays of NumPy Orbax makes copies; those of JAX on CPUs are written from where
+    they lie.
+    """
     from orbax.checkpoint import v1 as ocp
 
     context = ocp.Context()
@@ -76,6 +94,9 @@ def read_arrays(folder: pathlib.Path, target: Any, *, partly: bool = False) -> A
     wanted = {name: _abstract(leaf) for name, leaf in leaves.items()}
     context = ocp.Context()
     context.pytree.loading.partial_load = partly
+    # Orbax refuses an array that is not smaller than its limit.
+    largest = max((_bytes(x) for x in wanted.values()), default=0)
+    context.memory.read_concurrent_bytes = max(IN_FLIGHT, largest + 1)
     with context, _without_traces():
         some = {k: v for k, v in wanted.items() if v.size}
         loaded = ocp.load(str(folder), _nested(some))
@@ -116,6 +137,10 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
         shape = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
         leaf = jax.eval_shape(jax.random.key_data, shape)
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _bytes(leaf: jax.ShapeDtypeStruct) -> int:
+    return leaf.size * leaf.dtype.itemsize
 
 
 def _nested(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:

@@ -14,26 +14,33 @@ from jaxalign.training.exits import UNAVAILABLE, USER_ERROR, CheckpointSaveError
 from jaxalign.training.manifest import BadCheckpointError
 
 
-def write_step(
-    folder: pathlib.Path,
-    body: dict[str, Any],
-    arrays: dict[tuple[str, ...], np.ndarray],
-    texts: Mapping[str, str],
+def write_arrays(
+    folder: pathlib.Path, body: dict[str, Any], arrays: dict[tuple[str, ...], Any]
 ) -> None:
-    """Writes arrays and texts, then the manifest that makes them a checkpoint.
+    """Begins a step with its arrays.
 
     Args:
       folder: Made anew; what was there goes.
-      body: Of the manifest; its leaves get their digests, and it its table of files.
+      body: Of the manifest: its leaves get their digests.
       arrays: By path in the state.
-      texts: Further files by name.
     """
     own_files.remove(folder)
     folder.mkdir(parents=True)
     for name, array in arrays.items():
         # Of the array in memory, so that damage on the way to the disk is noticed.
-        body["leaves"]["/".join(name)]["sha256"] = manifest.leaf_digest(array)
+        digest = manifest.leaf_digest(np.asarray(array))
+        body["leaves"]["/".join(name)]["sha256"] = digest
     orbax_store.write_arrays(folder / "arrays", arrays)
+
+
+def seal(folder: pathlib.Path, body: dict[str, Any], texts: Mapping[str, str]) -> None:
+    """Writes the texts, then the manifest that makes a checkpoint of the folder.
+
+    Args:
+      folder: As `write_arrays` left it.
+      body: Of the manifest, without its table of files.
+      texts: Further files by name.
+    """
     chaos.at("save")
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -89,9 +96,10 @@ def load(
     except Exception as error:
         raise BadCheckpointError(f"it does not load ({error})") from error
     if check_leaves:
-        for path, array in orbax_store.snapshot(state).items():
+        for path, array in orbax_store.plain_leaves(state).items():
             name = "/".join(path)
-            if manifest.leaf_digest(array) != body["leaves"][name]["sha256"]:
+            # One at a time: all of them would be the state once more.
+            if manifest.leaf_digest(np.array(array)) != body["leaves"][name]["sha256"]:
                 raise BadCheckpointError(f"{name} loads with other values")
     for name in inside:
         state = state[name]

@@ -11,6 +11,7 @@ import pytest
 
 from jaxalign import losses
 from jaxalign.losses import Pair, dpo_loss, sft_loss
+from jaxalign.models import backbone_of
 from jaxalign.objectives import (
     bind,
     bind_token_loss,
@@ -22,7 +23,7 @@ from jaxalign.objectives import (
     token_statistics,
 )
 from tests.rows import Prompted, packed_batch, plain_batch, random_examples
-from tests.tiny import apply_of, backbone_of, make_model, make_params
+from tests.tiny import apply_of, make_model, make_params
 
 V, LENGTH = 32, 12
 KEY = jax.random.key(0)

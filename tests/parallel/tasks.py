@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from jaxalign.losses import dpo_loss, grpo_loss, ppo_loss, sft_loss
-from jaxalign.models import Transformer, init_params, with_score_head
+from jaxalign.models import Transformer, backbone_of, init_params, with_score_head
 from jaxalign.objectives import bind, bind_token_loss, reward_objective
 from jaxalign.objectives.score_losses import pair_loss
 from jaxalign.ops import Layout, laid_out
@@ -16,7 +16,6 @@ from jaxalign.parallel import ACTIVATIONS
 from jaxalign.recipes.scorer import score_fn_of
 from jaxalign.training import TrainState, make_train_step
 from tests.rows import Prompted, packed_batch
-from tests.tiny import backbone_of
 
 OPTIMIZER = optax.sgd(1.0)  # not Adam: it would hide a wrongly scaled gradient
 TASKS = ("sft", "dpo", "reward", "ppo", "grpo")

@@ -10,8 +10,8 @@ import pytest
 from jaxalign.__main__ import main
 from jaxalign.batch import Batch
 from jaxalign.errors import UserError
+from jaxalign.parallel.program import mesh_program
 from jaxalign.recipes import distill, on_policy
-from jaxalign.recipes.program import mesh_program
 from tests.recipes.test_runs import cli
 
 
@@ -91,7 +91,7 @@ def test_without_packing_each_answer_has_a_row(
 
         return program._replace(place=place)
 
-    monkeypatch.setattr("jaxalign.recipes.program.mesh_program", noted)
+    monkeypatch.setattr("jaxalign.parallel.program.mesh_program", noted)
     for name, more in (("packed", ()), ("apart", ("--no-packing",))):
         argv = command(tiny_model, teacher, rows, tmp_path / name, "--lmbda", "1")
         more = (*more, "--max-steps", "1", "--row-length", "64", "--no-export")

@@ -9,19 +9,15 @@ import pytest
 from jaxalign import rl
 from jaxalign.batch import Tokens
 from jaxalign.errors import UserError
-from jaxalign.models import apply_hidden, logits, unembedding
-from jaxalign.objectives import Backbone, Head
+from jaxalign.models import backbone_of, logits
+from jaxalign.rollout import decoder_of
 from jaxalign.training import OptimizerConfig, make_optimizer
-from tests.rollout.models_under_test import DECODER, MODEL, params
+from tests.rollout.models_under_test import MODEL, params
 
 PROMPTS, K, N = [[1, 2], [4, 5, 6], [7]], 8, 4
 
 
-def hidden(params, tokens: Tokens):
-    return apply_hidden(MODEL, params, *tokens[:4])
-
-
-BACKBONE = Backbone(hidden, lambda p: Head(*unembedding(MODEL, p)))
+BACKBONE, DECODER = backbone_of(MODEL), decoder_of(MODEL)
 
 
 def plain(params, ids):

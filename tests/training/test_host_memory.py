@@ -74,3 +74,47 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
     monkeypatch.setattr(host_memory.sys, "platform", "darwin")
     assert not host_memory.keep_freed_memory()
     assert not host_memory.release_freed_memory()
+
+
+# A state is saved, dropped and restored; printed are the peaks of the two above what was
+# there before, in parts of the state's size.
+CHECKPOINTING = """
+import pathlib, sys
+import jax, jax.numpy as jnp
+from jaxalign.training import Checkpoints
+from jaxalign.training import orbax_store
+orbax_store.IN_FLIGHT = 1 << 24
+def kilobytes(name):
+    text = pathlib.Path("/proc/self/status").read_text()
+    return int(text.split(name + ":")[1].split()[0])
+def above(work):
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = kilobytes("VmRSS")
+    result = work()
+    print((kilobytes("VmHWM") - before) * 1024 / size)
+    return result
+checkpoints = Checkpoints(sys.argv[1])
+def save(step, state):
+    checkpoints.save(step, state)
+    checkpoints.wait()
+small = {"x": jnp.ones(4)}
+save(0, small)  # imports, threads and buffers
+checkpoints.restore(small)
+state = {str(i): jnp.full((1 << 21,), float(i)) for i in range(24)}
+size = sum(x.nbytes for x in state.values())
+target = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+)
+above(lambda: save(1, state))
+del state
+above(lambda: checkpoints.restore(target))
+"""
+
+
+@glibc
+def test_a_checkpoint_takes_no_second_copy_of_the_state(tmp_path):
+    command = [sys.executable, "-c", CHECKPOINTING, str(tmp_path / "checkpoints")]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    saved, restored = map(float, out.split())
+    assert saved < 0.5
+    assert 0.9 < restored < 1.5

@@ -10,10 +10,10 @@ from jaxalign.data.packing.batches import Batches
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.objectives import token_statistics
+from jaxalign.parallel.program import Program, mesh_program
 from jaxalign.recipes import reference
 from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.program import Program, mesh_program
-from jaxalign.recipes.samples import decoder_of, ends_of
+from jaxalign.recipes.samples import ends_of
 from jaxalign.rewards import Completion
 from jaxalign.rl import Prompt
 from jaxalign.rollout import Completions, Decoder, generate
@@ -145,7 +145,7 @@ def open_checkpoint(
         mesh_sizes={"fsdp": -1},
     )
     tokenizer = load_tokenizer(policy.folder, chat_template=chat_template)
-    decoder = decoder_of(policy.model, policy.mesh, tokenizer=tokenizer)
+    decoder = policy.decoder(tokenizer)
     program = mesh_program(policy.mesh)
     return Checkpoint(name, policy, tokenizer, decoder, program, policy.load())
 

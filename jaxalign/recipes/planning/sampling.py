@@ -19,7 +19,6 @@ from jaxalign.recipes.planning.training import GROWS, placed
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.parts import plan_completion_rows, row_options
-from jaxalign.recipes.samples import decoder_of
 from jaxalign.recipes.scorer import score_fn_of
 from jaxalign.rl import Algorithm, Sampling, make_iteration
 from jaxalign.rollout import Decoder, steps
@@ -43,7 +42,7 @@ def sampling_programs(name: str, config: RLConfig, devices: list[Any]) -> list[P
     algorithm: Algorithm = getattr(command, f"{name}_algorithm")(config)
     policy = open_policy(config.model, devices=devices, **config.layout)
     critic = command.open_critic(config, devices) if algorithm.has_critic else None
-    decoder = decoder_of(policy.model, policy.mesh)
+    decoder = policy.decoder()
     longest = config.max_length - config.max_new_tokens
     return [
         *_sampling(config, policy, decoder, longest),
