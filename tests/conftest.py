@@ -4,6 +4,7 @@ Programs are many here and each runs a few times: they are compiled without opti
 and what a run of the tests has compiled is not compiled again in that run.
 """
 
+import gc
 import os
 import pathlib
 import signal
@@ -51,6 +52,13 @@ def pytest_configure(config):
         "jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"]
     )
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def pytest_collection_finish(session):
+    """What is there before the first test is not looked through for garbage again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(scope="session")

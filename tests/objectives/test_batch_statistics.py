@@ -146,7 +146,7 @@ def start(loss, table):
 @pytest.mark.parametrize(
     ("way", "size"),
     [
-        (by_jit, None),
+        pytest.param(by_jit, None, marks=pytest.mark.slow),
         (by_jit, 2),
         (by_sharded_jit, None),
         (by_shard_map, None),

@@ -25,7 +25,11 @@ from jaxalign.parallel import ACTIVATIONS, make_mesh
 
 # Of the second sizes none divides the mesh: the vocabulary, the width, the rows.
 SIZES = [(8, 10, 16, 24), (4, 7, 6, 25)]
-MESHES = [{"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}, {"tensor": 8}]
+MESHES = [
+    {"fsdp": 8},
+    {"data": 2, "fsdp": 2, "tensor": 2},
+    pytest.param({"tensor": 8}, marks=pytest.mark.slow),
+]
 
 
 def arrays(rows, length, width, vocab):

@@ -31,6 +31,18 @@ TEMPLATE = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_pictures():
+    """Pictures of a few bytes: tests of metrics draw real ones, 0.5 s a run."""
+
+    def draw(path, title, series):
+        path.write_bytes(b"\x89PNG of " + title.encode())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxalign.training.plots._draw", draw)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A Llama folder of two layers with a byte-level tokenizer."""

@@ -209,7 +209,11 @@ def rankings(folder, **changes):
 
 
 @pytest.mark.parametrize(
-    ("loss", "first"), [("plackett_luce_dpo_loss", 6), ("infonca_loss", 3)]
+    ("loss", "first"),
+    [
+        ("plackett_luce_dpo_loss", 6),
+        pytest.param("infonca_loss", 3, marks=pytest.mark.slow),
+    ],
 )
 def test_a_loss_of_ranked_answers(tiny_model, tmp_path, loss, first):
     """The policy is the reference: of 3! orders, or of 3 answers, each is as likely."""

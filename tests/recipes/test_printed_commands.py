@@ -22,7 +22,10 @@ COMMANDS = [x for page in PAGES for x in commands_of(page, ROOT)]
 CHAIN = [x for x in COMMANDS if x.page == "README.md" and x.words[0] == "jaxalign"]
 
 # Methods whose road is that of the others; the whole chain of README.md is slow.
-LONGER = ("runs/simpo", "runs/pl", "runs/student", "runs/kto", "runs/ppo", "runs/xpo")
+LONGER = (
+    *("runs/simpo", "runs/pl", "runs/student", "runs/kto", "runs/ppo", "runs/xpo"),
+    "runs/reward_eval",
+)
 
 SLOW = (
     "make quickstart",

@@ -76,8 +76,8 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
     assert not host_memory.release_freed_memory()
 
 
-# A state is saved, dropped and restored; printed are the peaks of the two above what was
-# there before, in parts of the state's size.
+# A state is saved, dropped and restored; printed are the peaks above what was there
+# before, in parts of the state's size.
 CHECKPOINTING = """
 import pathlib, sys
 import jax, jax.numpy as jnp
