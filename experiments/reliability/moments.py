@@ -14,7 +14,7 @@ phase from what the process tells). The moment is drawn from a run that was left
 where the signal came a little beside the phase, another one is drawn, and both counts
 are in the table. `moments.json` and `moments.md` are written to `--out`.
 
-Expected: 80 of 80 stop in time and end equal; see README.md. About 25 minutes on two
+Expected: 80 of 80 stop in time and end equal; see README.md. About 15 minutes on two
 CPU cores with a model of 260,000 parameters.
 """
 

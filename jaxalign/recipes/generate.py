@@ -106,7 +106,7 @@ def main(config: Config) -> int:
     from jaxalign.data.text.tokenizer import load_tokenizer
     from jaxalign.recipes.display import open_console, tell_clock, tell_notes
     from jaxalign.recipes.policy import open_policy
-    from jaxalign.recipes.samples import decoder_of, ends_of
+    from jaxalign.recipes.samples import ends_of
     from jaxalign.rollout import generate
 
     if config.output:
@@ -139,7 +139,7 @@ def main(config: Config) -> int:
     tell_notes(encoder, console)
     ends = ends_of(tokenizer, settings.stop, min_new_tokens=settings.min_new_tokens)
     done = generate(
-        decoder_of(policy.model, policy.mesh, tokenizer=tokenizer),
+        policy.decoder(tokenizer),
         policy.load(),
         prompts,
         jax.random.key(config.seed),

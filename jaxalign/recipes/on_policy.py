@@ -12,7 +12,6 @@ from jaxalign.recipes.packed import Packed
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.rows import Rows
 from jaxalign.recipes.run import Run
-from jaxalign.recipes.samples import decoder_of
 from jaxalign.rollout import generate
 
 # Two numbers that keep these draws apart from all others of the seed.
@@ -55,7 +54,7 @@ class OnPolicy:
         self._run, self._policy, self._packed = run, policy, packed
         self._share, self._temperature = share, temperature
         self._stop_ids = tokenizer.stop_ids
-        self._decoder = decoder_of(policy.model, policy.mesh, tokenizer=tokenizer)
+        self._decoder = policy.decoder(tokenizer)
         self._prompts = [
             x.sequences[0].ids[: x.sequences[0].prompt_length].tolist()
             for x in rows.train

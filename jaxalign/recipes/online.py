@@ -25,7 +25,6 @@ from jaxalign.recipes.rl.prompts import read_prompts
 from jaxalign.recipes.rl.scoring import make_scoring
 from jaxalign.recipes.rows import make_encoder
 from jaxalign.recipes.run import open_run
-from jaxalign.recipes.samples import decoder_of
 from jaxalign.training import make_optimizer
 from jaxalign.training.exits import FINISHED
 
@@ -75,7 +74,7 @@ def main(config: OnlineConfig) -> int:
         policy = open_policy(config.model, **config.layout)
         encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
         tokenizer = encoder.tokenizer
-        decoder = decoder_of(policy.model, policy.mesh, tokenizer=tokenizer)
+        decoder = policy.decoder(tokenizer)
         score = run.closing(make_scoring(config, tokenizer))
         prompts = read_prompts(config, encoder, policy, run.console)
         score.check_all(config, prompts)

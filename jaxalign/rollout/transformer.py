@@ -39,7 +39,7 @@ def decoder_of(
             config, rows, slots, model.dtype, stacked=not on_cpu
         ),
         apply=lambda params, *rest: apply_cached(model, params, *rest),
-        head=lambda params: tuple(unembedding(model, params)),
+        head=lambda params: unembedding(model, params),
         max_length=config.max_positions,
         prepare=lambda params: prepare(model, params),
         unused=unused_ids,
