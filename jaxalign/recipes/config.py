@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from jaxalign.errors import UserError
+from jaxalign.parallel.compute_type import ComputeType
 from jaxalign.recipes.paths import Found, Place, RowsAt, TemplateAt
 from jaxalign.training.optimizer import OptimizerConfig
 
@@ -112,8 +113,9 @@ class TrainingConfig(DataConfig):
     """Number of updates, in place of `num_train_epochs`."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """The update rule."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the matrix products; parameters stay float32."""
+    dtype: ComputeType = "auto"
+    """Type of the matrix products; parameters stay float32. `auto`: bfloat16 on
+    accelerators, float32 on CPUs."""
     remat: Literal["none", "dots", "up", "mlp", "full"] = "dots"
     """What the backward pass recomputes in place of keeping it."""
     attention: Literal["blocked", "naive"] = "blocked"

@@ -79,8 +79,8 @@ class Config:
     """Number of completions computed at a time."""
     seed: int = 0
     """Seed of the samples."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the matrix products."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of the matrix products; `auto` is bfloat16 on accelerators."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""

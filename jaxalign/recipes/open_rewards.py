@@ -24,7 +24,7 @@ def open_rewards(
     texts: Sequence[str],
     tokenizer: Tokenizer,
     *,
-    dtype: str = "float32",
+    dtype: str = "auto",
     **layout: Any,
 ) -> list[Reward]:
     """Rewards from texts; models are loaded at first use. Equal names get numbers.
@@ -37,7 +37,7 @@ def open_rewards(
         `rival_judge(model=FOLDER)` among them; a folder is a reward model, `FOLDER` or
         `FOLDER=WEIGHT`.
       tokenizer: Of the policy, whose ids reward models must read too.
-      dtype: Type of the matrix products.
+      dtype: Type of the matrix products, or `auto`.
       **layout: Further keywords of `load_scorer`.
 
     Raises:

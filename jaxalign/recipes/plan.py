@@ -93,8 +93,6 @@ def with_defaults(name: str, flags: list[str], topology: str) -> list[str]:
     wanted = {"--data": "none", "--output-dir": "none"}
     if name in ("ppo", "grpo", "online"):
         wanted["--reward"] = "none"
-    if not topology.startswith("cpu:"):
-        wanted["--dtype"] = "bfloat16"  # as accelerators are used
     more = [
         x for flag, value in wanted.items() if flag not in given for x in (flag, value)
     ]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jaxalign.backbone import Backbone
 from jaxalign.data.text.tokenizer import Tokenizer
@@ -25,6 +24,7 @@ from jaxalign.models import (
 )
 from jaxalign.ops import Layout
 from jaxalign.parallel import ACTIVATIONS, make_mesh, shardings
+from jaxalign.parallel.compute_type import compute_type
 from jaxalign.parallel.program import Program, program_of
 from jaxalign.recipes.one_process import refuse_several_hosts
 from jaxalign.rollout import Decoder, decoder_of
@@ -122,7 +122,7 @@ def open_policy(
 
     Args:
       name: A Hugging Face folder, or a name on the hub.
-      dtype: Type of the matrix products.
+      dtype: Type of the matrix products, or `auto`.
       remat: What the backward pass recomputes.
       attention: How attention is computed.
       parallel: `mesh`, or `pmap`, whose state is made on one device and copied.
@@ -155,12 +155,11 @@ def open_policy(
             f"{name} is a reward model: it scores text and cannot write any. Give the "
             "language model that it was made from."
         )
-    model = Transformer(
-        config, dtype=jnp.dtype(dtype), remat=remat, attention=attention
-    )
     if parallel == "pmap":
         devices = jax.devices()[:1]
     # One device for pmap, which makes copies of what is loaded there.
     mesh = make_mesh({"fsdp": -1} if parallel == "pmap" else mesh_sizes, devices)
     program = program_of(parallel, mesh)
+    product = compute_type(dtype, mesh.devices.flat[0])
+    model = Transformer(config, dtype=product, remat=remat, attention=attention)
     return Policy(folder, config, model, backbone_of(model), mesh, program)

@@ -65,7 +65,7 @@ def _cached(run: Run, policy: Policy, params: Any, packed: Packed) -> Packed:
         key = reference.fingerprint(
             model=run.fingerprints["model"],
             rows=batches.fingerprint,
-            computed=(c.dtype, c.attention, c.chunk_size, c.parallel),
+            computed=(str(policy.model.dtype), c.attention, c.chunk_size, c.parallel),
             shapes=batches.plan,
         )
         shards = Shards(folder / "cache" / f"ref_logps_{name}_{key}", key)

@@ -105,7 +105,7 @@ def main(config: RewardConfig) -> int:
         objective = make_reward_objective(config, policy)
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         state = start_state(run, policy, params, optimizer, len(packed.train))
-        scorer = scorer_of(config, policy)
+        scorer = scorer_of(policy)
         table = ScoreTable(run, policy, tokenizer, rows, scorer)
         if run.is_new:
             table.show(state.params, 0)

@@ -13,7 +13,6 @@ from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.losses import pairwise_logistic
 from jaxalign.objectives import ScoreLoss, compared, scored
 from jaxalign.ops import Mean, Reliability, expected_calibration_error, reliability
-from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.rows import Rows
 from jaxalign.recipes.run import Run
@@ -30,11 +29,9 @@ Scorer = Callable[[Any, Sequences], np.ndarray]
 """`(params as they are trained, sequences) -> [n]` scores."""
 
 
-def scorer_of(config: TrainingConfig, policy: Policy) -> Scorer:
+def scorer_of(policy: Policy) -> Scorer:
     """The scorer of the model that is trained."""
-    return make_scorer(
-        policy.config, policy.program, dtype=config.dtype, attention=config.attention
-    )
+    return make_scorer(policy.model, policy.program)
 
 
 def held_out_scores(

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxalign.batch import Batch, Tokens
@@ -45,11 +44,7 @@ def score_fn_of(model: Transformer) -> Callable[[Any, Tokens], jax.Array]:
 
 @functools.lru_cache(maxsize=4)
 def make_scorer(
-    config: ModelConfig,
-    program: Program,
-    *,
-    dtype: str = "float32",
-    attention: str = "blocked",
+    model: Transformer, program: Program
 ) -> Callable[[Any, Sequences], np.ndarray]:
     """Builds the scorer of a model with a scalar head.
 
@@ -57,17 +52,14 @@ def make_scorer(
     length and each power of two of rows, whatever it is given.
 
     Args:
-      config: Of the model.
+      model: The transformer.
       program: The devices.
-      dtype: Type of the matrix products.
-      attention: How attention is computed.
 
     Returns:
       `(params, sequences) -> [n]` float32, each sequence's score at its last token;
       the same function for the same arguments, so that nothing is compiled twice.
     """
-    model = Transformer(config, dtype=jnp.dtype(dtype), attention=attention)
-    compiled = program.map(score_fn_of(model))
+    config, compiled = model.config, program.map(score_fn_of(model))
 
     def scorer(params: Any, sequences: Sequences) -> np.ndarray:
         layouts = [_layout(i, ids, config) for i, ids in enumerate(sequences)]
@@ -88,7 +80,7 @@ def make_scorer(
 def load_scorer(
     folder: str,
     *,
-    dtype: str = "float32",
+    dtype: str = "auto",
     attention: str = "blocked",
     mesh_sizes=None,
 ) -> Callable[[Sequences], np.ndarray]:
@@ -97,7 +89,7 @@ def load_scorer(
     Args:
       folder: A folder of a `...ForSequenceClassification` with one label, or its name
         on the hub.
-      dtype: Type of the matrix products.
+      dtype: Type of the matrix products, or `auto`.
       attention: How attention is computed.
       mesh_sizes: `{axis: devices}`; by default all of them under `fsdp`.
 
@@ -122,7 +114,7 @@ def load_scorer(
     # At the first call, so that all settings are checked before weights are read.
     params = functools.cache(policy.load)
     program = mesh_program(policy.mesh)
-    scorer = make_scorer(policy.config, program, dtype=dtype, attention=attention)
+    scorer = make_scorer(policy.model, program)
     return lambda sequences: scorer(params(), sequences)
 
 

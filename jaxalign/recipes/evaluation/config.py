@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxalign.errors import UserError
+from jaxalign.parallel.compute_type import ComputeType
 from jaxalign.recipes.paths import Found, Place, RewardAt, RowsAt, TemplateAt
 from jaxalign.recipes.stop_flag import check_stop_texts
 
@@ -85,8 +86,8 @@ class Config:
     """Number of rows computed at a time."""
     seed: int = 0
     """Seed of samples and intervals."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the matrix products."""
+    dtype: ComputeType = "auto"
+    """Type of the matrix products; `auto` is bfloat16 on accelerators."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""

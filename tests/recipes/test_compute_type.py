@@ -1,0 +1,41 @@
+import types
+
+import jax
+import pytest
+
+from jaxalign.models import read_config
+from jaxalign.parallel.compute_type import compute_type
+from jaxalign.recipes.policy import open_policy
+
+DEVICES = [
+    ({"platform": "tpu"}, "bfloat16"),
+    ({"platform": "gpu", "compute_capability": "9.0"}, "bfloat16"),
+    ({"platform": "gpu", "compute_capability": "8.0"}, "bfloat16"),
+    ({"platform": "gpu", "compute_capability": "7.5"}, "float32"),
+    ({"platform": "gpu", "compute_capability": "gfx942"}, "bfloat16"),
+    ({"platform": "cpu"}, "float32"),
+]
+
+
+@pytest.mark.parametrize(("device", "wanted"), DEVICES, ids=str)
+def test_accelerators_multiply_in_bfloat16_by_default(device, wanted):
+    device = types.SimpleNamespace(**device)
+    assert compute_type("auto", device) == wanted
+    assert compute_type("float32", device) == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
+def test_a_policy_computes_in_the_type_of_its_devices(tiny_model, dtype):
+    policy = open_policy(
+        str(tiny_model),
+        dtype=dtype,
+        remat="none",
+        attention="blocked",
+        parallel="mesh",
+        mesh_sizes={"fsdp": -1},
+    )
+    assert policy.model.dtype == ("float32" if dtype == "auto" else dtype)
+    # What is trained and kept stays in float32.
+    kept = {str(x.dtype) for x in jax.tree.leaves(policy.param_shapes())}
+    assert kept == {"float32"}
+    assert read_config(tiny_model) == policy.config
