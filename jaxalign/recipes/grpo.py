@@ -140,7 +140,9 @@ def main(config: GroupConfig) -> int:
                 max_refills=config.max_refills if config.dynamic_sampling else None,
             ),
             decoder=decoder,
-            ref_params=reference_of(policy, params) if algorithm.reference else None,
+            ref_params=reference_of(policy, params, config)
+            if algorithm.reference
+            else None,
             mix=other.mix,
             observe=observer(run, config),
             at_once=run.stop.at_once,

@@ -95,7 +95,9 @@ def main(config: OnlineConfig) -> int:
             optimizer=optimizer,
             sampling=sampling_of(config, tokenizer, prompts.train),
             decoder=decoder,
-            ref_params=reference_of(policy, params) if algorithm.reference else None,
+            ref_params=reference_of(policy, params, config)
+            if algorithm.reference
+            else None,
             observe=observer(run, config),
             at_once=run.stop.at_once,
             clock=run.clock,

@@ -119,7 +119,7 @@ def main(config: PPOConfig) -> int:
             sampling=sampling_of(config, tokenizer, prompts.train),
             decoder=decoder,
             critic=score_fn_of(critic.model),
-            ref_params=reference_of(policy, params["policy"]),
+            ref_params=reference_of(policy, params["policy"], config),
             mix=other.mix,
             observe=observer(run, config),
             at_once=run.stop.at_once,

@@ -137,7 +137,7 @@ def _learning(
             config.max_new_tokens, config.num_generations, config.temperature
         ),
         critic=None if critic is None else score_fn_of(critic.model),
-        ref_params=policy.param_shapes() if algorithm.reference else None,
+        ref_params=reference_shapes(policy, config) if algorithm.reference else None,
         **row_options(config, policy, rows),
     )
     updates, count = iteration.updates, max(rows.counts)
@@ -186,6 +186,15 @@ def _learning(
             **table,
         ),
     ]
+
+
+def reference_shapes(policy: Policy, config: RLConfig) -> Any:
+    """The reference's parameters as shapes with shardings."""
+    kept = jnp.dtype(config.ref_dtype)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, kept, sharding=x.sharding),
+        policy.param_shapes(),
+    )
 
 
 def rollout_shapes(

@@ -40,6 +40,8 @@ class RLConfig(TrainingConfig):
     """Score of a completion without a stop token, in place of what rewards say."""
     missing_eos_penalty: float = 0.0
     """What a completion without a stop token loses."""
+    ref_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type that the reference's parameters are kept in; bfloat16 is half the memory."""
     mix_data: RowsAt | None = None
     """Further rows to learn from: text (PPO-ptx) or demonstrations (hybrid SFT)."""
     mix_coef: float = 0.0

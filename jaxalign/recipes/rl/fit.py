@@ -30,9 +30,13 @@ from jaxalign.training.optimizer import Schedule
 _EVALUATION = 0xE7A1
 
 
-def reference_of(policy: Policy, params: Any) -> Any:
+def reference_of(policy: Policy, params: Any, config: RLConfig) -> Any:
     """A copy of the policy's parameters, which training will consume."""
-    return policy.program.replicate(jax.tree.map(jnp.copy, params))
+
+    def copy(x: jax.Array) -> jax.Array:
+        return jnp.array(x, dtype=config.ref_dtype, copy=True)
+
+    return policy.program.replicate(jax.tree.map(copy, params))
 
 
 def start_rl_state(

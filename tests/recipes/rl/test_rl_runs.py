@@ -10,6 +10,7 @@ import pytest
 from jaxalign.errors import UserError
 from jaxalign.recipes import export, grpo, ppo
 from jaxalign.recipes.rl.completions_log import CompletionsLog
+from jaxalign.recipes.rl.fit import reference_of
 from jaxalign.training import read_metrics
 from jaxalign.training.optimizer import OptimizerConfig
 
@@ -315,3 +316,27 @@ def test_a_dry_run_names_a_reward_that_does_not_exist(tiny_model, prompts, tmp_p
     with pytest.raises(UserError, match="Did you mean `exact_match`"):
         ppo.main(config)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_reference_in_bfloat16_takes_half_the_memory_and_is_near(
+    tiny_model, prompts, reward_file, tmp_path, monkeypatch
+):
+    """Policy and reference differ by rounding alone, in the first iteration."""
+    kept = []
+
+    def noted(policy, params, config):
+        kept.append(reference_of(policy, params, config))
+        return kept[-1]
+
+    monkeypatch.setattr(grpo, "reference_of", noted)
+    config = grpo.Config(
+        **settings(tiny_model, prompts, reward_file, tmp_path / "run", max_steps=1),
+        num_generations=4,
+        kl_coef=0.01,
+        ref_dtype="bfloat16",
+        export=False,
+    )
+    assert grpo.main(config) == 0
+    assert {str(x.dtype) for x in jax.tree.leaves(kept)} == {"bfloat16"}
+    kl = lines_of(tmp_path / "run")[0]["kl"]
+    assert 0 < abs(kl) < 1e-3
