@@ -130,7 +130,10 @@ def _in_blocks(q, k, v, rows, window, block, *, scale, softcap) -> jax.Array:
 
 
 def on_each_device(attend, q, k, v, rows: Visibility, window) -> jax.Array:
-    """Each device attends in its own rows and heads: nothing travels.
+    """Each device attends in its own rows and heads: nothing travels inside.
+
+    Where positions are split, devices that share rows exchange them for heads before,
+    and back behind (https://arxiv.org/abs/2309.14509).
 
     Args:
       attend: `(q, k, v, rows, window) -> [R, T, H, head_dim]`.
@@ -143,11 +146,13 @@ def on_each_device(attend, q, k, v, rows: Visibility, window) -> jax.Array:
     layout = current_layout()
     if layout is None:
         return attend(q, k, v, rows, window)
-    sharers = math.prod(layout.mesh.shape[a] for a in layout.axes("heads", q.shape[2]))
+    sharers = math.prod(
+        layout.mesh.shape[a] for a in layout.axes("row_heads", q.shape[2])
+    )
     if k.shape[2] % sharers and not sharers % k.shape[2]:
         k, v = (jnp.repeat(x, sharers // k.shape[2], axis=2) for x in (k, v))
     per_row = P(layout.axes("rows", q.shape[0]) or None)
-    heads = P(*per_row, None, layout.axes("heads", k.shape[2]) or None)
+    heads = P(*per_row, None, layout.axes("row_heads", k.shape[2]) or None)
     if window is None or isinstance(window, int):
         attend = functools.partial(_with_window, attend, window)
         window = None

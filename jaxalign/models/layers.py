@@ -17,7 +17,13 @@ from jaxalign.models.cached_attention import cached_attention
 from jaxalign.models.config import ModelConfig
 from jaxalign.models.rope import rotate
 from jaxalign.models.visibility import Visibility
-from jaxalign.ops import constrain, few_times_weight, rows_times, weight_times
+from jaxalign.ops import (
+    constrain,
+    few_times_weight,
+    rows_times,
+    split_positions,
+    weight_times,
+)
 
 ACTIVATIONS = {
     "silu": nn.silu,
@@ -113,12 +119,13 @@ class Projection(nn.Module):
             init = nn.initializers.variance_scaling(self.init_scale, "fan_in", "normal")
             shape = (x.shape[-1], self.features)
             kernel = self.param("kernel", init, shape, jnp.float32)
-            rows = rows.astype(self.dtype)
             if one_token:
                 cast = kernel.astype(self.dtype)
-                y = few_times_weight(jnp.dot, rows, cast, *self.axes)
+                y = few_times_weight(jnp.dot, rows.astype(self.dtype), cast, *self.axes)
             else:
-                y = weight_times(rows, kernel, *self.axes)
+                # Two axes that are both split make no axis that is.
+                rows = x if split_positions() else rows
+                y = weight_times(rows.astype(self.dtype), kernel, *self.axes)
         y = y.reshape(*x.shape[:-1], self.features)
         y = constrain(y, "rows", "positions", self.axes[1])
         if self.use_bias:

@@ -11,6 +11,7 @@ from jaxalign.models.config import ModelConfig
 from jaxalign.models.param_shapes import param_shapes
 from jaxalign.models.transformer import Transformer, apply_hidden, init_score
 from jaxalign.models.weights import load_params
+from jaxalign.ops import constrain
 
 
 def scalar_scores(
@@ -49,6 +50,7 @@ def scalar_scores(
     chex.assert_rank(at, 2)
     chex.assert_type(at, int)
     hidden = apply_hidden(model, params, inputs, positions, segment_ids, branch_ids)
+    hidden = constrain(hidden, "rows", None, "width")
     states = jnp.take_along_axis(hidden, at[..., None], axis=1).astype(jnp.float32)
     kernel = params["score"]["kernel"].astype(jnp.float32)
     # On TPUs factors would otherwise be rounded to bfloat16.

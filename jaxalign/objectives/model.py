@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxalign.backbone import Backbone, Head
 from jaxalign.batch import Tokens
-from jaxalign.ops import TokenStats, chunked_stats, token_stats
+from jaxalign.ops import TokenStats, chunked_stats, constrain, token_stats
 
 LogitsFn = Callable[[Any, jax.Array], jax.Array]
 """`(params, [N, T] token ids) -> [N, T, V] logits`."""
@@ -71,6 +71,8 @@ def states_at_targets(model: Backbone, params, tokens: Tokens) -> jax.Array:
     """The `[R, M, D]` hidden states that predict the targets."""
     hidden = model.hidden(params, as_sequences(tokens))
     hidden = hidden.reshape(len(tokens.target_at), -1, hidden.shape[-1])
+    # Targets lie anywhere in their row, so a device must have the whole of it.
+    hidden = constrain(hidden, "rows", None, "width")
     return jnp.take_along_axis(hidden, tokens.target_at[..., None], axis=1)
 
 

@@ -52,6 +52,7 @@ from jaxalign.ops.layout import (
     current_platform,
     few_times_weight,
     laid_out,
+    split_positions,
     weight_times,
 )
 from jaxalign.ops.logps import TokenStats, sequence_logps, token_logps, token_stats
@@ -128,6 +129,7 @@ __all__ = [
     "sequence_logps",
     "sequence_mean",
     "sequence_sum",
+    "split_positions",
     "sum_dtype",
     "sum_of_means",
     "token_energies",

@@ -115,6 +115,12 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     return x if layout is None else layout.place(x, *names)
 
 
+def split_positions() -> bool:
+    """Whether the layout in force splits rows along their positions."""
+    layout = current_layout()
+    return layout is not None and layout.parts("positions") > 1
+
+
 def stored(names: Sequence[str | None]) -> tuple[str | None, ...]:
     """The names of a parameter's axes as it lies between its uses.
 
@@ -130,12 +136,12 @@ def weight_times(x: jax.Array, kernel: jax.Array, *names: str) -> jax.Array:
     the way back W is gathered anew: kept, it would be there for all layers at once.
 
     Args:
-      x: `[N, in]`.
+      x: `[N, in]`, or with more axes before the last.
       kernel: `[in, out]`, cast to the type of `x` before it travels.
       *names: Of the kernel's axes; one of them is "width".
 
     Returns:
-      `[N, out]` of the type of `x`.
+      `[N, out]` of the type of `x`, or with those axes.
 
     >>> weight_times(jax.numpy.ones((1, 2)), jax.numpy.ones((2, 1)), "width", "inner")
     Array([[2.]], dtype=float32)
@@ -176,8 +182,8 @@ def _weight_times_forward(layout, names, x, kernel):
 def _weight_times_backward(layout, names, residuals, ct):
     x, kernel = residuals
     gathered = layout.place(kernel.astype(x.dtype), *names)
-    d_kernel = layout.place(jnp.einsum("ni,no->io", x, ct), *stored(names))
-    return jnp.einsum("no,io->ni", ct, gathered), d_kernel.astype(kernel.dtype)
+    d_kernel = layout.place(jnp.einsum("...i,...o->io", x, ct), *stored(names))
+    return jnp.einsum("...o,io->...i", ct, gathered), d_kernel.astype(kernel.dtype)
 
 
 _weight_times.defvjp(_weight_times_forward, _weight_times_backward)

@@ -1,4 +1,4 @@
-"""One mesh with the axes `data`, `fsdp` and `tensor`."""
+"""One mesh with the axes `data`, `fsdp`, `sequence` and `tensor`."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxalign.errors import UserError
 from jaxalign.parallel.activations import ACTIVATIONS
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "sequence", "tensor")
 
 
 def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:
@@ -21,18 +21,19 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) ->
 
     Args:
       sizes: Devices along `data` (replicas of the state, each with its own rows),
-        `fsdp` (rows and state are both split) and `tensor` (matrices are split).
+        `fsdp` (rows and state are both split), `sequence` (the positions of a row are
+        split) and `tensor` (matrices are split).
         An axis left out is 1; one axis may be -1, which is what remains.
       devices: The devices; all of them by default.
 
     Returns:
-      A mesh with all three axes, of the automatic kind.
+      A mesh with all four axes, of the automatic kind.
 
     Raises:
       UserError: If the sizes do not multiply to the number of devices.
 
     >>> dict(make_mesh({"fsdp": -1}, jax.devices()[:1]).shape)
-    {'data': 1, 'fsdp': 1, 'tensor': 1}
+    {'data': 1, 'fsdp': 1, 'sequence': 1, 'tensor': 1}
     """
     devices = jax.devices() if devices is None else devices
     unknown = set(sizes) - set(AXES)

@@ -17,6 +17,8 @@ class MeshConfig:
     """Number of replicas of the state, each with its own rows."""
     fsdp: int = -1
     """Number of devices over which rows and state are both split."""
+    sequence: int = 1
+    """Number of devices over which the positions of a row are split, for long rows."""
     tensor: int = 1
     """Number of devices over which matrices are split."""
 

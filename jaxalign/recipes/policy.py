@@ -159,7 +159,19 @@ def open_policy(
         devices = jax.devices()[:1]
     # One device for pmap, which makes copies of what is loaded there.
     mesh = make_mesh({"fsdp": -1} if parallel == "pmap" else mesh_sizes, devices)
+    _require_heads(config, mesh)
     program = program_of(parallel, mesh)
     product = compute_type(dtype, mesh.devices.flat[0])
     model = Transformer(config, dtype=product, remat=remat, attention=attention)
     return Policy(folder, config, model, backbone_of(model), mesh, program)
+
+
+def _require_heads(config: ModelConfig, mesh: jax.sharding.Mesh) -> None:
+    """Refuses a mesh whose devices of a row would do the same attention twice."""
+    tensor, sequence = mesh.shape["tensor"], mesh.shape["sequence"]
+    if sequence > 1 and config.num_heads % (tensor * sequence):
+        raise UserError(
+            f"mesh.sequence {sequence} and mesh.tensor {tensor} share out the heads of "
+            f"attention, and the model has {config.num_heads}: choose sizes whose "
+            "product divides that."
+        )

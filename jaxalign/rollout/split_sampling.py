@@ -64,11 +64,11 @@ def chosen_together(
     layout = current_layout()
     assert layout is not None
     rows = layout.axes("rows", logits.shape[0]) or None
-    axes = layout.axes("vocabulary", logits.shape[1])
+    axes, size = layout.axes("vocabulary", logits.shape[1]), logits.shape[1]
 
     def on_each(logits, allowed, uniforms, top_p):
         first = jax.lax.axis_index(axes) * jnp.int32(logits.shape[1])
-        part = _Part(axes, first, layout.parts("vocabulary") * logits.shape[1])
+        part = _Part(axes, first, size)
         token = _token(part, allowed, uniforms, top_k, top_p)
         return token, _logps(part, logits, token)
 

@@ -1,6 +1,7 @@
 """Where arrays lie in the compiled step on eight devices, and what travels when."""
 
 import functools
+import math
 
 import jax
 import numpy as np
@@ -77,6 +78,28 @@ def test_a_device_holds_its_own_rows_at_their_whole_width(task, sizes):
             assert (LAYERS, rows, LENGTH, width) not in shapes(program)
         # Between devices that look up each other's rows, only part of the width goes.
         assert (rows, LENGTH, WIDTH) not in shapes(program)
+
+
+def test_devices_of_a_sequence_hold_parts_of_it_and_exchange_them_for_heads():
+    """Half of the positions of each row, and in attention half of its heads."""
+    program = compiled("sft", fsdp=4, sequence=2)
+    found = {x.shape for x in program.arrays_in("Transformer")}
+    half = LENGTH // 2
+    assert (1, half, WIDTH) in found, "the residual stream"
+    assert (1, LENGTH, WIDTH) not in found
+    for inner in (half * INNER, LENGTH * INNER):
+        sizes = {math.prod(shape) for shape in found}
+        assert (inner in sizes) == (inner == half * INNER)
+    # What is kept of each layer for the way back.
+    assert (LAYERS, 1, LENGTH, WIDTH) not in shapes(program)
+    exchanged = {
+        math.prod(x.shape)
+        for c in program.collectives
+        if c.kind == "all-to-all"
+        for x in c.arrays
+    }
+    assert exchanged, "positions for heads"
+    assert not inside(program, "chunks")
 
 
 @pytest.mark.parametrize(("task", "sizes"), CASES, ids=str)

@@ -26,11 +26,12 @@ P = PartitionSpec
     ("sizes", "shape"),
     [
         ({}, None),
-        ({"data": 8}, (8, 1, 1)),
-        ({"fsdp": -1}, (1, 8, 1)),
-        ({"data": 2, "fsdp": -1, "tensor": 2}, (2, 2, 2)),
-        ({"tensor": 8, "data": -1}, (1, 1, 8)),
-        ({"data": 2, "fsdp": 2, "tensor": 2}, (2, 2, 2)),
+        ({"data": 8}, (8, 1, 1, 1)),
+        ({"fsdp": -1}, (1, 8, 1, 1)),
+        ({"fsdp": 4, "sequence": 2}, (1, 4, 2, 1)),
+        ({"data": 2, "fsdp": -1, "tensor": 2}, (2, 2, 1, 2)),
+        ({"tensor": 8, "data": -1}, (1, 1, 1, 8)),
+        ({"data": 2, "fsdp": 2, "tensor": 2}, (2, 2, 1, 2)),
         ({"data": 3, "fsdp": -1}, None),
         ({"data": 16}, None),
         ({"data": 16, "fsdp": -1}, None),
@@ -47,7 +48,7 @@ def test_sizes_fill_the_devices_or_are_refused(sizes, shape):
             make_mesh(sizes)
         return
     mesh = make_mesh(sizes)
-    assert mesh.axis_names == ("data", "fsdp", "tensor")
+    assert mesh.axis_names == ("data", "fsdp", "sequence", "tensor")
     assert mesh.devices.shape == shape
     assert set(mesh.axis_types) == {AxisType.Auto}
     assert set(mesh.devices.flat) == set(jax.devices())

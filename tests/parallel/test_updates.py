@@ -18,9 +18,11 @@ MESHES = [
     {"fsdp": 8},
     {"fsdp": 4, "tensor": 2},
     {"data": 2, "fsdp": 2, "tensor": 2},
+    {"fsdp": 4, "sequence": 2},
+    {"data": 2, "sequence": 2, "tensor": 2},
 ]
 # What differs from task to task is how statistics and scores are read: not the layers.
-CHEAP = [("sft", sizes) for sizes in MESHES[1::2]] + [("dpo", MESHES[-1])]
+CHEAP = [("sft", MESHES[1]), ("sft", MESHES[3]), ("dpo", MESHES[3]), ("dpo", MESHES[4])]
 ALL = [(task, sizes) for task in TASKS for sizes in MESHES]
 CASES = [
     pytest.param(
@@ -89,8 +91,13 @@ def test_every_mesh_makes_the_single_device_update(task, sizes):
     ],
 )
 def test_pmap_makes_the_single_device_update(task):
+    assert_same_update(task, *on_pmap(task))
+
+
+def on_pmap(task):
+    """State and metrics after a step on eight devices that all hold the whole state."""
     objective, batch, params = setup(task)
     step = make_train_step(objective, OPTIMIZER, num_microbatches=2, axis_name="data")
     shards = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), batch)
     mapped = jax.pmap(step, "data", in_axes=(None, 0), out_axes=None)
-    assert_same_update(task, *mapped(state_of(params), shards))
+    return mapped(state_of(params), shards)

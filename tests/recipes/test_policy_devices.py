@@ -3,6 +3,7 @@ import types
 import jax
 import pytest
 
+from jaxalign.errors import UserError
 from jaxalign.models import read_config
 from jaxalign.parallel.compute_type import compute_type
 from jaxalign.recipes.policy import open_policy
@@ -39,3 +40,15 @@ def test_a_policy_computes_in_the_type_of_its_devices(tiny_model, dtype):
     kept = {str(x.dtype) for x in jax.tree.leaves(policy.param_shapes())}
     assert kept == {"float32"}
     assert read_config(tiny_model) == policy.config
+
+
+def test_a_mesh_that_cannot_share_out_the_heads_is_refused(tiny_model):
+    with pytest.raises(UserError, match=r"mesh\.sequence 4 .* has 2: choose"):
+        open_policy(
+            str(tiny_model),
+            dtype="auto",
+            remat="none",
+            attention="blocked",
+            parallel="mesh",
+            mesh_sizes={"fsdp": 2, "sequence": 4},
+        )
