@@ -7,9 +7,11 @@ that the commands have by default.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxalign
@@ -53,8 +55,10 @@ class Machine(NamedTuple):
         return self.sharded(functools.partial(init_params, self.model), key)
 
 
-def machine_of(shape: shapes.Shape, remat: str = "dots") -> Machine:
-    model = Transformer(model_config_of(shape), remat=remat)
+def machine_of(
+    shape: shapes.Shape, remat: str = "dots", dtype: str = "float32"
+) -> Machine:
+    model = Transformer(model_config_of(shape), remat=remat, dtype=jnp.dtype(dtype))
     mesh = make_mesh({"fsdp": -1})
     return Machine(model, mesh, mesh_program(mesh))
 
@@ -102,15 +106,34 @@ def timed(update, batches: Batches) -> tuple[Laps, float, list[list[int]]]:
     return laps, compile_s, compiled
 
 
-def measure(args):
-    keep_freed_memory()
-    shape = shapes.SHAPES[args.shape]
-    updates = updates_of(args.task, shape, args.rows, args.steps)
-    machine = machine_of(shape, args.remat)
+class Work(NamedTuple):
+    """Training on some updates, all in place.
+
+    Attributes:
+      batches: The updates, packed.
+      update: Makes update number i, and returns its loss.
+      microbatch_size: Rows that a device computes at a time.
+      reference_s: Seconds that scoring the reference took.
+    """
+
+    batches: Batches
+    update: Callable[[int], float]
+    microbatch_size: int
+    reference_s: float
+
+
+def work_of(
+    machine: Machine,
+    updates: list[list[Row]],
+    *,
+    chunk_size: int = 512,
+    microbatch_size: int | None = None,
+) -> Work:
+    """Packs rows, scores the reference of pairs, and places state and step."""
     program, backbone = machine.program, backbone_of(machine.model)
 
     def at_a_time(tokens: int) -> int:
-        return args.microbatch_size or max(1, MICROBATCH_TOKENS // tokens)
+        return microbatch_size or max(1, MICROBATCH_TOKENS // tokens)
 
     batches = Batches(
         examples_of(updates),
@@ -119,16 +142,14 @@ def measure(args):
         row_multiple=program.row_devices,
         rows_at_a_time=lambda tokens: program.row_devices * at_a_time(tokens),
     )
-    microbatch_size = at_a_time(batches.plan.shapes[-1].tokens)
-    optimizer, _ = make_optimizer(
-        OptimizerConfig(
-            learning_rate=shapes.LEARNING_RATE, max_grad_norm=shapes.MAX_GRAD_NORM
-        ),
-        len(updates),
+    rows_of_a_part = at_a_time(batches.plan.shapes[-1].tokens)
+    config = OptimizerConfig(
+        learning_rate=shapes.LEARNING_RATE, max_grad_norm=shapes.MAX_GRAD_NORM
     )
+    optimizer, _ = make_optimizer(config, len(updates))
     key = jax.random.key(SEED)
     params = machine.random_params(key)
-    chunks: Any = {"chunk_size": args.chunk_size}
+    chunks: Any = {"chunk_size": chunk_size}
     reference_s = 0.0
     if len(updates[0][0]) == 2:
         scoring, statistics = Laps(), token_statistics(backbone, **chunks)
@@ -143,15 +164,30 @@ def measure(args):
     create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
     state = machine.sharded(create, params)
     del params
-    step = program.train(objective, optimizer, microbatch_size)
-    losses = []
+    step = program.train(objective, optimizer, rows_of_a_part)
 
-    def update(i: int):
+    def update(i: int) -> float:
         nonlocal state
         state, metrics = step(state, program.place(batches[i]))
-        losses.append(float(metrics["loss"].value))
+        return float(metrics["loss"].value)
 
-    laps, compile_s, row_shapes = timed(update, batches)
+    return Work(batches, update, rows_of_a_part, reference_s)
+
+
+def measure(args):
+    keep_freed_memory()
+    shape = shapes.SHAPES[args.shape]
+    updates = updates_of(args.task, shape, args.rows, args.steps)
+    work = work_of(
+        machine_of(shape, args.remat),
+        updates,
+        chunk_size=args.chunk_size,
+        microbatch_size=args.microbatch_size,
+    )
+    losses: list[float] = []
+    laps, compile_s, row_shapes = timed(
+        lambda i: losses.append(work.update(i)), work.batches
+    )
     report_updates(
         laps,
         updates,
@@ -162,9 +198,9 @@ def measure(args):
         first_loss=losses[0],
         last_loss=losses[-1],
         first_step_s=compile_s,
-        reference_s=reference_s,
+        reference_s=work.reference_s,
         row_shapes=row_shapes,
-        settings=f"{microbatch_size} rows at a time at most, remat {args.remat}, "
+        settings=f"{work.microbatch_size} rows at a time at most, remat {args.remat}, "
         f"chunks of {args.chunk_size}",
     )
 

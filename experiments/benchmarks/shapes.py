@@ -36,6 +36,7 @@ class Shape:
 SHAPES = {
     "A": Shape(32_000, 256, 4, 4, 4, 1024, False, 256, 8),
     "B": Shape(49_152, 576, 30, 9, 3, 1536, True, 256, 4),  # SmolLM2-135M
+    "1B": Shape(128_256, 2048, 16, 32, 8, 8192, True, 2048, 8),  # Llama-3.2-1B
     "tiny": Shape(49_152, 32, 2, 4, 2, 64, True, 32, 2),  # to try the scripts out
 }
 
