@@ -69,6 +69,23 @@ def alpaca_prompt(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     return [{**_without(row, "instruction", "input", "history"), "prompt": prompt}]
 
 
+def dolly(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
+    r"""`instruction`, `context` and `response` as Alpaca's columns.
+
+    >>> dolly({"instruction": "Add.", "context": "2, 3", "response": "5"})
+    [{'prompt': 'Add.\n\n2, 3', 'completion': '5'}]
+    """
+    (out,) = dolly_prompt(row, plain)
+    return [{**_without(out, "response"), "completion": checks.need(row, "response")}]
+
+
+def dolly_prompt(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
+    """`instruction` and `context` into the prompt alone; the rest stays."""
+    return alpaca_prompt(
+        {**_without(row, "context"), "input": row.get("context")}, plain
+    )
+
+
 def hh(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     r"""`\n\nHuman:` / `\n\nAssistant:` transcripts into message lists.
 
@@ -174,6 +191,8 @@ CONVERTERS: dict[tuple[str, str], Callable[[Mapping[str, Any], bool], list[Row]]
     ("alpaca", "prompt-completion"): alpaca,
     ("alpaca", "preference"): alpaca_prompt,
     ("alpaca", "prompt-only"): alpaca_prompt,
+    ("dolly", "prompt-completion"): dolly,
+    ("dolly", "prompt-only"): dolly_prompt,
     ("hh", "preference"): hh,
     ("ultrafeedback", "preference"): ultrafeedback,
     ("question_answer", "prompt-completion"): question_answer,

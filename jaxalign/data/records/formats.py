@@ -38,7 +38,10 @@ class Format:
 
 
 # Questions and instructions are no text to go on from: they are asked of a chat model.
-_ASKED = ("alpaca", "question_answer", "sharegpt", "hh", "ultrafeedback", "oasst")
+_ASKED = (
+    *("alpaca", "dolly", "question_answer", "sharegpt", "hh", "ultrafeedback"),
+    "oasst",
+)
 
 
 def detect(

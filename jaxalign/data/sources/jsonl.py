@@ -129,7 +129,11 @@ def parse_json(text: bytes, where: str, *, last: bool = False) -> Any:
     """
     try:
         # Python's json takes NaN and Infinity, unless it is told not to.
-        return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(
+            text.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_each_key_once,
+        )
     except UnicodeDecodeError as error:
         raise RowError(
             where,
@@ -138,6 +142,8 @@ def parse_json(text: bytes, where: str, *, last: bool = False) -> Any:
         ) from error
     except RecursionError as error:
         raise RowError(where, "JSON nested too deeply", "Flatten the row.") from error
+    except _TwiceError as error:
+        raise RowError(where, str(error), "Remove one of them.") from error
     except ValueError as error:
         # The parser counts lines within the row; `where` has the line of the file.
         what = re.sub(r": line \d+ column", ": column", str(error))
@@ -150,6 +156,20 @@ def parse_json(text: bytes, where: str, *, last: bool = False) -> Any:
 
 def _refuse_constant(name: str):
     raise ValueError(f"{name} is not JSON")
+
+
+class _TwiceError(ValueError):
+    """Two keys of an object are equal."""
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Python's json takes the last of equal keys, and says nothing of the others."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _TwiceError(f"the key {json.dumps(twice)} stands twice in an object")
+    return found
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:

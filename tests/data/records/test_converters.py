@@ -86,6 +86,19 @@ def test_alpaca():
     )
 
 
+def test_dolly():
+    """As Alpaca, with other names; the context is never left out of the prompt."""
+    row = {"instruction": "Add.", "context": "2, 3", "response": "5", "category": "x"}
+    extra = {"category": "x"}
+    both = PromptCompletion(*_qa("Add.\n\n2, 3", "5"), extra=extra)
+    assert record(row, "sft") == both
+    alone = PromptCompletion(*_qa("Add.", "5"), extra=extra)
+    assert record({**row, "context": ""}, "sft") == alone
+    asked = record(row, "prompt")
+    assert asked.prompt == turns("Add.\n\n2, 3")
+    assert asked.extra == {"response": "5", "category": "x"}
+
+
 def _qa(question, answer):
     return turns(question), (Message("assistant", answer),)
 

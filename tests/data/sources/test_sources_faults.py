@@ -80,6 +80,21 @@ def test_mistakes_in_the_spec(spec, message, tmp_path, monkeypatch):
         open_source(spec)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"prompt": "a", "prompt": "z", "completion": "b"}',
+        '{"prompt": [{"role": "user", "content": "a", "content": "z"}]}',
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(line, tmp_path):
+    """Python would take the last one, and nobody would hear of the other."""
+    (tmp_path / "a.jsonl").write_text('{"prompt": "x"}\n' + line + "\n")
+    source = open_source(str(tmp_path / "a.jsonl"))
+    with pytest.raises(UserError, match=r'a\.jsonl:2: the key ".*" stands twice'):
+        rows_of(source)
+
+
 def test_missing_gcs_support_says_what_to_install(monkeypatch):
     fsspec = pytest.importorskip("fsspec")
 
