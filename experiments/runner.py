@@ -1,12 +1,13 @@
 """Runs an experiment in a folder of its own, and compares it with what is expected.
 
 A run folder holds `config.json`, `versions.json`, `metrics.jsonl` (a line per logged
-step), `results.csv` (a row per arm and seed), `results.json` (mean and standard
-deviation per arm) and the plots, which are drawn from `results.csv` alone.
+step), `results.csv` (a row per run, with its time), `results.json` (for each arm the
+mean over its seeds, with an interval) and the plots, which are drawn from
+`results.csv` alone. The same command gives the same `results.json`, byte for byte, on
+the same machine.
 """
 
 import argparse
-import csv
 import dataclasses
 import json
 import time
@@ -18,16 +19,31 @@ from rich.console import Console
 from rich.progress import track
 
 from experiments import expectations, versions
+from experiments.results import (
+    TIME,
+    Row,
+    read_rows,
+    summarise,
+    write_json,
+    write_rows,
+)
+from jaxalign.errors import UserError
 
 C = TypeVar("C")
-Row = dict[str, Any]
 
 
 class Result(NamedTuple):
-    """What one run gives: its row of `results.csv`, and one record per logged step."""
+    """What one run gives.
+
+    Attributes:
+      row: Its row of `results.csv`.
+      metrics: One record per logged step.
+      earlier: Rows of the same run at earlier steps, which go before `row`.
+    """
 
     row: Row
     metrics: list[Row]
+    earlier: Sequence[Row] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +59,7 @@ class Experiment(Generic[C]):
       run: From a config to its result.
       plot: Draws all plots into a folder, from the rows of `results.csv`.
       arm: Columns that tell arms apart; rows that agree on them differ by seed only.
+      derive: Further rows, made from those of all runs, such as comparisons of arms.
     """
 
     description: str
@@ -52,27 +69,99 @@ class Experiment(Generic[C]):
     run: Callable[[C], Result]
     plot: Callable[[list[Row], Path], None]
     arm: Sequence[str] = ("arm", "beta")
+    derive: Callable[[list[Row]], list[Row]] | None = None
+
+
+class Outcome(NamedTuple):
+    """What a run of an experiment came to."""
+
+    num_rows: int
+    seconds: float
+    verdicts: list[expectations.Verdict]
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if any(x.failed for x in self.verdicts) else 0
 
 
 def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
-    """The command line of every experiment; returns the exit code."""
-    args = _parse(experiment, arguments)
-    console = Console()
-    args.out.mkdir(parents=True, exist_ok=True)
-    if args.results is None:
-        configs = experiment.configs(args.seeds, args.quick)
-        rows = run_all(experiment, configs, args.out, console)
+    """The command line of one experiment; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=experiment.description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    default = Path("runs") / experiment.folder.name
+    parser.add_argument("--out", type=Path, default=default, help="the run folder")
+    add_flags(parser)
+    parser.add_argument(
+        "--results", type=Path, help="take the rows from this file, and run nothing"
+    )
+    args = parser.parse_args(arguments)
+    try:
+        outcome = execute(experiment, args, args.out, Console(), args.results)
+    except UserError as error:
+        parser.error(str(error))
+    return outcome.exit_code
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What may be asked of any experiment."""
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="in place of those of the reference run"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a smaller grid, with the bars that expected.json has for it",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare with expected.json; exit code 1 if a bar is missed",
+    )
+
+
+def execute(
+    experiment: Experiment,
+    args: argparse.Namespace,
+    out: Path,
+    console: Console,
+    results: Path | None = None,
+) -> Outcome:
+    """Runs an experiment as the flags say, and writes and prints what came of it."""
+    start = time.perf_counter()
+    checks = expected_of(experiment, args.quick) if args.check else []
+    out.mkdir(parents=True, exist_ok=True)
+    if results is None:
+        seeds = experiment.seeds if args.seeds is None else args.seeds
+        configs = experiment.configs(seeds, args.quick)
+        rows = run_all(experiment, configs, out, console)
     else:
-        rows = read_rows(args.results)
+        rows = read_rows(results)
     summary = summarise(rows, experiment.arm)
-    write_json(args.out / "results.json", summary)
-    experiment.plot(rows, args.out)
+    write_json(out / "results.json", summary)
+    experiment.plot(rows, out)
     for line in summary:
         console.print(_describe(line, experiment.arm), highlight=False, soft_wrap=True)
-    if not args.check:
-        return 0
-    expected = json.loads((experiment.folder / "expected.json").read_text())
-    return 0 if expectations.check(rows, expected["checks"], console) else 1
+    verdicts = expectations.judge(rows, checks, console)
+    return Outcome(len(rows), time.perf_counter() - start, verdicts)
+
+
+def expected_of(experiment: Experiment, quick: bool) -> list[dict[str, Any]]:
+    """The checks of the full grid, or those of the quick one.
+
+    Raises:
+      UserError: There are none: nothing would be confirmed.
+    """
+    file = experiment.folder / "expected.json"
+    name = "quick" if quick else "checks"
+    checks = json.loads(file.read_text()).get(name)
+    if not checks:
+        raise UserError(
+            f"{file} has no list `{name}`, so there is no bar to check. Leave --check "
+            "out, or write down what is to be expected."
+        )
+    return checks
 
 
 def run_all(
@@ -82,91 +171,26 @@ def run_all(
     settings = [dataclasses.asdict(c) for c in configs]  # type: ignore
     write_json(out / "config.json", settings)
     write_json(out / "versions.json", versions.describe(experiment.folder))
-    rows = []
+    rows: list[Row] = []
     with (out / "metrics.jsonl").open("w") as metrics:
         for config in track(configs, experiment.folder.name, console=console):
             start = time.perf_counter()
-            row, records = experiment.run(config)
-            rows.append(row | {"wall_s": round(time.perf_counter() - start, 2)})
-            metrics.writelines(json.dumps(record) + "\n" for record in records)
+            result = experiment.run(config)
+            seconds = {TIME: round(time.perf_counter() - start, 2)}
+            rows += [row | seconds for row in (*result.earlier, result.row)]
+            metrics.writelines(json.dumps(x) + "\n" for x in result.metrics)
             write_rows(out / "results.csv", rows)
+    if experiment.derive is not None:
+        rows += experiment.derive(rows)
+        write_rows(out / "results.csv", rows)
     return rows
 
 
-def write_rows(file: Path, rows: list[Row]) -> None:
-    """Writes rows as CSV; numbers with six digits."""
-    with file.open("w", newline="") as f:
-        writer = csv.DictWriter(f, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-            )
-
-
-def read_rows(file: Path) -> list[Row]:
-    """Reads them back; what looks like a number is one."""
-
-    def value(text: str) -> Any:
-        for kind in (int, float):
-            try:
-                return kind(text)
-            except ValueError:
-                pass
-        return text
-
-    with file.open(newline="") as f:
-        return [{k: value(v) for k, v in row.items()} for row in csv.DictReader(f)]
-
-
-def summarise(rows: list[Row], arm: Sequence[str]) -> list[Row]:
-    """Mean and standard deviation over seeds of every other number, for each arm."""
-    summary = []
-    for key in dict.fromkeys(tuple(row[name] for name in arm) for row in rows):
-        members = [row for row in rows if tuple(row[name] for name in arm) == key]
-        line: Row = dict(zip(arm, key, strict=True)) | {"runs": len(members)}
-        for name, value in members[0].items():
-            if name not in arm and isinstance(value, float):
-                values = [row[name] for row in members]
-                line[name] = {
-                    reduce: expectations.REDUCE[reduce](values)
-                    for reduce in ("mean", "std")
-                }
-        summary.append(line)
-    return summary
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Writes a JSON file for people to read."""
-    file.write_text(json.dumps(content, indent=2) + "\n")
-
-
 def _describe(line: Row, arm: Sequence[str]) -> str:
-    name = "  ".join(f"{key} {line[key]}" for key in arm)
+    name = "  ".join(f"{key} {line[key]}" for key in arm if key in line)
     numbers = (
         f"{key} {value['mean']:.4g} ± {value['std']:.2g}"
         for key, value in line.items()
-        if isinstance(value, dict) and key != "wall_s"
+        if isinstance(value, dict)
     )
     return f"{name}: {', '.join(numbers)}"
-
-
-def _parse(experiment: Experiment, arguments: Sequence[str] | None):
-    parser = argparse.ArgumentParser(
-        description=experiment.description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    default = Path("runs") / experiment.folder.name
-    parser.add_argument("--out", type=Path, default=default, help="the run folder")
-    parser.add_argument("--seeds", type=int, nargs="+", default=experiment.seeds)
-    parser.add_argument("--quick", action="store_true", help="a smaller grid, no bar")
-    parser.add_argument(
-        "--check", action="store_true", help="compare with expected.json"
-    )
-    parser.add_argument(
-        "--results", type=Path, help="take the rows from this file, and run nothing"
-    )
-    args = parser.parse_args(arguments)
-    if args.quick and args.check:
-        parser.error("--quick has no bar to check: leave one of the two out")
-    return args

@@ -28,11 +28,20 @@ from experiments.enumlm.preferences import (
     preference_loss,
 )
 from experiments.enumlm.responses import Responses, list_responses
+from experiments.enumlm.training import (
+    PairLoss,
+    Steps,
+    Trained,
+    train_on_pairs,
+)
 from experiments.enumlm.world import World, make_world
 
 __all__ = [
     "Evaluation",
+    "PairLoss",
     "Responses",
+    "Steps",
+    "Trained",
     "World",
     "best_of_n_logps",
     "count_preferences",
@@ -52,4 +61,5 @@ __all__ = [
     "sample",
     "state_logps",
     "token_logps",
+    "train_on_pairs",
 ]

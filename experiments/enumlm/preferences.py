@@ -53,6 +53,9 @@ def preference_loss(
 ) -> jax.Array:
     """A pairwise loss averaged over pairs `[X, S, S]` and prompts, exactly.
 
+    It is the loss of a batch that has every pair as often as it is drawn: sums are
+    weighed by `preferences` and divided once, whatever the loss is a mean over.
+
     Args:
       world: The world.
       preferences: Share of each (chosen, rejected) pair, `[X, S, S]`.
@@ -63,20 +66,22 @@ def preference_loss(
     Returns:
       A scalar.
     """
+
+    def of_pair(chosen, rejected):
+        return loss_of(*(Pair(*side) for side in zip(chosen, rejected, strict=True)))
+
+    def of_prompt(policy, ref):
+        sides = policy[:, None], ref[:, None], mask[:, None]
+        # What is of one side alone is computed S times, not S²: no rival is there yet.
+        of_rivals = jax.vmap(of_pair, (None, 0))
+        return jax.vmap(of_rivals, (0, None))(sides, sides).loss
+
     mask = jnp.asarray(world.responses.mask)
-
-    def of_prompt(policy, ref, shares):
-        def of_pair(chosen, rejected):
-            sides = [chosen[None], rejected[None]]
-            pairs = (Pair(*(x[i] for i in sides)) for x in (policy, ref, mask))
-            return loss_of(*pairs).loss.value
-
-        losses = jax.vmap(jax.vmap(of_pair))(*jnp.indices(shares.shape))
-        return jnp.sum(shares * losses)
-
     policy = token_logps(logits, world.responses)
     ref = token_logps(jnp.asarray(world.ref_logits), world.responses)
-    return jnp.mean(jax.vmap(of_prompt)(policy, ref, jnp.asarray(preferences)))
+    losses = jax.vmap(of_prompt)(policy, ref)
+    shares = jnp.asarray(preferences)
+    return jax.tree.map(lambda x: jnp.tensordot(shares, x, 3), losses).value
 
 
 def _preferred(gap: np.ndarray, scale: float, flip: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from experiments import expectations, runner, sweep
+from experiments import expectations, results, runner, sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ def test_a_run_folder_holds_what_the_run_was_and_gave(experiment, tmp_path):
     ).keys()
     lines = (out / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1]) == {"arm": "b", "step": 10, "kl": 0.5 / 3 + 1}
-    rows = runner.read_rows(out / "results.csv")
+    rows = results.read_rows(out / "results.csv")
     assert [(row["arm"], row["key"]) for row in rows] == [
         ("a", 0),
         ("a", 1),
@@ -86,17 +86,52 @@ def test_a_check_that_does_not_hold_fails_the_run(experiment, tmp_path, capsys):
 
 def test_committed_results_are_checked_without_a_run(experiment, tmp_path, capsys):
     runner.main(experiment, ["--out", str(tmp_path / "run")])
-    results = tmp_path / "run" / "results.csv"
-    results.write_text(results.read_text().replace("1.16667", "5"))
-    arguments = ["--out", str(tmp_path / "again"), "--check", "--results", str(results)]
+    table = tmp_path / "run" / "results.csv"
+    table.write_text(table.read_text().replace("1.16667", "5"))
+    arguments = ["--out", str(tmp_path / "again"), "--check", "--results", str(table)]
     assert runner.main(experiment, arguments) == 1
     assert not (tmp_path / "again" / "metrics.jsonl").exists()
     assert (tmp_path / "again" / "plot.txt").exists()
 
 
-def test_quick_runs_have_no_bar(experiment, tmp_path):
-    with pytest.raises(SystemExit):
-        runner.main(experiment, ["--out", str(tmp_path), "--quick", "--check"])
+def test_a_quick_run_has_bars_of_its_own(experiment, tmp_path, capsys):
+    arguments = ["--out", str(tmp_path / "run"), "--quick", "--check", "--seeds", "2"]
+    with pytest.raises(SystemExit) as end:
+        runner.main(experiment, arguments)
+    assert end.value.code == 2
+    assert "no list `quick`" in capsys.readouterr().err
+    expected = tmp_path / "expected.json"
+    checks = json.loads(expected.read_text())["checks"]
+    loose = {"checks": checks, "quick": [checks[0] | {"value": 2.2}]}
+    expected.write_text(json.dumps(loose))
+    assert runner.main(experiment, arguments) == 0
+    assert runner.main(experiment, [x for x in arguments if x != "--quick"]) == 1
+
+
+def test_earlier_and_derived_rows_are_rows_of_the_table(experiment, tmp_path):
+    def at_two_steps(config):
+        row = {"arm": config.arm, "beta": config.beta, "step": 2, "kl": 1.0}
+        return runner.Result(row, [], [row | {"step": 1, "kl": 0.5}])
+
+    def compared(rows):
+        return [{"arm": "a_minus_b", "gain": rows[0]["kl"] - rows[-1]["kl"]}]
+
+    both = dataclasses.replace(experiment, run=at_two_steps, derive=compared)
+    out = tmp_path / "run"
+    assert runner.main(both, ["--out", str(out), "--seeds", "0"]) == 0
+    rows = results.read_rows(out / "results.csv")
+    assert [row.get("step") for row in rows] == [1, 2, 1, 2, None]
+    assert rows[-1] == {"arm": "a_minus_b", "gain": -0.5}
+    assert "beta" not in json.loads((out / "results.json").read_text())[-1]
+
+
+def test_an_interval_is_students():
+    """t of three degrees of freedom leaves 2.5 % above 3.18245."""
+    found = results.describe([1.0, 2.0, 3.0, 4.0])
+    half = 3.182446 * (5 / 3) ** 0.5 / 2
+    assert found["high"] == pytest.approx(2.5 + half, rel=1e-6)
+    assert found["low"] == pytest.approx(2.5 - half, rel=1e-6)
+    assert results.describe([1.0])["low"] is None
 
 
 @pytest.mark.parametrize(
@@ -122,11 +157,22 @@ def test_checks(change, passes):
         "value": 2.5,
         "status": "measured",
     }
-    assert expectations.check(rows, [check | change], Console(quiet=True)) is passes
+    (verdict,) = expectations.judge(rows, [check | change], Console(quiet=True))
+    assert verdict.failed is not passes
 
 
-@pytest.mark.parametrize("module", [expectations, sweep])
+def test_a_check_along_a_column_is_about_means_and_their_steps():
+    rows = [
+        {"arm": "a", "n": n, "kl": kl}
+        for n, kl in [(10, 1.0), (10, 3.0), (30, 2.5), (20, 2.25), (20, 2.25)]
+    ]
+    rises = {"where": {"arm": "a"}, "metric": "kl", "along": "n", "reduce": "min"}
+    assert expectations.measure(rows, rises) == pytest.approx(0.25)
+    assert expectations.measure(rows[:2], rises) != expectations.measure(rows, rises)
+
+
+@pytest.mark.parametrize("module", [expectations, results, sweep])
 def test_examples_in_docstrings(module):
-    results = doctest.testmod(module)
-    assert results.attempted > 0
-    assert results.failed == 0
+    found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert found.attempted > 0
+    assert found.failed == 0

@@ -1,0 +1,1 @@
+"""Preference losses and RL on the plane of reward and KL divergence."""

@@ -1,0 +1,106 @@
+"""The arms: from a config to the policy that it ends with."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.e01_frontier.reward import (
+    fit_rewards,
+    linear_features,
+    tabular_features,
+)
+from experiments.e03_estimators.train import Plan, train
+from experiments.enumlm import (
+    PairLoss,
+    Steps,
+    World,
+    best_of_n_logps,
+    count_preferences,
+    optimum,
+    population_preferences,
+    train_on_pairs,
+)
+
+PAIR_LOSSES = {
+    "dpo_population": PairLoss("dpo_loss"),
+    "dpo": PairLoss("dpo_loss"),
+    "unlikelihood": PairLoss("unlikelihood_loss", "alpha"),
+    "preferred_ft": PairLoss("preferred_ft_loss", ""),
+}
+LEARNED = {"learned_linear": linear_features, "learned_tabular": tabular_features}
+RL = {"rloo": "rloo", "grpo": "grpo", "ppo": "ppo", "ppo_learned_linear": "ppo"}
+"""Arms of E3, with the KL term in the reward."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run of an arm; what an arm does not have is 0.
+
+    Attributes:
+      arm: `optimum` is the exact solution for the gold reward.
+      beta: Weight of the KL term.
+      n_pairs: Pairs for each prompt.
+      alpha: Weight of the rejected response in unlikelihood.
+      n: Of best-of-n.
+      world_seed: Of the world.
+      data_seed: Of the pairs.
+      key: Of the samples of RL.
+      step: How many updates.
+      rate: Of Adam.
+    """
+
+    arm: str = "optimum"
+    beta: float = 0.0
+    n_pairs: int = 0
+    alpha: float = 0.0
+    n: int = 0
+    world_seed: int = 0
+    data_seed: int = 0
+    key: int = 0
+    step: int = 0
+    rate: float = 0.0
+
+
+def policy(world: World, config: Config) -> jax.Array:
+    """Log-probabilities `[X, S]` of the policy that an arm ends with."""
+    if config.arm == "optimum":
+        return optimum(world, config.beta)
+    if config.arm == "best_of_n":
+        ref_logps = jnp.asarray(world.ref_logps)
+        return best_of_n_logps(ref_logps, world.rewards, config.n)
+    if config.arm in LEARNED:
+        return optimum(with_learned_reward(world, config, config.arm), config.beta)
+    if config.arm in RL:
+        return _by_rl(world, config)
+    return train_on_pairs(
+        world,
+        jnp.asarray(preferences(world, config)),
+        jnp.float64(config.beta or config.alpha),
+        loss=PAIR_LOSSES[config.arm],
+        steps=Steps(config.step, config.rate),
+    ).logps
+
+
+def preferences(world: World, config: Config) -> np.ndarray:
+    """The pairs of a config, as shares `[X, S, S]`; all there are if none are drawn."""
+    if not config.n_pairs:
+        return population_preferences(world)
+    return count_preferences(world, config.n_pairs, config.data_seed)
+
+
+def with_learned_reward(world: World, config: Config, kind: str) -> World:
+    """The same world with a reward that was learned from the pairs."""
+    features = jnp.asarray(LEARNED[kind](world))
+    rewards = fit_rewards(features, jnp.asarray(preferences(world, config)))
+    return dataclasses.replace(world, rewards=np.asarray(rewards))
+
+
+def _by_rl(world: World, config: Config) -> jax.Array:
+    if config.n_pairs:
+        world = with_learned_reward(world, config, "learned_linear")
+    beta, key = jnp.float64(config.beta), jax.random.key(config.key)
+    logps, _ = train(world, RL[config.arm], beta, key, Plan(config.step))
+    return logps

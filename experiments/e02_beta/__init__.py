@@ -1,0 +1,1 @@
+"""The slope of the frontier is β, and DPO ends where its β says."""

@@ -1,0 +1,1 @@
+"""Preference losses on labels that are sometimes the wrong way round."""

@@ -1,0 +1,1 @@
+"""What the weight in the gradient of DPO is for."""

@@ -1,0 +1,103 @@
+"""Training of a table on pairs by a loss of the library, the whole of it one program.
+
+Runs that differ in strength and data only are run one after the other by the one
+program. Under `vmap` they take longer: VMAPFIGURE.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.enumlm.exact import expected, kl_divergence
+from experiments.enumlm.policy import response_logps
+from experiments.enumlm.preferences import preference_loss
+from experiments.enumlm.world import World
+from jaxalign import losses
+from jaxalign.losses import LossOutput
+from jaxalign.objectives import array_names
+
+
+@dataclasses.dataclass(frozen=True)
+class PairLoss:
+    """A loss of `jaxalign.losses` with one keyword left open.
+
+    Attributes:
+      name: Of the loss.
+      strength: The keyword that is left open; empty: none.
+      fixed: Its other keywords, as pairs of name and value.
+    """
+
+    name: str
+    strength: str = "beta"
+    fixed: tuple[tuple[str, float], ...] = ()
+
+    def __call__(self, policy, ref, mask, strength) -> LossOutput:
+        """The loss of pairs of `[..., T]` arrays at a strength, Python or traced."""
+        loss = getattr(losses, self.name)
+        arrays = {"policy": policy, "ref": ref, "mask": mask}
+        keywords = dict(self.fixed) | (
+            {self.strength: strength} if self.strength else {}
+        )
+        return loss(*(arrays[name] for name in array_names(loss)), **keywords)
+
+
+class Steps(NamedTuple):
+    """Adam on the exact gradient; with `decay` its rate ends at 0 along a cosine."""
+
+    number: int = 400
+    rate: float = 0.05
+    decay: bool = True
+
+
+class Trained(NamedTuple):
+    """Log-probabilities at the end, `[X, S]`; reward and KL after each step."""
+
+    logps: jax.Array
+    reward: jax.Array
+    kl: jax.Array
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "steps"))
+def train_on_pairs(
+    world: World,
+    preferences: jax.Array,
+    strength: jax.Array,
+    *,
+    loss: PairLoss,
+    steps: Steps,
+) -> Trained:
+    """Trains from the reference.
+
+    Args:
+      world: The world.
+      preferences: Share of each (chosen, rejected) pair, `[X, S, S]`.
+      strength: What the loss leaves open, a scalar.
+      loss: The loss.
+      steps: How long, and how fast.
+
+    Returns:
+      The policy, and how it came there.
+    """
+    rate = optax.cosine_decay_schedule(steps.rate, steps.number)
+    optimizer = optax.adam(rate if steps.decay else steps.rate)
+
+    def cost(logits):
+        at_strength = functools.partial(loss, strength=strength)
+        return preference_loss(world, preferences, logits, at_strength)
+
+    def step(carry, _):
+        logits, state = carry
+        updates, state = optimizer.update(jax.grad(cost)(logits), state)
+        logits = optax.apply_updates(logits, updates)
+        logps = response_logps(jnp.asarray(logits), world.responses)
+        reward = expected(logps, world.rewards)
+        return (logits, state), (reward, kl_divergence(logps, world.ref_logps))
+
+    logits = jnp.asarray(world.ref_logits)
+    carry = logits, optimizer.init(logits)
+    (logits, _), history = jax.lax.scan(step, carry, length=steps.number)
+    return Trained(response_logps(logits, world.responses), *history)
