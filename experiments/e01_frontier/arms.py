@@ -1,6 +1,7 @@
 """The arms: from a config to the policy that it ends with."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
 import jax
@@ -19,6 +20,7 @@ from experiments.enumlm import (
     World,
     best_of_n_logps,
     count_preferences,
+    make_world,
     optimum,
     population_preferences,
     train_on_pairs,
@@ -93,9 +95,17 @@ def preferences(world: World, config: Config) -> np.ndarray:
 
 def with_learned_reward(world: World, config: Config, kind: str) -> World:
     """The same world with a reward that was learned from the pairs."""
+    rewards = learned(kind, config.world_seed, config.n_pairs, config.data_seed)
+    return dataclasses.replace(world, rewards=rewards)
+
+
+@functools.lru_cache(maxsize=64)  # the same for every β
+def learned(kind: str, world_seed: int, n_pairs: int, data_seed: int) -> np.ndarray:
+    """Rewards `[X, S]` from pairs, with a standard normal prior on the weights."""
+    world = make_world(world_seed)
     features = jnp.asarray(LEARNED[kind](world))
-    rewards = fit_rewards(features, jnp.asarray(preferences(world, config)))
-    return dataclasses.replace(world, rewards=np.asarray(rewards))
+    pairs = count_preferences(world, n_pairs, data_seed)
+    return np.asarray(fit_rewards(features, jnp.asarray(pairs), 0.5 / n_pairs))
 
 
 def _by_rl(world: World, config: Config) -> jax.Array:

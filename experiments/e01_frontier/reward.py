@@ -7,8 +7,7 @@ import numpy as np
 from experiments.enumlm import World
 from jaxalign.losses import Pair, bradley_terry_loss
 
-RIDGE = 1e-3
-NUM_STEPS = 30
+NUM_STEPS = 40
 
 
 def linear_features(world: World) -> np.ndarray:
@@ -27,12 +26,15 @@ def tabular_features(world: World) -> np.ndarray:
 
 
 @jax.jit
-def fit_rewards(features: jax.Array, preferences: jax.Array) -> jax.Array:
+def fit_rewards(
+    features: jax.Array, preferences: jax.Array, ridge: float | jax.Array
+) -> jax.Array:
     """Rewards of the largest Bradley–Terry likelihood, with a ridge on the weights.
 
     Args:
       features: `[X, S, F]`.
       preferences: Share of each (chosen, rejected) pair, `[X, S, S]`.
+      ridge: Price of the squared weights; 1/(2N) for N pairs is a normal prior.
 
     Returns:
       `[X, S]`; NaN where the optimum was not found.
@@ -47,7 +49,7 @@ def fit_rewards(features: jax.Array, preferences: jax.Array) -> jax.Array:
             scores = features @ weights
             of_rivals = jax.vmap(of_pair, (None, 0))
             losses = jax.vmap(of_rivals, (0, None))(scores, scores)
-            return jnp.sum(shares * losses) + RIDGE * jnp.sum(weights**2)
+            return jnp.sum(shares * losses) + ridge * jnp.sum(weights**2)
 
         def step(_, weights):
             slope, curvature = jax.grad(cost)(weights), jax.hessian(cost)(weights)
