@@ -9,6 +9,8 @@ import matplotlib.pyplot as plt
 
 from experiments.results import Row
 
+NUM_PAIRS = 100_000
+
 _ARMS = {
     "exact": ("-", "#555555", "exact optimum"),
     "population": ("*", "k", "DPO, all pairs there are"),
@@ -22,7 +24,8 @@ def plot(rows: list[Row], folder: Path) -> None:
     for ax, metric in zip(axes, ("kl", "reward", "kl_error"), strict=True):
         for arm, (form, colour, label) in _ARMS.items():
             mine = sorted(
-                (x for x in rows if x["arm"] == arm), key=lambda row: row["beta"]
+                (x for x in rows if x["arm"] == arm and x["n_pairs"] in (0, NUM_PAIRS)),
+                key=lambda row: row["beta"],
             )
             ax.plot(
                 [x["beta"] for x in mine],

@@ -1,5 +1,7 @@
 """The losses, and the strengths at which each is run."""
 
+import math
+
 from experiments.enumlm import PairLoss
 
 FLIP = 0.2
@@ -42,4 +44,50 @@ OTHERS = {
     "preferred_ft": PairLoss("preferred_ft_loss", ""),
 }
 
-SWEEPS = dict.fromkeys((*TABLE, *OTHERS), (0.25, 0.5, 1.0))
+
+def half_octaves(low: float, high: float) -> tuple[float, ...]:
+    """From `low` to `high` by factors of the square root of two.
+
+    >>> half_octaves(0.5, 2)
+    (0.5, 0.7071, 1.0, 1.4142, 2.0)
+    """
+    steps = round(2 * math.log2(high / low))
+    return tuple(round(low * 2 ** (k / 2), 4) for k in range(steps + 1))
+
+
+SWEEPS: dict[str, tuple[float, ...]] = {
+    "dpo": half_octaves(0.354, 1.416),
+    "cdpo": half_octaves(0.177, 0.708),
+    "rdpo": (4.0, 8.0, 16.0, 32.0, 64.0, 128.0),
+    "ipo": half_octaves(0.0625, 0.25),
+    "hinge": half_octaves(0.354, 1.416),
+    "exo": half_octaves(1.414, 8.0),
+    "apo_down": (16.0, 32.0, 64.0, 128.0),
+    "apo_zero": half_octaves(4.0, 32.0),
+    "discopop": half_octaves(0.25, 1.414),
+    "dpo_nll": half_octaves(0.5, 2.0),
+    "dpop": (1.0,),
+    "f_dpo_alpha": half_octaves(0.5, 2.0),
+    "f_dpo_forward_kl": half_octaves(0.707, 2.0),
+    "f_dpo_js": half_octaves(1.0, 2.828),
+    "ipo_length_normalised": half_octaves(0.354, 1.0),
+    "ld_dpo": half_octaves(0.354, 1.416),
+    "length_regularised_dpo": half_octaves(0.354, 1.416),
+    "ln_dpo": half_octaves(1.414, 4.0),
+    "nca_pair": half_octaves(0.0625, 0.354),
+    "sppo_hard": half_octaves(5.657, 45.25),
+    "unweighted_dpo": (1.0,),
+    "cpo": half_octaves(1.0, 4.0),
+    "cpo_simpo": (1.0, 2.0, 4.0),
+    "simpo": half_octaves(4.0, 16.0),
+    "orpo": (4.0, 8.0, 16.0, 32.0, 64.0),
+    "slic": half_octaves(0.25, 1.0),
+    "unlikelihood": half_octaves(0.25, 1.0),
+    "preferred_ft": (1.0,),
+}
+"""Where a sweep of seed 0 over powers of two passed through the KLs of `matched`.
+
+Those of one value or that end early do not come there: DPO-positive hardly moves at its
+default penalty, the unweighted loss ends in one place whatever its scale, and
+likelihood terms hold the others.
+"""

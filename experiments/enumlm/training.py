@@ -54,11 +54,19 @@ class Steps(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """Log-probabilities at the end, `[X, S]`; reward and KL after each step."""
+    """What training ends with, and how it came there.
+
+    Attributes:
+      logps: `[X, S]`, log-probabilities at the end.
+      reward: `[steps]`, after each step.
+      kl: `[steps]`, KL(π ‖ π_ref).
+      forward_kl: `[steps]`, KL(π_ref ‖ π): what the policy gives up.
+    """
 
     logps: jax.Array
     reward: jax.Array
     kl: jax.Array
+    forward_kl: jax.Array
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "steps"))
@@ -94,8 +102,9 @@ def train_on_pairs(
         updates, state = optimizer.update(jax.grad(cost)(logits), state)
         logits = optax.apply_updates(logits, updates)
         logps = response_logps(jnp.asarray(logits), world.responses)
-        reward = expected(logps, world.rewards)
-        return (logits, state), (reward, kl_divergence(logps, world.ref_logps))
+        ref = jnp.asarray(world.ref_logps)
+        kl = kl_divergence(logps, ref), kl_divergence(ref, logps)
+        return (logits, state), (expected(logps, world.rewards), *kl)
 
     logits = jnp.asarray(world.ref_logits)
     carry = logits, optimizer.init(logits)

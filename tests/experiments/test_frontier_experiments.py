@@ -79,12 +79,14 @@ def test_e11_sets_each_run_beside_dpo_on_the_same_pairs():
     def rows(arm, seed, scale):
         same = {"arm": arm, "strength": 1.0, "data_seed": seed}
         return [
-            same | {"step": step, "reward": step / 100, "kl": scale * step / 100}
+            same
+            | {"step": step, "reward": step / 100, "kl": scale * step / 100}
+            | {"forward_kl": float(step**2)}
             for step in (10, 40, 100)
         ]
 
     found = e11.derive([*rows("dpo", 3, 1.0), *rows("unweighted", 3, 6.0)])
     (other,) = [x for x in found if x["arm"] == "unweighted, whole run"]
     assert other["kl_ratio"] == pytest.approx(6.0)
-    assert other["kl_end_ratio"] == pytest.approx(6.0)
+    assert other["forward_kl_growth"] == pytest.approx(6.25)
     assert other["kl_growth"] == pytest.approx(2.5)
