@@ -57,7 +57,10 @@ def _bars(ax, rows: list[Row]) -> None:
         ]
         return statistics.fmean(values) if values else float("nan")
 
-    order = sorted(arms, key=lambda arm: mean(arm, targets[0]))
+    def best(arm: str) -> float:
+        return max(x for kl in targets if (x := mean(arm, kl)) == x)  # NaN is not
+
+    order = sorted(arms, key=best)
     for kl, mark in zip(targets, ("o", "^", "s"), strict=False):
         ax.plot([mean(arm, kl) for arm in order], order, mark, label=f"KL = {kl:g}")
     ax.set(xlabel="reward / largest reward at this KL", title="at matched KL")

@@ -19,8 +19,8 @@ What was expected and is not so: five times DPO's KL, or no convergence. KL(π �
 and reward of a table settle within a hundred updates, for what is given up has no part
 in them any more. And DPO has no end either: on 10⁴ pairs at a constant rate its KL is
 1.55 after 3000 updates, where 0.56 is right, and still grows: it goes on fitting the
-sample, which is why E1 stops after 400 with a falling rate. Repeated tokens, the published failure, are nothing that
-a table could show; a transformer was not run.
+sample, which is why E1 stops after 400 with a falling rate. Repeated tokens, the
+published failure, are nothing that a table could show; a transformer was not run.
 """
 
 import sys
