@@ -18,9 +18,9 @@ the same pairs, as a share of what is possible there: by 0.080 and 0.084 at a KL
 0.15, by 0.056 and 0.068 at 0.6 (95 % intervals of five seeds from 0.028 to 0.129; a
 first measurement of one seed had 0.02 to 0.03). EXO gains 0.063 at 0.6 and loses 0.041
 at 0.15; the hinge is not told from DPO. Robust DPO is unbounded below on a sample and
-far behind wherever it comes to either KL. Of the others SPPO (hard) and NCA are as far above DPO
-as IPO (three seeds, intervals that include 0), the f-divergences, APO and LN-DPO
-below it.
+far behind wherever it comes to either KL. Of the others SPPO (hard) and NCA are as far
+above DPO as IPO (three seeds, intervals that include 0), the f-divergences, APO and
+LN-DPO below it.
 
 Not run: AOT, which couples the pairs of a batch; losses that read more than
 log-probabilities (BCO, β-DPO, MaPPO, mixed, SPPO soft, TDPO, WPO). DPO-positive does
