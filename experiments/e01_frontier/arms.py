@@ -1,4 +1,8 @@
-"""The arms: from a config to the policy that it ends with."""
+"""The arms: from a config to the policy that it ends with.
+
+Configs go one by one: RLOO on twelve of them takes as long under `vmap` (2.7 s for 100
+updates, and 3 s more to compile), DPO twice as long (experiments/enumlm/training.py).
+"""
 
 import dataclasses
 import functools

@@ -35,6 +35,7 @@ SLOW = (
     "python -m experiments.e03_estimators.run --out runs/e03 --check",
     "python -m experiments.e12_threshold.run --out runs/e12 --check",
     "python -m experiments.benchmarks.gpu --platform cpu --shape tiny --out gpu.json",
+    "python -m experiments.run e11 --check",
 )
 
 _ITSELF = "it is what runs this test"
@@ -43,6 +44,8 @@ _PEERS = "two other libraries, each in an environment of its own"
 _HOURS = "hours with a real checkpoint"
 _SMALL = "half an hour; tests of interrupted runs make its small forms"
 _GPU = "it measures a GPU"
+_TWICE = "tests/experiments/test_run.py runs it twice"
+_QUICKLY = "minutes; its smaller grid is run with those of all experiments"
 _TRL, _TUNIX = "--trl TRL_PYTHON", "--tunix TUNIX_PYTHON"
 _REAL = "--model SMOLLM2 --data DATA --out DIR"
 
@@ -52,6 +55,10 @@ NOT_RUN = {
     "make test-slow": _ITSELF,
     "pip install -e .": _SERVER,
     "pip install --no-deps --target DIR trl==1.12.0": _SERVER,
+    "python -m experiments.run all --quick --check --out runs/quick": _TWICE,
+    "python -m experiments.run e01 --check": _QUICKLY,
+    "python -m experiments.run e02 --check": _QUICKLY,
+    "python -m experiments.run e04 --check": _QUICKLY,
     "python -m experiments.loss_table": "it writes the page that a test compares",
     f"python experiments/benchmarks/step_throughput.py {_TRL} {_TUNIX} --data DIR "
     "--model DIR --out results.json": _PEERS,
