@@ -47,7 +47,7 @@ def count_preferences(
 
 def preference_loss(
     world: World,
-    preferences: np.ndarray,
+    preferences: np.ndarray | jax.Array,
     logits: jax.Array,
     loss_of: Callable[[Pair, Pair, Pair], LossOutput],
 ) -> jax.Array:

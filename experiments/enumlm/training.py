@@ -111,4 +111,4 @@ def train_on_pairs(
     logits = jnp.asarray(world.ref_logits)
     carry = logits, optimizer.init(logits)
     (logits, _), history = jax.lax.scan(step, carry, length=steps.number)
-    return Trained(response_logps(logits, world.responses), *history)
+    return Trained(response_logps(jnp.asarray(logits), world.responses), *history)
