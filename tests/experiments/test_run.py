@@ -25,9 +25,7 @@ def test_every_numbered_folder_is_an_experiment():
 def test_an_experiment_says_what_it_expects_of_both_grids(name):
     expected = json.loads((run.FOLDER / name / "expected.json").read_text())
     assert expected["experiment"] == name
-    experiment = run.load(name)
-    assert list(experiment.seeds) == expected["seeds"]
-    assert len(experiment.seeds) >= 3
+    assert len(run.load(name).seeds) >= 3
     for check in (*expected["checks"], *expected["quick"]):
         assert check["status"] in ("measured", "to_measure")
         assert check["op"] in expectations.COMPARE
