@@ -17,13 +17,14 @@ from experiments.e01_frontier.reward import (
     linear_features,
     tabular_features,
 )
-from experiments.e03_estimators.train import Plan, train
+from experiments.e03_estimators.train import History, Plan, train
 from experiments.enumlm import (
     PairLoss,
     Steps,
     World,
     best_of_n_logps,
     count_preferences,
+    logged,
     make_world,
     optimum,
     population_preferences,
@@ -70,24 +71,28 @@ class Config:
     rate: float = 0.0
 
 
-def policy(world: World, config: Config) -> jax.Array:
-    """Log-probabilities `[X, S]` of the policy that an arm ends with."""
+def policy(world: World, config: Config) -> tuple[jax.Array, list[dict]]:
+    """Log-probabilities `[X, S]` that an arm ends with, and how it came there."""
     if config.arm == "optimum":
-        return optimum(world, config.beta)
+        return optimum(world, config.beta), []
     if config.arm == "best_of_n":
         ref_logps = jnp.asarray(world.ref_logps)
-        return best_of_n_logps(ref_logps, world.rewards, config.n)
+        return best_of_n_logps(ref_logps, world.rewards, config.n), []
     if config.arm in LEARNED:
-        return optimum(with_learned_reward(world, config, config.arm), config.beta)
+        known = with_learned_reward(world, config, config.arm)
+        return optimum(known, config.beta), []
+    run = dataclasses.asdict(config)
     if config.arm in RL:
-        return _by_rl(world, config)
-    return train_on_pairs(
+        logps, history = _by_rl(world, config)
+        return logps, logged(history.reward, history.kl, **run)
+    trained = train_on_pairs(
         world,
         jnp.asarray(preferences(world, config)),
         jnp.float64(config.beta or config.alpha),
         loss=PAIR_LOSSES[config.arm],
         steps=Steps(config.step, config.rate),
-    ).logps
+    )
+    return trained.logps, logged(trained.reward, trained.kl, **run)
 
 
 def preferences(world: World, config: Config) -> np.ndarray:
@@ -112,9 +117,9 @@ def learned(kind: str, world_seed: int, n_pairs: int, data_seed: int) -> np.ndar
     return np.asarray(fit_rewards(features, jnp.asarray(pairs), 0.5 / n_pairs))
 
 
-def _by_rl(world: World, config: Config) -> jax.Array:
+def _by_rl(world: World, config: Config) -> tuple[jax.Array, History]:
+    """On a learned reward the history is of that reward."""
     if config.n_pairs:
         world = with_learned_reward(world, config, "learned_linear")
     beta, key = jnp.float64(config.beta), jax.random.key(config.key)
-    logps, _ = train(world, RL[config.arm], beta, key, Plan(config.step))
-    return logps
+    return train(world, RL[config.arm], beta, key, Plan(config.step))

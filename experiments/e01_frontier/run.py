@@ -115,7 +115,8 @@ def _quick(seeds: Sequence[int]) -> list[Config]:
 def run(config: Config) -> Result:
     with jax.enable_x64(True):
         world = make_world(config.world_seed)
-        return Result(row(world, config, policy(world, config)), [])
+        logps, records = policy(world, config)
+        return Result(row(world, config, logps), records)
 
 
 def row(world: World, config: Config, logps: jax.Array) -> Row:

@@ -18,6 +18,7 @@ DPO on all pairs; of 10⁵ pairs KL falls and reward does not at β below 0.2 (2
 seed). On all pairs 3000 updates are too few below 0.2 as well (ρ of 0.008 at β = 0.1).
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from experiments.enumlm import (
     evaluate,
     expected,
     kl_divergence,
+    logged,
     make_world,
     optimum,
     population_preferences,
@@ -101,7 +103,9 @@ def run(config: Config) -> Result:
             loss=PairLoss("dpo_loss"),
             steps=Steps(config.step, config.rate),
         )
-        return Result(row(world, config, trained.logps), [])
+        run = dataclasses.asdict(config)
+        records = logged(trained.reward, trained.kl, **run)
+        return Result(row(world, config, trained.logps), records)
 
 
 def slope_of(world: World, beta: float) -> float:

@@ -28,6 +28,7 @@ not move at its default penalty; CPO-SimPO, ORPO, SimPO and DPO with a likelihoo
 do not reach both KLs.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from experiments.enumlm import (
     World,
     count_preferences,
     evaluate,
+    logged,
     make_world,
     population_preferences,
     train_on_pairs,
@@ -129,7 +131,9 @@ def run(config: Config) -> Result:
             loss=LOSSES[config.arm],
             steps=Steps(config.step, config.rate),
         )
-        return Result(row(world, config, trained.logps), [])
+        run = dataclasses.asdict(config)
+        records = logged(trained.reward, trained.kl, **run)
+        return Result(row(world, config, trained.logps), records)
 
 
 def row(world: World, config: Config, logps: jax.Array) -> Row:

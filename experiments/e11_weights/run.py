@@ -23,6 +23,7 @@ sample, which is why E1 stops after 400 with a falling rate. Repeated tokens, th
 published failure, are nothing that a table could show; a transformer was not run.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from experiments.enumlm import (
     World,
     count_preferences,
     frontier_reward,
+    logged,
     make_world,
     train_on_pairs,
 )
@@ -101,7 +103,9 @@ def run(config: Config) -> Result:
             row(world, config, step, [float(x[step - 1]) for x in trained[1:]])
             for step in reported(config.step)
         ]
-        return Result(rows[-1], [], rows[:-1])
+        run = dataclasses.asdict(config)
+        records = logged(trained.reward, trained.kl, **run)
+        return Result(rows[-1], records, rows[:-1])
 
 
 def row(world: World, config: Config, step: int, history: list[float]) -> Row:

@@ -32,6 +32,7 @@ from experiments.enumlm.training import (
     PairLoss,
     Steps,
     Trained,
+    logged,
     train_on_pairs,
 )
 from experiments.enumlm.world import World, make_world
@@ -52,6 +53,7 @@ __all__ = [
     "frontier_reward",
     "kl_divergence",
     "list_responses",
+    "logged",
     "logits_of",
     "make_world",
     "optimum",

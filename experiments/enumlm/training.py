@@ -112,3 +112,18 @@ def train_on_pairs(
     carry = logits, optimizer.init(logits)
     (logits, _), history = jax.lax.scan(step, carry, length=steps.number)
     return Trained(response_logps(jnp.asarray(logits), world.responses), *history)
+
+
+def logged(reward: jax.Array, kl: jax.Array, every: int = 50, **run) -> list[dict]:
+    """Records for `metrics.jsonl`: reward and KL every so many steps of a run.
+
+    Args:
+      reward: `[steps]`.
+      kl: `[steps]`.
+      every: Steps from one record to the next.
+      **run: What tells the run from others.
+    """
+    return [
+        run | {"step": n, "reward": float(reward[n - 1]), "kl": float(kl[n - 1])}
+        for n in range(every, len(reward) + 1, every)
+    ]

@@ -12,6 +12,7 @@ from experiments.enumlm import (
     PairLoss,
     Steps,
     count_preferences,
+    logged,
     make_world,
     population_preferences,
     preference_loss,
@@ -110,6 +111,14 @@ def test_the_first_update_goes_down_the_slope(world, pairs):
     np.testing.assert_allclose(trained.logps, wanted, atol=1e-5)
     kl = np.sum(np.exp(wanted) * (wanted - world.ref_logps), -1).mean()
     np.testing.assert_allclose(trained.kl, [kl], rtol=1e-3)
+
+
+def test_every_so_many_steps_are_logged():
+    reward, kl = jnp.arange(5.0), 10 * jnp.arange(5.0)
+    assert logged(reward, kl, every=2, arm="a") == [
+        {"arm": "a", "step": 2, "reward": 1.0, "kl": 10.0},
+        {"arm": "a", "step": 4, "reward": 3.0, "kl": 30.0},
+    ]
 
 
 def test_a_learned_reward_is_the_gold_one_where_it_can_be():
