@@ -27,10 +27,10 @@ from jaxalign.recipes.labels import check_ranks
 from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.paths import RowsAt
 from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.reward_report import ScoreTable, held_out_scores, scorer_of
+from jaxalign.recipes.reward_report import ScoreTable, held_out_scores
 from jaxalign.recipes.rows import Rows, make_encoder, read_rows
 from jaxalign.recipes.run import open_run
-from jaxalign.recipes.scorer import ends, score_fn_of
+from jaxalign.recipes.scorer import ends, score_fn_of, scorer_of
 from jaxalign.training import make_optimizer
 from jaxalign.training.exits import FINISHED
 

@@ -16,7 +16,7 @@ from jaxalign.ops import Mean, Reliability, expected_calibration_error, reliabil
 from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.rows import Rows
 from jaxalign.recipes.run import Run
-from jaxalign.recipes.scorer import Judged, Sequences, ends, judged, make_scorer
+from jaxalign.recipes.scorer import Judged, Sequences, ends, judged
 from jaxalign.training.evaluate import Evaluate
 from jaxalign.training.own_files import finite, write_json_lines
 from jaxalign.training.plots import draw_reliability
@@ -27,11 +27,6 @@ AT_A_TIME = 512
 
 Scorer = Callable[[Any, Sequences], np.ndarray]
 """`(params as they are trained, sequences) -> [n]` scores."""
-
-
-def scorer_of(policy: Policy) -> Scorer:
-    """The scorer of the model that is trained."""
-    return make_scorer(policy.model, policy.program)
 
 
 def held_out_scores(

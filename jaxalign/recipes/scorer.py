@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxalign.batch import Batch, Tokens
@@ -14,8 +15,8 @@ from jaxalign.data.packing.row_plan import buckets
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.models import ModelConfig, Transformer, scalar_scores
-from jaxalign.parallel.program import Program, mesh_program
-from jaxalign.recipes.policy import open_policy
+from jaxalign.parallel.program import Program
+from jaxalign.recipes.policy import Policy, open_policy
 
 SCORED_TOKENS = 4096
 """Positions that a device computes at a time."""
@@ -44,7 +45,7 @@ def score_fn_of(model: Transformer) -> Callable[[Any, Tokens], jax.Array]:
 
 @functools.lru_cache(maxsize=4)
 def make_scorer(
-    model: Transformer, program: Program
+    config: ModelConfig, program: Program, dtype: str, attention: str
 ) -> Callable[[Any, Sequences], np.ndarray]:
     """Builds the scorer of a model with a scalar head.
 
@@ -52,14 +53,17 @@ def make_scorer(
     length and each power of two of rows, whatever it is given.
 
     Args:
-      model: The transformer.
+      config: Of the model.
       program: The devices.
+      dtype: Type of the matrix products.
+      attention: How attention is computed.
 
     Returns:
       `(params, sequences) -> [n]` float32, each sequence's score at its last token;
       the same function for the same arguments, so that nothing is compiled twice.
     """
-    config, compiled = model.config, program.map(score_fn_of(model))
+    model = Transformer(config, dtype=jnp.dtype(dtype), attention=attention)
+    compiled = program.map(score_fn_of(model))
 
     def scorer(params: Any, sequences: Sequences) -> np.ndarray:
         layouts = [_layout(i, ids, config) for i, ids in enumerate(sequences)]
@@ -75,6 +79,13 @@ def make_scorer(
         return scores
 
     return scorer
+
+
+def scorer_of(policy: Policy) -> Callable[[Any, Sequences], np.ndarray]:
+    """`make_scorer` of a model that is open."""
+    model = policy.model
+    kind = str(jnp.dtype(model.dtype))
+    return make_scorer(policy.config, policy.program, kind, model.attention)
 
 
 def load_scorer(
@@ -113,8 +124,7 @@ def load_scorer(
     )
     # At the first call, so that all settings are checked before weights are read.
     params = functools.cache(policy.load)
-    program = mesh_program(policy.mesh)
-    scorer = make_scorer(policy.model, program)
+    scorer = scorer_of(policy)
     return lambda sequences: scorer(params(), sequences)
 
 

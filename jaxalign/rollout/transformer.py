@@ -28,6 +28,9 @@ def decoder_of(
       model: The transformer.
       layout: How rows and heads are split over a mesh; None for one device.
       unused_ids: Ranges `(first, end)` of ids that the tokenizer has no token for.
+
+    Returns:
+      Functions of its parameters.
     """
     config = model.config
     platform = jax.default_backend() if layout is None else layout.platform
