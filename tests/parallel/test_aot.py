@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from jaxalign.recipes.planning.topology import environment
+from jaxalign.recipes.planning.topology import devices_of, environment
 
 pytestmark = [
     pytest.mark.aot,
@@ -25,6 +25,16 @@ pytestmark = [
 TOPOLOGIES = ("v5e:2x2", "v5e:4x4")
 ROOT = str(pathlib.Path(__file__).parents[2])
 CHILD = "tests.parallel.aot_child"
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("v5e:1x1", 1), ("v6e:1x1", 1), ("v5e:2x4", 8), ("v5p:2x2x1", 4)],
+)
+def test_a_machine_may_be_smaller_than_a_host(name, count, monkeypatch):
+    for key, value in environment(name).items():
+        monkeypatch.setenv(key, value)
+    assert len(devices_of(name)) == count
 
 
 @pytest.fixture(scope="module")
