@@ -1,6 +1,7 @@
 """`jaxalign plan`: from flags to a verdict, compiled for eight virtual CPU devices."""
 
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,9 @@ from jaxalign.errors import UserError
 from jaxalign.models.hf_config import read_config
 from jaxalign.parallel import make_mesh, replicated
 from jaxalign.recipes.plan import order_of, with_defaults
+from jaxalign.recipes.planning.chips import chip_of
 from jaxalign.recipes.planning.formulas import forward_flops, matrix_params
-from jaxalign.recipes.planning.measured import refused
+from jaxalign.recipes.planning.measured import measured, refused
 from jaxalign.recipes.planning.order import candidates
 from jaxalign.recipes.planning.program import Planned, bytes_on_device
 from jaxalign.recipes.planning.report import text_of
@@ -93,6 +95,30 @@ def test_every_recipe_is_compiled_as_it_runs(recipe, names, folder, capsys):
     for program in programs.values():
         assert program["in_loops"]["chunks"] == 0
         assert not program["suspicious"]
+
+
+class Compiled:
+    """A program whose temporaries are never all there at once, for a 15.75 GiB chip."""
+
+    def compile(self):
+        return self
+
+    def as_text(self):
+        return ""
+
+    def memory_analysis(self):
+        sizes = {"argument": 6, "output": 6, "alias": 6, "temp": 11}
+        sizes = {f"{name}_size_in_bytes": n << 30 for name, n in sizes.items()}
+        return types.SimpleNamespace(**sizes, peak_memory_in_bytes=14 << 30)
+
+
+@pytest.mark.parametrize(("beside", "fits"), [(0, True), (2, False)])
+def test_the_compilers_own_peak_decides(beside, fits):
+    """And what the run holds beside the program, which the compiler does not know."""
+    planned = a_program(beside << 30)._replace(lower=Compiled)
+    found = measured(planned, chip_of("TPU v5 lite"), lambda text: None)
+    assert found["bytes"]["peak"] == (14 + beside) << 30
+    assert found["fits"] is fits
 
 
 def test_what_a_device_holds_is_counted_by_hand():
