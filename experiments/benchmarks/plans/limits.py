@@ -2,9 +2,9 @@
 
     python -m experiments.benchmarks.plans.limits --out plans/limits.json
 
-Each case is one run that grows in one setting. Two small sizes say how its peak grows,
-and the plan is then asked on both sides of where it would fill the device. Expected: it
-fits below, and past it the plan says no and the compiler refuses the program.
+Each case is one run that grows in one setting. A small size says how its peak grows
+above its arguments, and the plan is then asked on both sides of where it would fill the
+device. Expected: below it fits, and past it the plan says no and the compiler refuses.
 """
 
 import argparse
@@ -24,14 +24,14 @@ class Case(NamedTuple):
 
     Attributes:
       command: With `{n}` where it grows and `{rows}` for as many rows on each device.
-      sizes: Two that fit.
+      small: A size that fits.
       step: `n` is a multiple of it.
       devices: Of the machine.
       memory: Of each, GiB.
     """
 
     command: str
-    sizes: tuple[int, int]
+    small: int
     step: int = 1
     devices: int = 1
     memory: float = 15.75
@@ -39,39 +39,39 @@ class Case(NamedTuple):
 
 _ROWS = "--batch-size {rows} --microbatch-size {n}"
 CASES = {
-    "sft, rows": Case(f"sft {_SMALL} {_ONE} --remat none {_ROWS}", (4, 8)),
-    "sft, rows, remat full": Case(f"sft {_SMALL} {_ONE} --remat full {_ROWS}", (8, 16)),
+    "sft, rows": Case(f"sft {_SMALL} {_ONE} --remat none {_ROWS}", 8),
+    "sft, rows, remat full": Case(f"sft {_SMALL} {_ONE} --remat full {_ROWS}", 16),
     "sft, length": Case(
         f"sft {_SMALL} --topology v5e:1x1 --remat none --batch-size 1 "
         "--max-length {n}",
-        (4096, 8192),
+        8192,
         step=512,
     ),
     "sft, chunk": Case(
         f"sft {_SMALL} --topology v5e:1x1 --max-length 65536 --remat full "
         "--batch-size 1 --chunk-size {n}",
-        (1024, 4096),
+        4096,
         step=512,
     ),
     "sft, rows, fsdp 4": Case(
-        f"sft {_SMALL} {_FOUR} --mesh.fsdp 4 --remat dots {_ROWS}", (4, 8), devices=4
+        f"sft {_SMALL} {_FOUR} --mesh.fsdp 4 --remat dots {_ROWS}", 8, devices=4
     ),
     "sft, rows, tensor 4": Case(
         f"sft {_SMALL} {_FOUR} --mesh.tensor 4 --mesh.fsdp 1 --remat none "
         "--batch-size {n} --microbatch-size {n}",
-        (8, 16),
+        16,
     ),
-    "dpo, rows": Case(f"dpo {_SMALL} {_ONE} --remat dots {_ROWS}", (2, 4)),
-    "reward, rows": Case(f"reward {_SMALL} {_ONE} --remat mlp {_ROWS}", (4, 8)),
-    "kto, rows": Case(f"kto {_SMALL} {_ONE} --remat up {_ROWS}", (4, 8)),
+    "dpo, rows": Case(f"dpo {_SMALL} {_ONE} --remat dots {_ROWS}", 4),
+    "reward, rows": Case(f"reward {_SMALL} {_ONE} --remat mlp {_ROWS}", 8),
+    "kto, rows": Case(f"kto {_SMALL} {_ONE} --remat up {_ROWS}", 8),
     "sft, rows, SmolLM2": Case(
         "sft --model smollm2_135m --topology v5e:1x1 --max-length 1024 --remat dots "
         f"{_ROWS}",
-        (2, 4),
+        4,
     ),
     "sft, rows, v6e": Case(
         f"sft {_SMALL} --topology v6e:1x1 --max-length 1024 --remat none {_ROWS}",
-        (8, 16),
+        16,
         memory=31.25,
     ),
 }
@@ -89,14 +89,15 @@ def largest(plan: dict[str, Any]) -> float:
 
 
 def probe(plans: Plans, name: str, case: Case) -> tuple[int, int]:
-    """The sizes on both sides of the memory, as the growth so far foretells them."""
-    low, high = case.sizes
-    small, large = (largest(ask(plans, name, case, n)) for n in case.sizes)
-    each = (large - small) / (high - low)
-    fills = high + (case.memory - large) / each
-    below = int(0.97 * fills) // case.step * case.step
-    past = -(-int(1.03 * fills) // case.step) * case.step
-    return below, max(past, below + case.step)
+    """The sizes on both sides of the memory, as the small one foretells them."""
+    plan = ask(plans, name, case, case.small)
+    step = max(plan["programs"], key=peak)
+    fixed = step["bytes"]["arguments"] / GIB
+    each = (peak(step) / GIB - fixed) / case.small
+    fills = (case.memory - fixed) / each
+    below = int(0.95 * fills) // case.step * case.step
+    past = -(-int(1.05 * fills) // case.step) * case.step
+    return below, past
 
 
 def refused(plan: dict[str, Any]) -> bool:
