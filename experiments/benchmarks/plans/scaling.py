@@ -45,9 +45,12 @@ def table(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    plans = Plans(parser.parse_args().out)
-    for axis, mesh in MESHES.items():
+    parser.add_argument("--only", nargs="+", choices=list(MESHES), default=MESHES)
+    args = parser.parse_args()
+    plans = Plans(args.out)
+    for axis in args.only:
         for count, topology in MACHINES.items():
+            mesh = MESHES[axis]
             plans.ask(
                 f"{axis} {count}",
                 f"sft --model small --topology {topology} {mesh(count)} --remat full "
