@@ -121,6 +121,18 @@ def test_the_compilers_own_peak_decides(beside, fits):
     assert found["fits"] is fits
 
 
+@pytest.mark.parametrize(
+    ("array", "found"), [("bf16[4,2,512]", 0), ("bf16[1,8,512]", 1), ("f32[9,512]", 1)]
+)
+def test_logits_of_all_positions_are_not_taken_for_an_unembedding(array, found):
+    """Of width 8, gathered from four devices; one row has 8 targets."""
+    program = Compiled()
+    head = "ENTRY %main (a: s32[]) -> s32[] {"
+    program.as_text = lambda: f"{head}\n  %x = {array} add(%a)"
+    planned = a_program()._replace(lower=lambda: program, vocab=512, width=8, targets=8)
+    assert len(measured(planned, None, lambda text: None)["suspicious"]) == found
+
+
 def test_what_a_device_holds_is_counted_by_hand():
     mesh = make_mesh({"data": 2, "fsdp": 4}, jax.devices()[:8])
     split = NamedSharding(mesh, PartitionSpec(None, "fsdp"))

@@ -1,103 +1,52 @@
-"""Whether a plan's verdict is the compiler's own, just below and just past the memory.
+"""Whether a plan's verdict is the compiler's own, below and past the memory.
 
     python -m experiments.benchmarks.plans.limits --out plans/limits.json
 
-Each case is one run that grows in one setting. A small size says how its peak grows
-above its arguments, and the plan is then asked on both sides of where it would fill the
-device. Expected: below it fits, and past it the plan says no and the compiler refuses.
+Each case is one run that grows in one setting, at sizes near where it fills the device.
+Expected: where the plan says that it fits the compiler makes the program, and where it
+says no the compiler has refused it for lack of memory.
 """
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments.benchmarks.plans.ask import Plans
 from experiments.benchmarks.plans.run import GIB, peak
 
-_ONE = "--topology v5e:1x1 --max-length 1024"
-_FOUR = "--topology v5e:2x2 --max-length 1024"
-_SMALL = "--model small"
-
-
-class Case(NamedTuple):
-    """One run that grows.
-
-    Attributes:
-      command: With `{n}` where it grows and `{rows}` for as many rows on each device.
-      small: A size that fits.
-      step: `n` is a multiple of it.
-      devices: Of the machine.
-      memory: Of each, GiB.
-    """
-
-    command: str
-    small: int
-    step: int = 1
-    devices: int = 1
-    memory: float = 15.75
-
-
-_ROWS = "--batch-size {rows} --microbatch-size {n}"
+_SFT = "sft --model small --max-length 1024 --remat none --microbatch-size {n}"
 CASES = {
-    "sft, rows": Case(f"sft {_SMALL} {_ONE} --remat none {_ROWS}", 8),
-    "sft, rows, remat full": Case(f"sft {_SMALL} {_ONE} --remat full {_ROWS}", 16),
-    "sft, length": Case(
-        f"sft {_SMALL} --topology v5e:1x1 --remat none --batch-size 1 "
+    "rows, v5e:1x1": (
+        f"{_SFT} --topology v5e:1x1 --batch-size {{n}}",
+        (30, 33, 35, 37),
+    ),
+    "length, v5e:1x1": (
+        "sft --model small --topology v5e:1x1 --remat none --batch-size 1 "
         "--max-length {n}",
-        8192,
-        step=512,
+        (36864, 40960),
     ),
-    "sft, chunk": Case(
-        f"sft {_SMALL} --topology v5e:1x1 --max-length 65536 --remat full "
-        "--batch-size 1 --chunk-size {n}",
-        4096,
-        step=512,
+    "rows of a device, v5e:2x2": (
+        f"{_SFT} --topology v5e:2x2 --mesh.fsdp 4 --batch-size {{four}}",
+        (40,),
     ),
-    "sft, rows, fsdp 4": Case(
-        f"sft {_SMALL} {_FOUR} --mesh.fsdp 4 --remat dots {_ROWS}", 8, devices=4
+    "rows, reward, v5e:1x1": (
+        "reward --model small --topology v5e:1x1 --max-length 1024 --remat none "
+        "--microbatch-size {n} --batch-size {n}",
+        (44,),
     ),
-    "sft, rows, tensor 4": Case(
-        f"sft {_SMALL} {_FOUR} --mesh.tensor 4 --mesh.fsdp 1 --remat none "
-        "--batch-size {n} --microbatch-size {n}",
-        16,
+    "rows, dpo, v5e:1x1": (
+        "dpo --model small --topology v5e:1x1 --max-length 1024 --remat none "
+        "--microbatch-size {n} --batch-size {n}",
+        (22,),
     ),
-    "dpo, rows": Case(f"dpo {_SMALL} {_ONE} --remat dots {_ROWS}", 4),
-    "reward, rows": Case(f"reward {_SMALL} {_ONE} --remat mlp {_ROWS}", 8),
-    "kto, rows": Case(f"kto {_SMALL} {_ONE} --remat up {_ROWS}", 8),
-    "sft, rows, SmolLM2": Case(
-        "sft --model smollm2_135m --topology v5e:1x1 --max-length 1024 --remat dots "
-        f"{_ROWS}",
-        4,
+    "rows, kto, v5e:1x1": (
+        "kto --model small --topology v5e:1x1 --max-length 1024 --remat none "
+        "--microbatch-size {n} --batch-size {n}",
+        (40,),
     ),
-    "sft, rows, v6e": Case(
-        f"sft {_SMALL} --topology v6e:1x1 --max-length 1024 --remat none {_ROWS}",
-        16,
-        memory=31.25,
-    ),
+    "rows, v6e:1x1": (f"{_SFT} --topology v6e:1x1 --batch-size {{n}}", (84,)),
 }
-
-
-def ask(plans: Plans, name: str, case: Case, n: int) -> dict[str, Any]:
-    """The plan of one size."""
-    command = case.command.format(n=n, rows=n * case.devices)
-    return plans.ask(f"{name}: {n}", command)
-
-
-def largest(plan: dict[str, Any]) -> float:
-    """Its peak in GiB."""
-    return max(peak(x) for x in plan["programs"]) / GIB
-
-
-def probe(plans: Plans, name: str, case: Case) -> tuple[int, int]:
-    """The sizes on both sides of the memory, as the small one foretells them."""
-    plan = ask(plans, name, case, case.small)
-    step = max(plan["programs"], key=peak)
-    fixed = step["bytes"]["arguments"] / GIB
-    each = (peak(step) / GIB - fixed) / case.small
-    fills = (case.memory - fixed) / each
-    below = int(0.95 * fills) // case.step * case.step
-    past = -(-int(1.05 * fills) // case.step) * case.step
-    return below, past
+"""Commands with `{n}` where they grow (`{four}`: four times that), and sizes."""
 
 
 def refused(plan: dict[str, Any]) -> bool:
@@ -107,13 +56,12 @@ def refused(plan: dict[str, Any]) -> bool:
 
 def row(name: str, n: int, plan: dict[str, Any]) -> str:
     """A line of the table."""
-    planned, compiler = plan["fits"], not refused(plan)
-    words = {True: "fits", False: "does not fit"}
-    agree = "yes" if planned == compiler else "**no**"
-    return (
-        f"| {name} | {n} | {largest(plan):.2f} | {words[planned]} | "
-        f"{'compiled' if compiler else 'out of memory'} | {agree} |"
-    )
+    planned, compiled = plan["fits"], not refused(plan)
+    largest = max(peak(x) for x in plan["programs"]) / GIB
+    cells = [name, str(n), f"{largest:.2f}", "fits" if planned else "does not fit"]
+    cells += ["compiled" if compiled else "out of memory"]
+    cells += ["yes" if planned == compiled else "**no**"]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -122,12 +70,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of the names of cases")
     args = parser.parse_args()
     plans = Plans(args.out)
-    lines = ["| case | size | peak, GiB | plan | compiler | agree |"]
+    lines = ["| what grows | size | peak, GiB | plan | compiler | agree |"]
     lines.append("|" + " --- |" * 6)
-    for name, case in CASES.items():
-        if args.only in name:
-            for n in probe(plans, name, case):
-                lines.append(row(name, n, ask(plans, name, case, n)))
+    for name, (command, sizes) in CASES.items():
+        for n in sizes if args.only in name else ():
+            plan = plans.ask(f"{name}: {n}", command.format(n=n, four=4 * n))
+            lines.append(row(name, n, plan))
     print("\n".join(lines))
 
 

@@ -1,5 +1,6 @@
 """What a compiled program needs, as plain data."""
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -156,9 +157,12 @@ def _suspicious(planned: Planned, program: HloProgram) -> list[str]:
 
 
 def _kernel(planned: Planned, x: Array) -> bool:
-    """Whether it is an unembedding, or a part of its columns."""
+    """Whether it is an unembedding, a part of its columns, or all of it in pieces."""
     others = [n for n in x.shape if n != planned.vocab]
-    return len(others) == 1 and not planned.width % others[0]
+    if len(others) == 1:
+        return not planned.width % others[0]
+    rows = [planned.rows, planned.targets]
+    return math.prod(others) == planned.width and others != rows
 
 
 def _estimate(
