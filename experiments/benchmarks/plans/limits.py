@@ -32,7 +32,7 @@ CASES = {
     "rows, reward, v5e:1x1": (
         "reward --model small --topology v5e:1x1 --max-length 1024 --remat none "
         "--microbatch-size {n} --batch-size {n}",
-        (44,),
+        (21, 44),
     ),
     "rows, dpo, v5e:1x1": (
         "dpo --model small --topology v5e:1x1 --max-length 1024 --remat none "
@@ -44,7 +44,7 @@ CASES = {
         "--microbatch-size {n} --batch-size {n}",
         (40,),
     ),
-    "rows, v6e:1x1": (f"{_SFT} --topology v6e:1x1 --batch-size {{n}}", (84,)),
+    "rows, v6e:1x1": (f"{_SFT} --topology v6e:1x1 --batch-size {{n}}", (73, 84)),
 }
 """Commands with `{n}` where they grow (`{four}`: four times that), and sizes."""
 

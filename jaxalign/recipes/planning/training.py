@@ -137,14 +137,15 @@ def examples_for(config: TrainingConfig, task: str, vocab: int) -> list[Example]
     # Demonstrations may train all but the first token, which is the most to compute.
     trained = np.arange(length) >= (1 if task == "sft" else prompt)
     count = _SEQUENCES.get(task, 1)
-    sequence = TokenSequence(np.ones(length, np.int32), trained)
-    # Completions must differ from each other behind a prompt that they share.
-    others = [
-        TokenSequence(np.where(trained, (k + 2) % vocab, 1).astype(np.int32), trained)
-        for k in range(count - 1)
-    ]
     labels = {name: np.ones(count, np.float32) for name in _LABELS[task]}
-    return [Example(i, (sequence, *others), labels) for i in range(config.batch_size)]
+    examples = []
+    for i in range(config.batch_size):
+        # Prompts differ from each other, and so do completions of one prompt.
+        ids = np.full((count, length), i % vocab, np.int32)
+        ids[:, prompt:] += np.arange(count, dtype=np.int32)[:, None]
+        sequences = (TokenSequence(x % vocab, trained) for x in ids)
+        examples.append(Example(i, tuple(sequences), labels))
+    return examples
 
 
 def placed(batch: Any, mesh: jax.sharding.Mesh) -> Any:
