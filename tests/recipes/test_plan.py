@@ -118,6 +118,7 @@ def test_the_compilers_own_peak_decides(beside, fits):
     planned = a_program(beside << 30)._replace(lower=Compiled)
     found = measured(planned, chip_of("TPU v5 lite"), lambda text: None)
     assert found["bytes"]["peak"] == (14 + beside) << 30
+    assert found["bytes"]["temporaries"] == (14 - 6) << 30
     assert found["fits"] is fits
 
 

@@ -3,8 +3,9 @@
     python -m experiments.benchmarks.plans.scaling --out plans/scaling.json
 
 Two meshes: replicas of four devices that share one state (`data` grows), and one state
-over all of them (`fsdp` grows, and gathers every weight from all others). Expected: all
-columns are flat within 10 %, but for `arguments` where `fsdp` grows, which shrink.
+over all of them (`fsdp` grows, and gathers every weight from all others). Expected:
+temporaries are flat within 10 %, and so is all that is exchanged from 16 devices on
+where `data` grows; where `fsdp` grows arguments shrink.
 """
 
 import argparse

@@ -48,10 +48,13 @@ def measured(
         "arguments": memory.argument_size_in_bytes,
         "results": memory.output_size_in_bytes,
         "given_back": memory.alias_size_in_bytes,
-        "temporaries": memory.temp_size_in_bytes,
     }
+    peak = _peak(memory)
+    new = sizes["results"] - sizes["given_back"]
+    # What is there at the peak: all temporaries together may be more, or told as 0.
+    sizes["temporaries"] = max(0, peak - sizes["arguments"] - new)
     sizes["beside"] = planned.beside
-    sizes["peak"] = _peak(memory) + planned.beside
+    sizes["peak"] = peak + planned.beside
     out["bytes"] = sizes
     out["donated"] = sizes["given_back"] > 0
     out["fits"] = None if chip is None else sizes["peak"] <= chip.memory
