@@ -8,7 +8,11 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from jaxalign.models.attention import attend
+from jaxalign.models.visibility import filled_up
 from jaxalign.ops import current_layout
+
+_QUERIES = 256
+"""Queries of a prompt that look at all slots together."""
 
 
 class LayerCache(NamedTuple):
@@ -69,8 +73,7 @@ def cached_attention(
     return run(q, k, v, cache, positions, window)
 
 
-def _on_one_device(q, k, v, cache, positions, window, fixed=None, *, scale, softcap):
-    b, t, h, d = q.shape
+def _on_one_device(q, k, v, cache, positions, window, fixed=None, **options):
     window = fixed if window is None else window
     keys, values = (
         _written(old, new.transpose(0, 2, 1, 3).astype(old.dtype), cache.layer, at)
@@ -82,15 +85,40 @@ def _on_one_device(q, k, v, cache, positions, window, fixed=None, *, scale, soft
             jax.lax.dynamic_index_in_dim(x, cache.layer, 1, keepdims=False)
             for x in (keys, values)
         )
+    keys, values = keys.astype(q.dtype), values.astype(q.dtype)
+    look = functools.partial(_look, keys, values, window, **options)
+    return _by_blocks(look, q, positions), cache
+
+
+def _by_blocks(look, q, positions) -> jax.Array:
+    """`look(q, positions)`, a block of a long prompt's queries after the other.
+
+    The scores of a prompt then grow with its length, and not with the square of that.
+    """
+    t = q.shape[1]
+    if t <= _QUERIES:
+        return look((q, positions))
+
+    def split(x):
+        x = filled_up(x, -t % _QUERIES)
+        return x.reshape(x.shape[0], -1, _QUERIES, *x.shape[2:]).swapaxes(0, 1)
+
+    with jax.named_scope("queries"):
+        out = jax.lax.map(look, (split(q), split(positions))).swapaxes(0, 1)
+    return out.reshape(q.shape[0], -1, *q.shape[2:])[:, :t]
+
+
+def _look(keys, values, window, queries, **options) -> jax.Array:
+    q, positions = queries
+    b, t, h, d = q.shape
     slots = jnp.arange(keys.shape[2])[None, None]
     # Behind a query there is padding, or what an older row has left.
     seen = slots <= positions[:, :, None]
     if window is not None:
         seen = seen & (positions[:, :, None] - slots < window)
     q = q.reshape(b, t, keys.shape[1], -1, d).transpose(0, 2, 3, 1, 4)
-    seen_keys, seen_values = keys.astype(q.dtype), values.astype(q.dtype)
-    out = attend(q, seen_keys, seen_values, seen, scale=scale, softcap=softcap)
-    return out.transpose(0, 3, 1, 2, 4).reshape(b, t, h, d), cache
+    out = attend(q, keys, values, seen, **options)
+    return out.transpose(0, 3, 1, 2, 4).reshape(b, t, h, d)
 
 
 def _written(old, new, layer, starts) -> jax.Array:

@@ -54,6 +54,16 @@ def tpu_attention(
     return out.transpose(0, 2, 1, 3)[:, :t]
 
 
+# `//` and `%` look at signs, for which Pallas asks what chip this process has: none,
+# where one process compiles for another machine.
+def _quotient(x, n: int):
+    return jax.lax.div(x, jnp.int32(n))
+
+
+def _rest(x, n: int):
+    return jax.lax.rem(x, jnp.int32(n))
+
+
 class _Codes(NamedTuple):
     """Of queries along sublanes `[R, T, 128]`, of keys along lanes `[R, 8, T]`."""
 
@@ -169,7 +179,7 @@ def _key_kernel(kernel, count, steps, window, *refs):
     q, k, v, *codes, ct, log_sum, inner, dk, dv, key_acc, value_acc = refs
     j, step = pl.program_id(2), pl.program_id(3)
     # Heads of a group come one after the other: they share these keys.
-    i = step % count
+    i = _rest(step, count)
 
     @pl.when(step == 0)
     def _():
@@ -241,7 +251,7 @@ def _forward(kernel: Kernel, q, k, v, codes, window):
     r, h, t, d = q.shape
     groups, count, b = h // k.shape[1], t // kernel.block, kernel.block
     s = _specs(
-        kernel, d, lambda h, i, j: h, lambda h, i, j: h // groups,
+        kernel, d, lambda h, i, j: h, lambda h, i, j: _quotient(h, groups),
         lambda h, i, j: i, lambda h, i, j: j,
     )  # fmt: skip
     out = jax.ShapeDtypeStruct(q.shape, v.dtype)
@@ -281,7 +291,7 @@ def _attend_backward(kernel: Kernel, residuals, ct):
         return [*start, s["queries"], s["numbers"], s["numbers"]]
 
     s = _specs(
-        kernel, d, lambda h, i, j: h, lambda h, i, j: h // groups,
+        kernel, d, lambda h, i, j: h, lambda h, i, j: _quotient(h, groups),
         lambda h, i, j: i, lambda h, i, j: j,
     )  # fmt: skip
     dq = _call(
@@ -296,8 +306,8 @@ def _attend_backward(kernel: Kernel, residuals, ct):
         arguments,
     )
     s = _specs(
-        kernel, d, lambda n, j, x: n * groups + x // count, lambda n, j, x: n,
-        lambda n, j, x: x % count, lambda n, j, x: j,
+        kernel, d, lambda n, j, x: n * groups + _quotient(x, count), lambda n, j, x: n,
+        lambda n, j, x: _rest(x, count), lambda n, j, x: j,
     )  # fmt: skip
     steps = groups * count
     dk, dv = _call(

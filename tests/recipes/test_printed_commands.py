@@ -46,6 +46,7 @@ _SMALL = "half an hour; tests of interrupted runs make its small forms"
 _GPU = "it measures a GPU"
 _TWICE = "tests/experiments/test_run.py runs it twice"
 _QUICKLY = "minutes; its smaller grid is run with those of all experiments"
+_COMPILER = "an hour of compiling for TPUs, with libtpu"
 _TRL, _TUNIX = "--trl TRL_PYTHON", "--tunix TUNIX_PYTHON"
 _REAL = "--model SMOLLM2 --data DATA --out DIR"
 
@@ -67,6 +68,14 @@ NOT_RUN = {
     f"python experiments/benchmarks/rl_throughput.py {_TRL} --old-trl DIR {_TUNIX} "
     "--out rl.json": _PEERS,
     "python -m experiments.benchmarks.gpu --out gpu.json": _GPU,
+    **{
+        f"python -m experiments.benchmarks.plans.{name}": _COMPILER
+        for name in (
+            "run --out plans/results.json",
+            "scaling --out plans/scaling.json",
+            "limits --out plans/limits.json",
+        )
+    },
     "python -m experiments.reliability.moments --model DIR --out DIR": _SMALL,
     "python -m experiments.reliability.killed --model DIR --out DIR": _SMALL,
     f"python -m experiments.real_model.abstention {_REAL} --iterations 120": _HOURS,

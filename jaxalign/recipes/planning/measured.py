@@ -1,5 +1,6 @@
 """What a compiled program needs, as plain data."""
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def measured(
         # XLA tells only in its text that memory is what is lacking.
         if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
             raise
-        return out | refused(text, planned.grows)
+        return out | refused(text, planned)
     out["compile_seconds"] = round(time.monotonic() - start, 1)
     tell(f"{planned.name}: compiled in {out['compile_seconds']} s")
     memory = compiled.memory_analysis()
@@ -47,9 +48,13 @@ def measured(
         "arguments": memory.argument_size_in_bytes,
         "results": memory.output_size_in_bytes,
         "given_back": memory.alias_size_in_bytes,
-        "temporaries": memory.temp_size_in_bytes,
     }
-    sizes["peak"] = _peak(memory)
+    peak = _peak(memory)
+    new = sizes["results"] - sizes["given_back"]
+    # What is there at the peak: all temporaries together may be more, or told as 0.
+    sizes["temporaries"] = max(0, peak - sizes["arguments"] - new)
+    sizes["beside"] = planned.beside
+    sizes["peak"] = peak + planned.beside
     out["bytes"] = sizes
     out["donated"] = sizes["given_back"] > 0
     out["fits"] = None if chip is None else sizes["peak"] <= chip.memory
@@ -72,29 +77,46 @@ def measured(
 
 
 def _peak(memory) -> int:
-    """The compiler's own peak, or the sum of what it is made of if that is larger."""
+    """The compiler's own peak, which it compares with what a device has.
+
+    The sum of the parts may be more: temporaries count as if all were there at once.
+    """
     parts = memory.argument_size_in_bytes + memory.output_size_in_bytes
     parts += memory.temp_size_in_bytes - memory.alias_size_in_bytes
-    return max(parts, getattr(memory, "peak_memory_in_bytes", 0))
+    return getattr(memory, "peak_memory_in_bytes", 0) or parts
 
 
-def refused(text: str, shrink: tuple[str, ...]) -> dict[str, Any]:
+def refused(text: str, planned: Planned) -> dict[str, Any]:
     """What the compiler says of a program that is too large.
 
     Args:
       text: Its own words.
-      shrink: What would make the program smaller.
+      planned: The program.
     """
-    found = re.search(r"Used ([\d.]+)([KMGT])i?B? of ([\d.]+)([KMGT])", text)
-    units = {"K": 1 << 10, "M": 1 << 20, "G": GIB, "T": GIB << 10}
+    found = re.search(
+        r"Used ([\d.]+)([KMGT])i?B? of ([\d.]+)([KMGT])"
+        r"|\(([\d.]+)([KMGT])\) exceeds available HBM \(([\d.]+)([KMGT])\)",
+        text,
+    )
     # The numbers stand at the beginning; pages of buffers may follow.
     out: dict[str, Any] = {"fits": False, "compiler_says": text[:400]}
-    out["shrink"] = list(shrink)
+    out["shrink"] = list(planned.grows)
     if found:
-        used, limit = (float(found[i]) * units[found[i + 1]] for i in (1, 3))
-        out["bytes"] = {"peak": int(used)}
-        out["share_of_memory"] = used / limit
+        numbers = [x for x in found.groups() if x]
+        used, limit = _in_bytes(*numbers[:2]), _in_bytes(*numbers[2:])
+        peak = int(used) + planned.beside
+        out["bytes"] = {"peak": peak, "beside": planned.beside}
+        out["share_of_memory"] = peak / limit
+    largest = re.findall(r"Size: ([\d.]+)([KMGT]).*?Shape: (\w+\[[\d,]*\])", text)
+    out["largest_arrays"] = [
+        {"array": array, "bytes": int(_in_bytes(size, unit))}
+        for size, unit, array in largest[:_MANY]
+    ]
     return out
+
+
+def _in_bytes(number: str, unit: str) -> float:
+    return float(number) * {"K": 1 << 10, "M": 1 << 20, "G": GIB, "T": GIB << 10}[unit]
 
 
 def _by_kind(collectives: list[Collective]) -> list[dict[str, Any]]:
@@ -138,9 +160,12 @@ def _suspicious(planned: Planned, program: HloProgram) -> list[str]:
 
 
 def _kernel(planned: Planned, x: Array) -> bool:
-    """Whether it is an unembedding, or a part of its columns."""
+    """Whether it is an unembedding, a part of its columns, or all of it in pieces."""
     others = [n for n in x.shape if n != planned.vocab]
-    return len(others) == 1 and not planned.width % others[0]
+    if len(others) == 1:
+        return not planned.width % others[0]
+    rows = [planned.rows, planned.targets]
+    return math.prod(others) == planned.width and others != rows
 
 
 def _estimate(

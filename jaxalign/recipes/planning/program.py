@@ -1,7 +1,10 @@
 """One program of a run, before and after it is compiled."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import jax
 
 
 class Planned(NamedTuple):
@@ -19,6 +22,7 @@ class Planned(NamedTuple):
       width: Of the hidden states.
       args: In words, what it was planned for.
       grows: Which flag makes it smaller.
+      beside: Bytes of a device that other arrays of the run hold meanwhile.
     """
 
     name: str
@@ -32,3 +36,12 @@ class Planned(NamedTuple):
     width: int
     args: str
     grows: tuple[str, ...]
+    beside: int = 0
+
+
+def bytes_on_device(tree: Any) -> int:
+    """What a device holds of shapes with shardings."""
+    return sum(
+        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+        for x in jax.tree.leaves(tree)
+    )

@@ -49,8 +49,10 @@ def _program(p: dict[str, Any]) -> list[str]:
         given = ", their memory given to the results" if p["donated"] else ""
         peak += (
             f" (arguments {_size(sizes['arguments'])}{given}; temporaries "
-            f"{_size(sizes['temporaries'])})"
+            f"{_size(sizes['temporaries'])}"
         )
+        beside = sizes["beside"]
+        peak += f"; beside it the run holds {_size(beside)})" if beside else ")"
     lines.append(f"  memory      {peak}")
     if "compiler_says" in p:
         lines.append(f"  refused     {p['compiler_says']}")

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxalign.batch import Batch
@@ -14,7 +15,7 @@ from jaxalign.data.packing.completions import CompletionRows, completion_layouts
 from jaxalign.data.packing.pack import fill
 from jaxalign.recipes.packed import rows_at_a_time
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
-from jaxalign.recipes.planning.program import Planned
+from jaxalign.recipes.planning.program import Planned, bytes_on_device
 from jaxalign.recipes.planning.training import GROWS, placed
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.rl.config import RLConfig
@@ -44,14 +45,25 @@ def sampling_programs(name: str, config: RLConfig, devices: list[Any]) -> list[P
     critic = command.open_critic(config, devices) if algorithm.has_critic else None
     decoder = policy.decoder()
     longest = config.max_length - config.max_new_tokens
+    params: Any = policy.param_shapes()
+    if critic is not None:
+        params = {"policy": params, "critic": critic.param_shapes()}
+    # Any number of steps: where a schedule ends changes no program.
+    optimizer, _ = make_optimizer(config.optimizer, 1000)
+    create = functools.partial(
+        TrainState.create, optimizer=optimizer, key=jax.random.key(0)
+    )
+    state = policy.shapes(create, params)
+    # The reference stays where it is for the whole run.
+    ref = reference_shapes(policy, config) if algorithm.reference else None
     return [
-        *_sampling(config, policy, decoder, longest),
-        *_learning(config, algorithm, policy, critic),
+        *_sampling(config, policy, decoder, longest, (state, ref)),
+        *_learning(config, algorithm, policy, critic, optimizer, state, ref),
     ]
 
 
 def _sampling(
-    config: RLConfig, policy: Policy, decoder: Decoder, longest: int
+    config: RLConfig, policy: Policy, decoder: Decoder, longest: int, kept: Any
 ) -> list[Planned]:
     mesh, model = policy.mesh, policy.config
     total = config.batch_size * config.num_generations
@@ -69,8 +81,10 @@ def _sampling(
     def shape(*sizes: int, dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(sizes, dtype, sharding=whole)
 
+    cache = with_layout(steps.empty, decoder, rows, slots)
+    beside = bytes_on_device(kept) - _not_copied(shapes, prepared)
+
     def lower_decode() -> Any:
-        cache = with_layout(steps.empty, decoder, rows, slots)
         running = shape(rows, dtype=jnp.bool_)
         state = steps.SlotRows._make([*[shape(rows)] * 5, running])
         scalar = shape(dtype=jnp.float32)
@@ -84,9 +98,7 @@ def _sampling(
         )
 
     each = rows / mesh.size
-    weights = _bytes(prepared, mesh)
-    cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim
-    cache *= slots * each * jnp.dtype(policy.model.dtype).itemsize
+    weights, slot_bytes = bytes_on_device(prepared), bytes_on_device(cache)
     # A step of decoding has the logits of one token of each row.
     table: dict[str, Any] = {"vocab": 0, "width": model.hidden_size, "grows": _SAMPLED}
     return [
@@ -100,6 +112,8 @@ def _sampling(
             tokens=width,
             targets=1,
             args=f"{block} prompts of {width} tokens",
+            # The cache that what it makes is copied into.
+            beside=beside + slot_bytes,
             **table,
         ),
         Planned(
@@ -107,25 +121,35 @@ def _sampling(
             lower=lower_decode,
             # Over all steps a cache is half full on average.
             flops=steps.STEPS * forward_flops(model, each, each, slots / 2),
-            reads=steps.STEPS * (weights + cache),
+            reads=steps.STEPS * (weights + slot_bytes),
             rows=max(1, rows // decoder.row_parts),
             tokens=1,
             targets=1,
             args=f"{rows} completions in caches of {slots} tokens, {steps.STEPS} steps",
+            beside=beside,
             **table,
         ),
     ]
 
 
+def _not_copied(params: Any, prepared: Any) -> int:
+    """Bytes of what sampling takes as it is, without a copy in another type."""
+    if jax.tree.structure(params) != jax.tree.structure(prepared):
+        return 0
+    pairs = zip(jax.tree.leaves(params), jax.tree.leaves(prepared), strict=True)
+    return bytes_on_device([old for old, new in pairs if old.dtype == new.dtype])
+
+
 def _learning(
-    config: RLConfig, algorithm: Algorithm, policy: Policy, critic: Policy | None
+    config: RLConfig,
+    algorithm: Algorithm,
+    policy: Policy,
+    critic: Policy | None,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    ref: Any,
 ) -> list[Planned]:
     mesh, devices = policy.mesh, policy.row_devices
-    # Any number of steps: where a schedule ends changes no program.
-    optimizer, _ = make_optimizer(config.optimizer, 1000)
-    params: Any = policy.param_shapes()
-    if critic is not None:
-        params = {"policy": params, "critic": critic.param_shapes()}
     longest = config.max_length - config.max_new_tokens
     rows = plan_completion_rows(config, algorithm, longest, devices)
     iteration = make_iteration(
@@ -137,17 +161,14 @@ def _learning(
             config.max_new_tokens, config.num_generations, config.temperature
         ),
         critic=None if critic is None else score_fn_of(critic.model),
-        ref_params=reference_shapes(policy, config) if algorithm.reference else None,
+        ref_params=ref,
         **row_options(config, policy, rows),
     )
     updates, count = iteration.updates, max(rows.counts)
     score: Any = updates.score  # compiled, as is the step
     step: Any = updates.step
     batch = rollout_shapes(algorithm, rows, count, mesh)
-    key = jax.random.key(0)
-    create = functools.partial(TrainState.create, optimizer=optimizer, key=key)
-    state = policy.shapes(create, params)
-    scored = iteration.scored(params)
+    scored = iteration.scored(state.params)
     tokens, targets = rows.shape.tokens, rows.shape.targets
     each = count / mesh.size
     work = each * tokens, each * targets, tokens / 2
@@ -168,10 +189,12 @@ def _learning(
             name="scorer",
             lower=lambda: score.lower(scored, batch.tokens),
             flops=readers * forward + others,
-            reads=_bytes(scored, mesh),
+            reads=bytes_on_device(scored),
             rows=count // devices,
             args=words,
             grows=("--num-minibatches: as many rows are scored as an update has",),
+            # It reads the parameters of the state, and nothing of the optimizer's.
+            beside=bytes_on_device(state) - bytes_on_device(state.params),
             **table,
         ),
         Planned(
@@ -179,10 +202,11 @@ def _learning(
             lower=lambda: step.lower(state, batch),
             flops=train,
             # Read once, and written once.
-            reads=2 * _bytes(state, mesh),
+            reads=2 * bytes_on_device(state),
             rows=at_a_time,
             args=f"{words}, {at_a_time} a device at a time",
             grows=GROWS,
+            beside=bytes_on_device(ref),
             **table,
         ),
     ]
@@ -222,8 +246,3 @@ def with_layout(fn: Any, decoder: Decoder, *arguments: Any) -> Any:
         shapes,
         compiled.output_shardings,
     )
-
-
-def _bytes(tree: Any, mesh: jax.sharding.Mesh) -> float:
-    leaves = (x for x in jax.tree.leaves(tree) if hasattr(x.dtype, "itemsize"))
-    return sum(x.size * x.dtype.itemsize for x in leaves) / mesh.size

@@ -52,6 +52,10 @@ def devices_of(topology: str, slices: int = 1) -> list[Any]:
     # The two cores of a v4 are one device to its programs.
     if topology.startswith("v4:"):
         options = {"chip_config_name": "megacore"}
+    sides = [int(side) for side in topology.partition(":")[2].split("x")]
+    # A host has 2 x 2 chips or more of them, unless it is said otherwise.
+    if any(side % 2 for side in sides[:2]):
+        options = {**options, "chips_per_host_bounds": [*sides, 1][:3]}
     if slices > 1:
         options = {**options, "num_slices": slices}
     try:

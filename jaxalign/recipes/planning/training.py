@@ -18,7 +18,7 @@ from jaxalign.recipes.config import TrainingConfig
 from jaxalign.recipes.loss_flags import find_loss
 from jaxalign.recipes.packed import pack_rows
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
-from jaxalign.recipes.planning.program import Planned
+from jaxalign.recipes.planning.program import Planned, bytes_on_device
 from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.rows import Rows
 from jaxalign.training import TrainState, make_optimizer
@@ -69,29 +69,33 @@ def training_programs(name: str, config: Any, devices: list[Any]) -> list[Planne
     state = policy.shapes(create, policy.param_shapes())
     step: Any = program.train(objective, optimizer, packed.microbatch_size, frozen)
     table = shape_of(host, policy, packed.microbatch_size)
+    shapes = policy.param_shapes()
+    # Scored anew in each step, a batch needs the reference beside what is trained.
+    online = scores_ref and getattr(config, "ref", "cached") == "online"
     planned = [
         Planned(
             name="train step",
             lower=lambda: step.lower(state, batch),
             flops=train_flops(policy.config, *work_of(host, policy)),
             # Read once, and written once.
-            reads=_bytes(state, policy) * 2,
+            reads=bytes_on_device(state) * 2,
             grows=GROWS,
+            beside=bytes_on_device(shapes) if online else 0,
             **table,
         )
     ]
     if scores_ref:
         stats = token_statistics(policy.backbone, chunk_size=config.chunk_size)
         score: Any = program.map(lambda params, rows: stats(params, rows).logps)
-        shapes = policy.param_shapes()
         whole = len(host.tokens.target_ids) // program.row_devices
         planned.append(
             Planned(
                 name="reference scorer",
                 lower=lambda: score.lower(shapes, batch.tokens),
                 flops=forward_flops(policy.config, *work_of(host, policy)),
-                reads=_bytes(shapes, policy),
+                reads=bytes_on_device(shapes),
                 grows=("--batch-size: all rows of a batch are scored at a time",),
+                beside=bytes_on_device(state) if online else 0,
                 **{**table, "rows": whole},
             )
         )
@@ -133,14 +137,15 @@ def examples_for(config: TrainingConfig, task: str, vocab: int) -> list[Example]
     # Demonstrations may train all but the first token, which is the most to compute.
     trained = np.arange(length) >= (1 if task == "sft" else prompt)
     count = _SEQUENCES.get(task, 1)
-    sequence = TokenSequence(np.ones(length, np.int32), trained)
-    # Completions must differ from each other behind a prompt that they share.
-    others = [
-        TokenSequence(np.where(trained, (k + 2) % vocab, 1).astype(np.int32), trained)
-        for k in range(count - 1)
-    ]
     labels = {name: np.ones(count, np.float32) for name in _LABELS[task]}
-    return [Example(i, (sequence, *others), labels) for i in range(config.batch_size)]
+    examples = []
+    for i in range(config.batch_size):
+        # Prompts differ from each other, and so do completions of one prompt.
+        ids = np.full((count, length), i % vocab, np.int32)
+        ids[:, prompt:] += np.arange(count, dtype=np.int32)[:, None]
+        sequences = (TokenSequence(x % vocab, trained) for x in ids)
+        examples.append(Example(i, tuple(sequences), labels))
+    return examples
 
 
 def placed(batch: Any, mesh: jax.sharding.Mesh) -> Any:
@@ -177,11 +182,6 @@ def work_of(host: Batch, policy: Policy) -> tuple:
     count, tokens = host.tokens.inputs.shape
     each = count / policy.mesh.size
     return each * tokens, each * host.tokens.target_ids.shape[1], tokens / 2
-
-
-def _bytes(tree: Any, policy: Policy) -> float:
-    leaves = (x for x in jax.tree.leaves(tree) if hasattr(x.dtype, "itemsize"))
-    return sum(x.size * x.dtype.itemsize for x in leaves) / policy.mesh.size
 
 
 def refuse_pmap(config: TrainingConfig) -> None:

@@ -1,0 +1,1 @@
+"""What runs would need on TPUs: `jaxalign plan` for public model shapes."""
