@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.e05_abstention.arms import RL, THRESHOLDS, Trained
+from experiments.e05_abstention.arms import LAW, RL, THRESHOLDS, Trained
 from experiments.e05_abstention.facts import ANSWERS, IDK, Facts, graded, known_or_not
 from experiments.e05_abstention.run import EXPERIMENT, of_confidence, outcomes
 from experiments.runner import main, read_rows
@@ -24,8 +24,9 @@ def test_every_arm_has_three_seeds():
     rows = read_rows(RESULTS)
     for arm in [*RL, "base", "sft", "sft_labeller_idk", "r_tuning", "rl_unseeded"]:
         assert [x["key"] for x in rows if x["arm"] == arm] == [0, 1, 2]
-    for t in THRESHOLDS:
-        assert sum(x["threshold"] == t for x in rows) == 3
+    for arm in LAW:
+        found = [x["threshold"] for x in rows if x["arm"] == arm]
+        assert found == [t for t in THRESHOLDS for _ in range(3)]
 
 
 def test_the_rewards_of_the_law_have_the_thresholds_they_say():
@@ -34,13 +35,13 @@ def test_the_rewards_of_the_law_have_the_thresholds_they_say():
 
 
 def test_facts_are_told_and_true_as_often_as_they_say():
-    facts = jax.vmap(graded)(jax.random.split(jax.random.key(1), 5))
+    facts = jax.jit(jax.vmap(graded))(jax.random.split(jax.random.key(1), 5))
     share = np.asarray(facts.share)
     true = np.asarray(facts.truth == facts.told)
     for low in np.arange(0, 1, 0.2):
         tenth = (share >= low) & (share < low + 0.2)
         assert abs(true[tenth].mean() - share[tenth].mean()) < 0.04
-    plain = known_or_not(jax.random.key(0))
+    plain = jax.jit(known_or_not)(jax.random.key(0))
     assert set(np.unique(plain.share).round(2)) == {0.0, np.float32(0.95)}
     assert (plain.truth == plain.told).all()
 
