@@ -1,6 +1,7 @@
 """The minimum of a smooth function of a few numbers."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import optax
@@ -22,7 +23,8 @@ def lbfgs(
         updates, state = optimizer.update(
             grad, state, x, value=value, grad=grad, value_fn=loss
         )
-        return (optax.apply_updates(x, updates), state), None
+        updated: Any = optax.apply_updates(x, updates)
+        return (updated, state), None
 
     (x, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), length=iterations)
     return x

@@ -118,8 +118,8 @@ def of_confidence(own: Trained, threshold: float) -> dict[str, float | str]:
     }
 
 
-def _right(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    return np.take_along_axis(probabilities, truth[:, None], axis=1)[:, 0]
+def _right(probabilities: np.ndarray, truth: jax.Array) -> np.ndarray:
+    return np.take_along_axis(probabilities, np.asarray(truth)[:, None], axis=1)[:, 0]
 
 
 EXPERIMENT = Experiment(

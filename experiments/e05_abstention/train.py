@@ -3,7 +3,7 @@
 Functions of one seed, to be mapped over seeds (and RL over rewards) by `jax.vmap`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -129,7 +129,8 @@ def _adam(loss, params, key, rate: float, num_steps: int):
     def step(carry, key):
         params, state = carry
         updates, state = optimizer.update(jax.grad(loss)(params, key), state)
-        return (optax.apply_updates(params, updates), state), None
+        updated: Any = optax.apply_updates(params, updates)
+        return (updated, state), None
 
     carry = params, optimizer.init(params)
     (params, _), _ = jax.lax.scan(step, carry, jax.random.split(key, num_steps))

@@ -49,10 +49,10 @@ def curve(optimiser: str, world: World, proxy: np.ndarray, key: int) -> Curve:
 
 
 @jax.jit
-def _measure(world: World, proxy, logps) -> Curve:
+def _measure(world: World, proxy, logps) -> tuple[jax.Array, ...]:
     kl = jax.vmap(kl_divergence)(logps, jnp.asarray(world.ref_logps))
     got = (jax.vmap(expected)(logps, jnp.asarray(x)) for x in (proxy, world.rewards))
-    return Curve(kl, *got)
+    return kl, *got
 
 
 def summary(optimiser: str, found: Curve) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -128,7 +129,8 @@ def _train_dpo(world: World, chosen, rejected, num_steps: int = 400) -> jax.Arra
     def step(carry, _):
         logits, state = carry
         updates, state = optimizer.update(jax.grad(loss)(logits), state)
-        return (optax.apply_updates(logits, updates), state), None
+        updated: Any = optax.apply_updates(logits, updates)
+        return (updated, state), None
 
     logits = jnp.asarray(world.ref_logits)
     carry, _ = jax.lax.scan(step, (logits, optimizer.init(logits)), length=num_steps)

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from experiments import sweep
@@ -103,7 +104,7 @@ def at(history: History, level: float) -> dict[str, float]:
 def _history(config: Config, arm: str) -> History:
     found = histories(arm, config.together, STEPS[arm], config.pretrain_steps)
     own = config.together.index(config.key)
-    return History(*(np.asarray(x[own], np.float64) for x in found))
+    return jax.tree.map(lambda x: np.asarray(x[own], np.float64), found)
 
 
 def text(values: np.ndarray) -> str:

@@ -5,7 +5,7 @@ Functions of one seed, to be mapped over seeds by `jax.vmap`.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -188,6 +188,7 @@ def _adam(loss, rate: float):
     def step(carry, key):
         layers, state = carry
         updates, state = optimizer.update(jax.grad(loss)(layers, key), state)
-        return (optax.apply_updates(layers, updates), state), None
+        updated: Any = optax.apply_updates(layers, updates)
+        return (updated, state), None
 
     return step, lambda layers: (layers, optimizer.init(layers))

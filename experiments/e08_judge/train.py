@@ -1,6 +1,7 @@
 """RLOO on a table of rewards of which some are flipped at random, sample by sample."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,8 @@ def train(
             return ARMS["rloo"].loss(logps, values, batch, beta).value
 
         updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state)
-        return (optax.apply_updates(params, updates), opt_state), None
+        updated: Any = optax.apply_updates(params, updates)
+        return (updated, opt_state), None
 
     logits = jnp.asarray(world.ref_logits)
     params = Params(logits, jnp.zeros(logits.shape[:-1], logits.dtype))

@@ -30,6 +30,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -154,7 +155,8 @@ def quality(world: World, scores: np.ndarray) -> dict[str, float]:
             "accuracy_of_gold": float(np.mean(gold[pairs[:, 0]] > gold[pairs[:, 1]])),
             "log_loss": float(out.loss.value),
         }
-    taus = [float(kendalltau(x, gold).statistic) for x in scores]
+    found_taus: list[Any] = [kendalltau(x, gold) for x in scores]
+    taus = [float(x.statistic) for x in found_taus]
     return {
         "tau": float(np.mean(taus)),
         "tau_worst": min(taus),

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +71,8 @@ def _train(vocab_size: int, ids, at, key, batches):
     def step(carry, ranked):
         params, state = carry
         updates, state = optimizer.update(jax.grad(loss)(params, ranked), state)
-        return (optax.apply_updates(params, updates), state), None
+        updated: Any = optax.apply_updates(params, updates)
+        return (updated, state), None
 
     def epoch(carry, of_epoch):
         carry, _ = jax.lax.scan(step, carry, of_epoch)

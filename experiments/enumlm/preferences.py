@@ -52,8 +52,8 @@ def count_preferences(
     pairs = draw_preferences(world, num_pairs, seed, scale=scale, flip=flip)
     size = world.responses.num_responses
     counts = np.zeros((len(world.rewards), size, size))
-    for x, both in enumerate(zip(*pairs, strict=True)):
-        np.add.at(counts[x], both, 1 / num_pairs)
+    for x in range(len(counts)):
+        np.add.at(counts[x], (pairs.chosen[x], pairs.rejected[x]), 1 / num_pairs)
     return counts
 
 

@@ -1,6 +1,7 @@
 """E5: what is committed holds what it claims, and its numbers mean what they say."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -48,7 +49,7 @@ def test_facts_are_told_and_true_as_often_as_they_say():
 
 def made_up() -> Trained:
     """Four facts: the odd ones, 1 known and 3 unknown, are held out."""
-    facts = Facts(*map(np.array, ([0, 1, 2, 3], [0, 1, 2, 3], [0.9, 0.9, 0.0, 0.0])))
+    facts = Facts(*map(jnp.array, ([0, 1, 2, 3], [0, 1, 2, 3], [0.9, 0.9, 0.0, 0.0])))
     base = np.full((4, ANSWERS + 1), 0.0)
     base[range(4), range(4)] = [0.9, 0.8, 0.1, 0.3]
     after = np.zeros((4, ANSWERS + 1))

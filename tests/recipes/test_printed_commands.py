@@ -37,6 +37,7 @@ SLOW = (
     "python -m experiments.benchmarks.gpu --platform cpu --shape tiny --out gpu.json",
 )
 
+_GRIDS = "minutes; tests run its quick grid twice, and check its committed rows"
 _ITSELF = "it is what runs this test"
 _SERVER = "it asks a server for packages"
 _PEERS = "two other libraries, each in an environment of its own"
@@ -60,6 +61,17 @@ NOT_RUN = {
     f"python experiments/benchmarks/rl_throughput.py {_TRL} --old-trl DIR {_TUNIX} "
     "--out rl.json": _PEERS,
     "python -m experiments.benchmarks.gpu --out gpu.json": _GPU,
+    **{
+        f"python -m experiments.{name}.run --out runs/{name[:3]} --check": _GRIDS
+        for name in (
+            "e05_abstention",
+            "e06_overoptimisation",
+            "e07_forgetting",
+            "e08_judge",
+            "e10_reward_models",
+            "e13_off_policy",
+        )
+    },
     "python -m experiments.reliability.moments --model DIR --out DIR": _SMALL,
     "python -m experiments.reliability.killed --model DIR --out DIR": _SMALL,
     f"python -m experiments.real_model.abstention {_REAL} --iterations 120": _HOURS,
