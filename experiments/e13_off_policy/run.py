@@ -4,20 +4,20 @@
 
 RLOO with the KL term in the reward learns from responses that a policy of 1 to 8
 updates ago sampled (Adam, 0.3, so that they are far), or one whose logits are rounded
-to multiples of 2: a sampler that is quantised, coarsely. Tokens have no weights, truncated ones (π/μ up to 2;
-https://doi.org/10.1198/106186008X320456), or masked ones (0 outside of ½ to 5;
-https://arxiv.org/abs/2510.18855). Each arm runs again with the mean score taken out
-(`_centred`; centring.py says what that is, and tests prove it from exact gradients),
-and with a constant 2 added to all advantages, which would do nothing on policy. All
-responses can be listed (experiments/enumlm): what is measured is the exact normalised
-regret of R − β KL, β = 0.5 (0: optimal, 1: the reference).
+to multiples of 2: a sampler that is quantised, coarsely. Tokens have no weights,
+truncated ones (π/μ up to 2; https://doi.org/10.1198/106186008X320456), or masked ones
+(0 outside of ½ to 5; https://arxiv.org/abs/2510.18855). Each arm runs again with the
+mean score taken out (`_centred`; centring.py says what that is, and tests prove it from
+exact gradients), and with a constant 2 added to all advantages, which on policy adds
+noise and no bias. All responses can be listed (experiments/enumlm): what is measured is
+the exact normalised regret of R − β KL, β = 0.5 (0: optimal, 1: the reference).
 
 Two minutes on two cores that were busy with other work; runs of an arm are one program.
-Expected (expected.json), three keys: with advantages of mean 0 nothing is lost, by
-whatever sampler (regret 0.014 at most, means of keys), but for masked weights, which
-drift (0.027 with 8 updates, 0.008 centred; unweighted 0.003). With 2 added, unweighted samples
-of the rounded policy end at 0.52 and masked ones of 8 updates ago at 0.54; centred at
-0.070 and 0.063, as on policy (0.080).
+Expected (expected.json), three keys: with advantages of mean 0 nothing is lost by any
+sampler (regret 0.014 at most, means of keys), but with masked weights, which drift
+(0.027 after 8 updates, centred 0.008). With 2 added, unweighted samples of the rounded
+policy end at 0.52 and masked ones of 8 updates ago at 0.54; centred at 0.070 and 0.063,
+no worse than on policy (0.080).
 """
 
 import dataclasses
