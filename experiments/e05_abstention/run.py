@@ -74,7 +74,7 @@ def configs(seeds: Sequence[int], quick: bool) -> list[Config]:
     )
     same = {"together": seeds}
     if quick:
-        same |= {"pretrain_steps": 2000, "sft_steps": 300, "rl_steps": 300}
+        same |= {"pretrain_steps": 500, "sft_steps": 100, "rl_steps": 100}
     return sweep.configs(BASE, [a | same | {"key": s} for a in arms for s in seeds])
 
 
