@@ -70,10 +70,11 @@ BASE = Config()
 
 def configs(seeds: Sequence[int], quick: bool) -> list[Config]:
     seeds = seeds[:1] if quick else seeds
-    numbers = (100, 1000) if quick else (100, 1000, 10_000)
+    numbers = (100,) if quick else (100, 1000, 10_000)
+    paired, sizes = (PAIRED[::2], [4]) if quick else (PAIRED, [4, 9])
     linear = sweep.chain(
-        sweep.grid(arm=PAIRED, num=numbers),
-        sweep.grid(arm=RANKED, size=[4, 9], num=[100] if quick else [100, 1000]),
+        sweep.grid(arm=paired, num=numbers),
+        sweep.grid(arm=RANKED, size=sizes, num=[100] if quick else [100, 1000]),
     )
     few = 4 if quick else 20
     linear = [x | {"data_sets": 5 if x["num"] > 1000 else few} for x in linear]
@@ -81,7 +82,10 @@ def configs(seeds: Sequence[int], quick: bool) -> list[Config]:
         sweep.grid(arm=["together", "shuffled"], num=[64], size=[9]),
         sweep.grid(arm=["pairs"], num=[] if quick else [1000]),
     )
-    deep = [x | {"model": "transformer", "data_sets": 1} for x in deep]
+    epochs = 3 if quick else BASE.epochs
+    deep = [
+        x | {"model": "transformer", "data_sets": 1, "epochs": epochs} for x in deep
+    ]
     runs = [x | {"world_seed": seed} for x in [*linear, *deep] for seed in seeds]
     return sweep.configs(BASE, runs)
 

@@ -99,4 +99,4 @@ def test_a_shift_of_all_scores_is_no_variance(world):
 
 @pytest.mark.slow
 def test_quick_run(tmp_path):
-    assert len(assert_twice_the_same(EXPERIMENT, tmp_path)) == 12
+    assert len(assert_twice_the_same(EXPERIMENT, tmp_path)) == 6
