@@ -24,6 +24,7 @@ from experiments.enumlm.policy import (
 )
 from experiments.enumlm.preferences import (
     count_preferences,
+    draw_preferences,
     population_preferences,
     preference_loss,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "World",
     "best_of_n_logps",
     "count_preferences",
+    "draw_preferences",
     "evaluate",
     "expected",
     "expected_loss",

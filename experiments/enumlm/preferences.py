@@ -27,21 +27,33 @@ def population_preferences(
     return ref[:, :, None] * ref[:, None, :] * 2 * chance
 
 
-def count_preferences(
+def draw_preferences(
     world: World, num_pairs: int, seed: int, *, scale: float = 1.0, flip: float = 0.0
-) -> np.ndarray:
-    """Share of each (chosen, rejected) pair among `num_pairs` drawn for each prompt."""
+) -> Pair[np.ndarray]:
+    """`num_pairs` (chosen, rejected) pairs for each prompt, as indices `[X, N]`."""
     rng = np.random.default_rng(seed)
     size = world.responses.num_responses
-    counts = np.zeros((len(world.rewards), size, size))
+    pairs = Pair(*np.zeros((2, len(world.rewards), num_pairs), np.int64))
     for x, (logps, rewards) in enumerate(
         zip(world.ref_logps, world.rewards, strict=True)
     ):
         one, other = rng.choice(size, (2, num_pairs), p=np.exp(logps))
         chance = _preferred(rewards[one] - rewards[other], scale, flip)
         first = rng.random(num_pairs) < chance
-        pairs = np.where(first, one, other), np.where(first, other, one)
-        np.add.at(counts[x], pairs, 1 / num_pairs)
+        pairs.chosen[x] = np.where(first, one, other)
+        pairs.rejected[x] = np.where(first, other, one)
+    return pairs
+
+
+def count_preferences(
+    world: World, num_pairs: int, seed: int, *, scale: float = 1.0, flip: float = 0.0
+) -> np.ndarray:
+    """Share of each (chosen, rejected) pair among `num_pairs` drawn for each prompt."""
+    pairs = draw_preferences(world, num_pairs, seed, scale=scale, flip=flip)
+    size = world.responses.num_responses
+    counts = np.zeros((len(world.rewards), size, size))
+    for x in range(len(counts)):
+        np.add.at(counts[x], (pairs.chosen[x], pairs.rejected[x]), 1 / num_pairs)
     return counts
 
 

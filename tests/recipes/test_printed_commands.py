@@ -38,6 +38,7 @@ SLOW = (
     "python -m experiments.run e11 --check",
 )
 
+_GRIDS = "minutes; tests run its quick grid twice, and check its committed rows"
 _ITSELF = "it is what runs this test"
 _SERVER = "it asks a server for packages"
 _PEERS = "two other libraries, each in an environment of its own"
@@ -74,6 +75,17 @@ NOT_RUN = {
             "run --out plans/results.json",
             "scaling --out plans/scaling.json",
             "limits --out plans/limits.json",
+        )
+    },
+    **{
+        f"python -m experiments.{name}.run --out runs/{name[:3]} --check": _GRIDS
+        for name in (
+            "e05_abstention",
+            "e06_overoptimisation",
+            "e07_forgetting",
+            "e08_judge",
+            "e10_reward_models",
+            "e13_off_policy",
         )
     },
     "python -m experiments.reliability.moments --model DIR --out DIR": _SMALL,

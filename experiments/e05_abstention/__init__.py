@@ -1,0 +1,1 @@
+"""E5: learning to say "I don't know"."""

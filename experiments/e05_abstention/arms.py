@@ -1,0 +1,162 @@
+"""The arms; all seeds of one, and all rewards of RL, are trained in one program."""
+
+import functools
+import warnings
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.e05_abstention.facts import ANSWERS, IDK, Facts, graded, known_or_not
+from experiments.e05_abstention.train import (
+    Params,
+    class_logps,
+    finetune,
+    pretrain,
+    reinforce,
+)
+from jaxalign.rewards import abstention_reward, wrong_reward
+
+SEED_SHARE = 0.02
+"""How often the texts say "I don't know": what lets RL find it."""
+
+RL = {
+    "rl_binary": (-1.0, -1.0),
+    "rl_abstain_0": (-1.0, 0.0),
+    "rl_abstain_half": (-1.0, 0.5),
+    "rl_abstain_1": (-1.0, 1.0),
+}
+"""Rewards of a wrong answer, and of none; a right one has 1."""
+LAW = ("threshold", "threshold_by_heart")
+"""With the truth drawn for each question, and with one that can be memorised."""
+THRESHOLDS = (0.2, 0.35, 0.5, 0.65, 0.8)
+UNSEEDED = ("base_unseeded", "rl_unseeded", "rl_seeded_by_sft")
+SFT = ("sft", "sft_labeller_idk", "r_tuning")
+
+
+class Plan(NamedTuple):
+    """Updates of each phase, and the seeds that are trained together."""
+
+    pretrain: int = 4000
+    sft: int = 500
+    rl: int = 1500
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def keys(self, phase: int) -> jax.Array:
+        """One for each seed; another set for each phase."""
+        return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), phase))(
+            jnp.array(self.seeds)
+        )
+
+
+class Trained(NamedTuple):
+    """Facts, and probabilities `[seeds, E, 51]` before and after."""
+
+    facts: Facts
+    base: np.ndarray
+    after: np.ndarray
+
+
+def trained(arm: str, threshold: float, plan: Plan) -> Trained:
+    """What an arm came to, for all seeds."""
+    if arm in LAW:
+        facts, base = _base("graded", SEED_SHARE, plan)
+        after = _rl_of_thresholds(plan, arm)[THRESHOLDS.index(threshold)]
+    elif arm in UNSEEDED:
+        facts, base = _base("known", 0.0, plan)
+        after = _unseeded(plan)[arm]
+    else:
+        facts, base = _base("known", SEED_SHARE, plan)
+        if arm == "base":
+            after = _probabilities(base)
+        elif arm in SFT:
+            after = _sft(plan)[arm]
+        else:
+            after = _rl(plan)[list(RL).index(arm)]
+    return Trained(facts, _probabilities(base), after)
+
+
+@functools.lru_cache
+def _base(kind: str, idk: float, plan: Plan) -> tuple[Facts, Params]:
+    make = {"known": known_or_not, "graded": graded}[kind]
+    facts = jax.vmap(make)(plan.keys(0))
+    train = jax.vmap(functools.partial(pretrain, num_steps=plan.pretrain), (0, 0, None))
+    return facts, jax.jit(train)(plan.keys(1), facts, jnp.float32(idk))
+
+
+@functools.lru_cache
+def _sft(plan: Plan) -> dict[str, np.ndarray]:
+    facts, base = _base("known", SEED_SHARE, plan)
+    # A labeller who knows other things than the model does.
+    labeller = jax.vmap(lambda key, x: jax.random.bernoulli(key, 0.5, x.shape))(
+        plan.keys(2), facts.truth
+    )
+    guess = jnp.argmax(jnp.asarray(_probabilities(base))[..., :ANSWERS], axis=-1)
+    targets = {
+        "sft": facts.truth,
+        "sft_labeller_idk": jnp.where(labeller, facts.truth, IDK),
+        "r_tuning": jnp.where(guess == facts.truth, facts.truth, IDK),
+    }
+    return {
+        name: _finetuned(base, x, 0.0, plan.sft, plan) for name, x in targets.items()
+    }
+
+
+@functools.lru_cache
+def _rl(plan: Plan) -> np.ndarray:
+    facts, base = _base("known", SEED_SHARE, plan)
+    return _reinforced(base, facts, list(RL.values()), plan)
+
+
+@functools.lru_cache
+def _rl_of_thresholds(plan: Plan, arm: str) -> np.ndarray:
+    facts, base = _base("graded", SEED_SHARE, plan)
+    rewards = [(wrong_reward(t), 0.0) for t in THRESHOLDS]
+    return _reinforced(base, facts, rewards, plan, anew=arm == "threshold")
+
+
+@functools.lru_cache
+def _unseeded(plan: Plan) -> dict[str, np.ndarray]:
+    facts, base = _base("known", 0.0, plan)
+    own = jnp.argmax(jnp.asarray(_probabilities(base)), axis=-1)
+    rewards = [RL["rl_abstain_0"]]
+    # A tenth of the rows is told to abstain, whether known or not.
+    run = jax.vmap(
+        functools.partial(finetune, num_steps=plan.sft * 3 // 5), (0, 0, 0, None)
+    )
+    seeded = jax.jit(run)(plan.keys(4), base, own, jnp.float32(0.1))
+    return {
+        "base_unseeded": _probabilities(base),
+        "rl_unseeded": _reinforced(base, facts, rewards, plan)[0],
+        "rl_seeded_by_sft": _reinforced(seeded, facts, rewards, plan)[0],
+    }
+
+
+def _finetuned(base, targets, idk, num_steps, plan) -> np.ndarray:
+    run = jax.vmap(functools.partial(finetune, num_steps=num_steps), (0, 0, 0, None))
+    return _probabilities(jax.jit(run)(plan.keys(3), base, targets, jnp.float32(idk)))
+
+
+def _reinforced(base, facts, rewards, plan: Plan, anew: bool = False) -> np.ndarray:
+    """`[rewards, seeds, E, 51]`."""
+    with warnings.catch_warnings():
+        # Two arms are meant to show what rewards do that make one choice worthless.
+        warnings.filterwarnings("ignore", ".*never worth while.*", UserWarning)
+        table = [
+            [
+                abstention_reward(outcome, wrong=wrong, abstain=abstain)
+                for outcome in ("correct", "abstain", "wrong")
+            ]
+            for wrong, abstain in rewards
+        ]
+    run = functools.partial(reinforce, num_steps=plan.rl, anew=anew)
+    of_seeds = jax.vmap(run, (0, 0, 0, None))
+    of_rewards = jax.vmap(of_seeds, (None, None, None, 0))
+    after = jax.jit(of_rewards)(plan.keys(5), base, facts, jnp.array(table))
+    rows = (jax.tree.map(lambda x, i=i: x[i], after) for i in range(len(table)))
+    return np.stack([_probabilities(x) for x in rows])
+
+
+def _probabilities(params: Params) -> np.ndarray:
+    return np.exp(np.asarray(jax.jit(jax.vmap(class_logps))(params), np.float64))

@@ -1,0 +1,1 @@
+"""E7: what SFT forgets and RL retains."""

@@ -1,0 +1,1 @@
+"""E10: reward models and their losses."""

@@ -1,0 +1,1 @@
+"""E13: learning from what an older, or a coarser, policy sampled."""
