@@ -54,6 +54,11 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def pytest_collection_modifyitems(items):
+    """The longest test begins first: no process waits for it alone at the end."""
+    items.sort(key=lambda item: item.path.name != "test_printed_commands.py")
+
+
 def pytest_collection_finish(session):
     """What is there before the first test is not looked through for garbage again."""
     gc.collect()

@@ -105,13 +105,15 @@ def sizes_in(text: str) -> dict[int, str]:
     [
         ("sft", 2),
         ("dpo", 2),
-        ("tdpo", 2),
         ("grpo", 2),
         ("distill", 2),
         # Their statistics are those of one of the above.
         *(
             pytest.param(*case, marks=pytest.mark.slow)
-            for case in (("sft", 1), ("dpo", 1), ("bco", 2), ("online", 2))
+            for case in (
+                *(("sft", 1), ("dpo", 1), ("tdpo", 2), ("bco", 2)),
+                ("online", 2),
+            )
         ),
     ],
 )

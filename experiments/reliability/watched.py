@@ -186,7 +186,8 @@ def half_written(folder: Path) -> list[str]:
         if lines and not lines[-1].endswith("\n"):
             found.append(f"the last line of {file}")
     if (folder / "export").exists():
-        starts = json.loads((folder / "run.json").read_text())["starts"]
+        record = folder / "run.json"
+        starts = json.loads(record.read_text())["starts"] if record.exists() else [{}]
         if "exported" not in starts[-1]:
             found.append("an export that is not recorded as written")
     return found

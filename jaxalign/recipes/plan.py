@@ -106,7 +106,8 @@ def asked(order: dict[str, Any]) -> dict[str, Any]:
       UserError: The process ended without one.
     """
     # XLA reads flags when it is loaded, so the compiler needs a process of its own.
-    env = environment(order["topology"])
+    # What is read from a cache of programs does not tell what it needs.
+    env = environment(order["topology"]) | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
     with tempfile.TemporaryDirectory(prefix="jaxalign-plan-") as name:
         folder = Path(name)
         (folder / "order.json").write_text(json.dumps(order))

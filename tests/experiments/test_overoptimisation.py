@@ -56,7 +56,9 @@ def test_the_linear_model_is_the_minimum_of_its_loss(world):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["single", "ensemble_min"])
+@pytest.mark.parametrize(
+    "kind", ["single", pytest.param("ensemble_min", marks=pytest.mark.slow)]
+)
 def test_a_proxy_is_standardised_and_knows_the_gold_reward_from_pairs(world, kind):
     ref = np.exp(world.ref_logps)
     few, many = (proxy_of(kind, world, n, 0) for n in (20, 3000))

@@ -20,7 +20,16 @@ from jaxalign.models import (
 from tests.models.cases import CASES, load_case, place
 
 # Of the families, those that differ in how a cache is read.
-USUAL = ("llama", "gpt2", "gpt_neox", "gemma3_text", "phi3")
+USUAL = ("llama", "gpt2", "gpt_neox", "qwen2_window", "gemma3_text", "phi3")
+DECODED = [
+    pytest.param(
+        *(name, prepared),
+        marks=[] if name in USUAL else pytest.mark.slow,
+        id=f"{name}-{'as CPUs read it faster' if prepared else 'as it is'}",
+    )
+    for name in CASES
+    for prepared in (False, True)
+]
 SHAPE = (3, 40)
 ALONE = [(0, 0), (1, 0), (2, 0)]
 LAYOUTS = {
@@ -61,17 +70,10 @@ def test_one_plain_sequence_needs_no_ids(name):
     np.testing.assert_allclose(got[0], wanted, atol=1e-4, rtol=0)
 
 
-def test_decoding_with_a_cache(case):
+@pytest.mark.parametrize(("name", "prepared"), DECODED)
+def test_decoding_with_a_cache(name, prepared):
     """Prompts of unequal length, then token by token: the same logits."""
-    check_decoding(case, prepared=False)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [x if x in USUAL else pytest.param(x, marks=pytest.mark.slow) for x in CASES],
-)
-def test_decoding_with_parameters_as_cpus_read_them_faster(name):
-    check_decoding(load_case(name), prepared=True)
+    check_decoding(load_case(name), prepared=prepared)
 
 
 def check_decoding(case, *, prepared):

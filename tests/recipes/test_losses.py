@@ -224,6 +224,7 @@ def test_a_loss_of_ranked_answers(tiny_model, tmp_path, loss, first):
     assert lines[-1]["rewards/accuracies"] == 1
 
 
+@pytest.mark.slow
 def test_a_loss_of_single_answers(tiny_model, tmp_path):
     """BCO begins at a shift of 0, where both kinds of answers cost log 2."""
     file = tmp_path / "answers.jsonl"

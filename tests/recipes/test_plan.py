@@ -51,7 +51,9 @@ def folder(tmp_path):
 def planned(capsys, *argv):
     with pytest.raises(SystemExit) as end:
         main(["plan", *argv, "--json"])
-    out = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert said.out, said.err
+    out = json.loads(said.out)
     return end.value.code, out, {p["name"]: p for p in out["programs"]}
 
 

@@ -1,12 +1,14 @@
 import types
 
 import jax
+import numpy as np
 import pytest
 
 from jaxalign.errors import UserError
 from jaxalign.models import read_config
 from jaxalign.parallel.compute_type import compute_type
 from jaxalign.recipes.policy import open_policy
+from jaxalign.recipes.rl.fit import reference_of
 
 DEVICES = [
     ({"platform": "tpu"}, "bfloat16"),
@@ -52,3 +54,24 @@ def test_a_mesh_that_cannot_share_out_the_heads_is_refused(tiny_model):
             parallel="mesh",
             mesh_sizes={"fsdp": 2, "sequence": 4},
         )
+
+
+@pytest.mark.parametrize("kept", ["float32", "bfloat16"])
+def test_a_reference_is_a_copy_in_its_own_type(tiny_model, kept):
+    policy = open_policy(
+        str(tiny_model),
+        dtype="auto",
+        remat="none",
+        attention="blocked",
+        parallel="mesh",
+        mesh_sizes={"fsdp": -1},
+    )
+    params = policy.load()
+    config = types.SimpleNamespace(ref_dtype=kept)
+    reference = reference_of(policy, params, config)  # pyright: ignore[reportArgumentType]
+    for x, y in zip(*map(jax.tree.leaves, (params, reference)), strict=True):
+        assert y.dtype == kept
+        assert y.sharding == x.sharding
+        np.testing.assert_allclose(np.float32(y), x, rtol=2**-8)
+        x.delete()  # training consumes the policy's
+        assert np.isfinite(np.float32(y)).all()

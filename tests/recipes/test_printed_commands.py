@@ -24,7 +24,7 @@ CHAIN = [x for x in COMMANDS if x.page == "README.md" and x.words[0] == "jaxalig
 # Methods whose road is that of the others; the whole chain of README.md is slow.
 LONGER = (
     *("runs/simpo", "runs/pl", "runs/student", "runs/kto", "runs/ppo", "runs/xpo"),
-    "runs/reward_eval",
+    *("runs/sft", "runs/reward_eval", "runs/eval"),
 )
 
 SLOW = (

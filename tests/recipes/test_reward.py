@@ -193,6 +193,7 @@ def test_regression_to_scores(tiny_model, pairs, tmp_path):
     assert read_config(tmp_path / "run" / "export").score_bias == 0
 
 
+@pytest.mark.slow
 def test_margins_are_read(tiny_model, pairs, tmp_path):
     rows = [json.loads(x) for x in pairs.read_text().splitlines()]
     file = rows_to(tmp_path / "m.jsonl", [{**x, "margin": 2.0} for x in rows])

@@ -21,7 +21,11 @@ OF_STATES = recomputing_decoder(
 )
 
 
-@pytest.mark.parametrize("decoder", [OF_LOGITS, OF_STATES], ids=["logits", "states"])
+@pytest.mark.parametrize(
+    "decoder",
+    [OF_LOGITS, pytest.param(OF_STATES, marks=pytest.mark.slow)],
+    ids=["logits", "states"],
+)
 def test_completions_are_those_of_a_cache(decoder):
     """Also in slots that another prompt has used before."""
     for options in (

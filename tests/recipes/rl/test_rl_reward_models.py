@@ -124,7 +124,7 @@ def test_a_judge_is_asked_about_the_question_and_not_the_marks_of_a_template(
     ]
     scores = scored(completions)
     assert asked == ["Why?|So.|sky", "Why?|So!!|sky", "Why?|No.|sky"]
-    assert opened == [(str(tiny_model), "float32")]
+    assert opened == [(str(tiny_model), "auto")]
     grades = [12 % 7 / 6, 13 % 7 / 6, np.nan]
     np.testing.assert_allclose(scores.values["judge"], grades)
     np.testing.assert_allclose(scores.total, [3 * 5 / 6 + 1, 3 * 6 / 6 + 1, 1])
@@ -164,7 +164,7 @@ def test_a_judge_compares_the_answers_to_a_question(tiny_model, tmp_path, monkey
     there = ["Why?|So.|So it is.", "Why?|Because.|Hm."]
     back = ["Why?|So it is.|So.", "Why?|Hm.|Because."]
     assert asked == there + back
-    assert opened == [(str(tiny_model), "float32")]
+    assert opened == [(str(tiny_model), "auto")]
     np.testing.assert_array_equal(scores.values["rival_judge"], [0, 1, 1, 0])
     np.testing.assert_array_equal(scores.total, [0, 2, 2, 0])
     assert set(reward_digests([text])) == {

@@ -318,6 +318,7 @@ def test_a_dry_run_names_a_reward_that_does_not_exist(tiny_model, prompts, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_reference_in_bfloat16_takes_half_the_memory_and_is_near(
     tiny_model, prompts, reward_file, tmp_path, monkeypatch
 ):
