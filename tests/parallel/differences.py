@@ -8,11 +8,6 @@ the update makes, for each kind of training and each mesh. Expected: rounding, a
 1e-4. About five minutes on two CPU cores.
 """
 
-import os
-
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
-
 import jax
 import numpy as np
 
@@ -39,6 +34,8 @@ def difference(task: str, sizes: dict[str, int] | None) -> float:
 
 
 def main() -> None:
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 8)
     meshes = [*updates.MESHES, None]
     names = ["pmap 8" if x is None else _name(x) for x in meshes]
     print(f"| | {' | '.join(names)} |\n|{' --- |' * (len(names) + 1)}")

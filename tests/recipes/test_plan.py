@@ -60,7 +60,8 @@ def planned(capsys, *argv):
 FLAGS = ("--topology", "cpu:4", "--mesh.fsdp", "4", "--max-length", "32")
 
 
-def test_a_step_of_fine_tuning_from_a_configuration_alone(folder, capsys):
+def test_a_step_of_fine_tuning_from_a_configuration_alone(folder, capsys, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "8")  # of this process, not of the plan
     flags = ("--model", str(folder), *FLAGS, "--batch-size", "4")
     code, out, programs = planned(capsys, "sft", *flags)
     assert code == 0

@@ -25,6 +25,7 @@ def environment(topology: str) -> dict[str, str]:
             f"for. Write a chip and the sides of the slice, such as {EXAMPLES}."
         )
     env = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    env.pop("JAX_NUM_CPU_DEVICES", None)  # the machine that is planned has its own
     if kind[1]:
         flags = env.get("XLA_FLAGS", "")
         count = f"--xla_force_host_platform_device_count={kind[1]}"
