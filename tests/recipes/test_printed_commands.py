@@ -36,6 +36,7 @@ SLOW = (
     "python -m experiments.e12_threshold.run --out runs/e12 --check",
     "python -m experiments.benchmarks.gpu --platform cpu --shape tiny --out gpu.json",
     "python -m experiments.run e11 --check",
+    "python -m tests.parallel.differences",
 )
 
 _GRIDS = "minutes; tests run its quick grid twice, and check its committed rows"
