@@ -13,7 +13,7 @@ what is computed anew. Expected: no loss further off than 1e-3 of its size. Ten 
 import argparse
 import json
 import statistics
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from experiments.benchmarks import ours
+from experiments.benchmarks.generation_work import time_calls
 from experiments.benchmarks.ids import counts, dense_updates
 from experiments.benchmarks.shapes import SHAPES, Shape
 from jaxalign import rl
@@ -99,15 +100,15 @@ def measure_grpo(shape: Shape, options: Any) -> dict:
         decoder=decoder_of(machine.model),
     )
     prompts = _prompts(shape, PROMPTS, shape.length // 4)
-    state, laps = iterate.start(params, jax.random.key(1)), []
-    for _ in range(options.steps + 1):
-        start = time.perf_counter()
+    state = iterate.start(params, jax.random.key(1))
+
+    def call() -> list[int]:
+        nonlocal state
         state, metrics = iterate(state, prompts)
         float(metrics["loss"].value)
-        laps.append(time.perf_counter() - start)
-    seconds = statistics.median(laps[1:])
-    written = PROMPTS * COMPLETIONS * new
-    return {"task": "grpo", "tokens_per_s": written / seconds, "step_s": seconds}
+        return [new] * (PROMPTS * COMPLETIONS)
+
+    return _timed("grpo", call, options)
 
 
 def measure_sampling(shape: Shape, options: Any) -> dict:
@@ -116,10 +117,9 @@ def measure_sampling(shape: Shape, options: Any) -> dict:
     params = machine.random_params(jax.random.key(0))
     decoder, new = decoder_of(machine.model), shape.length // 4
     prompts = _prompts(shape, PROMPTS * COMPLETIONS, shape.length // 4)
-    laps = []
-    for _ in range(options.steps + 1):
-        start = time.perf_counter()
-        generate(
+
+    def call() -> list[int]:
+        done = generate(
             decoder,
             params,
             prompts,
@@ -127,13 +127,16 @@ def measure_sampling(shape: Shape, options: Any) -> dict:
             max_new_tokens=new,
             batch_size=len(prompts),
         )
-        laps.append(time.perf_counter() - start)
-    seconds = statistics.median(laps[1:])
-    return {
-        "task": "sampling",
-        "tokens_per_s": len(prompts) * new / seconds,
-        "step_s": seconds,
-    }
+        return done.lengths.tolist()
+
+    return _timed("sampling", call, options)
+
+
+def _timed(task: str, call: Callable[[], list[int]], options: Any) -> dict:
+    """Tokens/s of calls that give the lengths of what they wrote."""
+    laps, _, lengths = time_calls(call, options.steps)
+    seconds = statistics.median(laps.wall)
+    return {"task": task, "tokens_per_s": sum(lengths) / seconds, "step_s": seconds}
 
 
 def _prompts(shape: Shape, count: int, length: int) -> list[list[int]]:

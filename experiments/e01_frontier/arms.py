@@ -27,7 +27,7 @@ from experiments.enumlm import (
     logged,
     make_world,
     optimum,
-    population_preferences,
+    preferences_of,
     train_on_pairs,
 )
 
@@ -87,19 +87,12 @@ def policy(world: World, config: Config) -> tuple[jax.Array, list[dict]]:
         return logps, logged(history.reward, history.kl, **run)
     trained = train_on_pairs(
         world,
-        jnp.asarray(preferences(world, config)),
+        jnp.asarray(preferences_of(world, config.n_pairs, config.data_seed)),
         jnp.float64(config.beta or config.alpha),
         loss=PAIR_LOSSES[config.arm],
         steps=Steps(config.step, config.rate),
     )
     return trained.logps, logged(trained.reward, trained.kl, **run)
-
-
-def preferences(world: World, config: Config) -> np.ndarray:
-    """The pairs of a config, as shares `[X, S, S]`; all there are if none are drawn."""
-    if not config.n_pairs:
-        return population_preferences(world)
-    return count_preferences(world, config.n_pairs, config.data_seed)
 
 
 def with_learned_reward(world: World, config: Config, kind: str) -> World:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.enumlm import World
+from experiments.enumlm import World, standardised
 from jaxalign.losses import Pair, bradley_terry_loss
 
 NUM_STEPS = 40
@@ -12,11 +12,8 @@ NUM_STEPS = 40
 
 def linear_features(world: World) -> np.ndarray:
     """N-gram counts, of mean 0 and variance 1 under the reference: `[X, S, F]`."""
-    ref = np.exp(world.ref_logps)
     counts = world.features[:, world.features.std(0) > 0]  # nothing follows EOS
-    centred = counts[None] - (ref @ counts)[:, None]
-    variance = np.einsum("xs,xsf->xf", ref, centred**2)
-    return centred / np.sqrt(variance)[:, None]
+    return standardised(counts[None], np.exp(world.ref_logps))
 
 
 def tabular_features(world: World) -> np.ndarray:

@@ -40,7 +40,7 @@ from experiments import sweep
 from experiments.e01_frontier.arms import Config, policy
 from experiments.e01_frontier.plot import plot
 from experiments.e03_estimators.run import FRONTIER
-from experiments.enumlm import World, evaluate, make_world
+from experiments.enumlm import World, checked_numbers, make_world
 from experiments.results import Row
 from experiments.runner import Experiment, Result, main
 
@@ -120,11 +120,7 @@ def run(config: Config) -> Result:
 
 
 def row(world: World, config: Config, logps: jax.Array) -> Row:
-    found = evaluate(world, logps, config.beta or 1.0)
-    assert found.efficiency <= 1 + 1e-6, (config, found)
-    assert found.kl >= 0, (config, found)
-    assert found.rho >= -1e-9, (config, found)
-    numbers = {name: float(value) for name, value in found._asdict().items()}
+    numbers = checked_numbers(world, logps, config.beta or 1.0)
     if not config.beta:
         del numbers["rho"]  # there is no β for which it would be the regret
     settings = ("beta", "n_pairs", "alpha", "n")

@@ -43,7 +43,12 @@ class History(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("arm", "plan"))
 def train(
-    world: World, arm: str, beta: jax.Array, key: jax.Array, plan: Plan
+    world: World,
+    arm: str,
+    beta: jax.Array,
+    key: jax.Array,
+    plan: Plan,
+    flip: jax.Array | None = None,
 ) -> tuple[jax.Array, History]:
     """Trains from the reference.
 
@@ -53,6 +58,7 @@ def train(
       beta: Weight of the KL term, a scalar.
       key: Used up for the samples of all steps.
       plan: How long, on how much.
+      flip: The chance that a reward r of one sample becomes 1 − r; None: none does.
 
     Returns:
       Log-probabilities of the trained policy, `[X, S]`, and how it came there.
@@ -75,10 +81,15 @@ def train(
 
     def step(carry, key):
         params, _ = carry
+        keys = [key] if flip is None else [*jax.random.split(key)]
         now = response_logps(params.policy, responses)
-        drawn = sample(key, now, plan.num_groups * plan.group_size)
+        drawn = sample(keys[0], now, plan.num_groups * plan.group_size)
         drawn = drawn.reshape(-1, plan.num_groups, plan.group_size)
         batch = make_batch(world, params, drawn)
+        if flip is not None:
+            flipped = jax.random.bernoulli(keys[1], flip, batch.scores.shape)
+            scores = jnp.where(flipped, 1 - batch.scores, batch.scores)
+            batch = batch._replace(scores=scores)
         one_epoch = functools.partial(update, batch, drawn)
         carry, _ = jax.lax.scan(one_epoch, carry, length=epochs)
         logps = response_logps(carry[0].policy, responses)

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import sweep
-from experiments.e03_estimators.train import Plan
+from experiments.e03_estimators.train import Plan, train
 from experiments.e08_judge.judge import (
     Judge,
     against_reference,
@@ -44,7 +44,6 @@ from experiments.e08_judge.judge import (
     without_length,
 )
 from experiments.e08_judge.plot import plot
-from experiments.e08_judge.train import train
 from experiments.enumlm import World, evaluate, expected, make_world, optimum
 from experiments.runner import Experiment, Result, main
 
@@ -138,9 +137,9 @@ def _trained(config: Config) -> np.ndarray:
     paid = paid_by(config, make_world(config.world_seed))
     keys = jax.vmap(jax.random.key)(jnp.array(config.together))
     plan = Plan(config.num_steps, num_groups=8)
-    of_keys = jax.vmap(train, (None, None, None, 0, None))
     beta, flip = jnp.float64(config.beta), jnp.float64(config.flip)
-    return np.asarray(of_keys(paid, beta, flip, keys, plan))
+    of_keys = jax.vmap(lambda key: train(paid, "rloo", beta, key, plan, flip)[0])
+    return np.asarray(of_keys(keys))
 
 
 def row(config: Config, world: World, paid: World, logps: jax.Array) -> dict:

@@ -8,6 +8,7 @@ means to run in float64: call it under `jax.enable_x64(True)`.
 from experiments.enumlm.exact import (
     Evaluation,
     best_of_n_logps,
+    checked_numbers,
     evaluate,
     expected,
     frontier_reward,
@@ -27,6 +28,7 @@ from experiments.enumlm.preferences import (
     draw_preferences,
     population_preferences,
     preference_loss,
+    preferences_of,
 )
 from experiments.enumlm.responses import Responses, list_responses
 from experiments.enumlm.training import (
@@ -36,7 +38,7 @@ from experiments.enumlm.training import (
     logged,
     train_on_pairs,
 )
-from experiments.enumlm.world import World, make_world
+from experiments.enumlm.world import World, make_world, standardised
 
 __all__ = [
     "Evaluation",
@@ -46,6 +48,7 @@ __all__ = [
     "Trained",
     "World",
     "best_of_n_logps",
+    "checked_numbers",
     "count_preferences",
     "draw_preferences",
     "evaluate",
@@ -61,8 +64,10 @@ __all__ = [
     "optimum",
     "population_preferences",
     "preference_loss",
+    "preferences_of",
     "response_logps",
     "sample",
+    "standardised",
     "state_logps",
     "token_logps",
     "train_on_pairs",

@@ -89,6 +89,17 @@ def evaluate(world: World, logps: jax.Array, beta: float | jax.Array) -> Evaluat
     return Evaluation(reward, kl, frontier, reward / frontier, rho)
 
 
+def checked_numbers(
+    world: World, logps: jax.Array, beta: float | jax.Array
+) -> dict[str, float]:
+    """`evaluate` as numbers by name; they are those of a policy, or it is an error."""
+    found = evaluate(world, logps, beta)
+    assert found.efficiency <= 1 + 1e-6, found
+    assert found.kl >= 0, found
+    assert found.rho >= -1e-9, found
+    return {name: float(value) for name, value in found._asdict().items()}
+
+
 def expected_ref_reward(world: World) -> jax.Array:
     """R(π_ref), which is J(π_ref) for every β."""
     return expected(jnp.asarray(world.ref_logps), world.rewards)

@@ -57,6 +57,15 @@ def count_preferences(
     return counts
 
 
+def preferences_of(
+    world: World, num_pairs: int, seed: int, *, flip: float = 0.0
+) -> np.ndarray:
+    """Shares of pairs that are drawn for each prompt; with 0 of all there are."""
+    if not num_pairs:
+        return population_preferences(world, flip=flip)
+    return count_preferences(world, num_pairs, seed, flip=flip)
+
+
 def preference_loss(
     world: World,
     preferences: np.ndarray | jax.Array,

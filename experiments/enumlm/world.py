@@ -53,9 +53,21 @@ def make_world(
     rewards = weights @ features.T
     rewards /= rewards.std(-1, keepdims=True)
     rewards += noise * rng.normal(0, 1, rewards.shape)
-    rewards -= np.sum(ref * rewards, -1, keepdims=True)
-    rewards /= np.sqrt(np.sum(ref * rewards**2, -1, keepdims=True))
+    rewards = standardised(rewards, ref)
     return World(responses, ref_logits, ref_logps, rewards, features)
+
+
+def standardised(x: np.ndarray, ref: np.ndarray) -> np.ndarray:
+    """Mean 0 and variance 1 under the reference, prompt by prompt.
+
+    Args:
+      x: `[X, S, ...]`; what is the same for all responses becomes 0.
+      ref: The reference's probabilities, `[X, S]`.
+    """
+    ref = ref.reshape(*ref.shape, *[1] * (x.ndim - 2))
+    x = x - np.sum(ref * x, 1, keepdims=True)
+    spread = np.sqrt(np.sum(ref * x**2, 1, keepdims=True))
+    return x / np.where(spread > 0, spread, 1.0)
 
 
 def count_ngrams(responses: Responses) -> np.ndarray:

@@ -1,11 +1,8 @@
 """In which type a machine multiplies matrices."""
 
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
-
-ComputeType = Literal["auto", "float32", "bfloat16"]
-"""`auto`: bfloat16 on accelerators that have it, float32 elsewhere."""
 
 
 def compute_type(wanted: str, device: Any) -> Any:

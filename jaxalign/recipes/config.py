@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from jaxalign.errors import UserError
-from jaxalign.parallel.compute_type import ComputeType
+from jaxalign.recipes.compute_type import ComputeType
 from jaxalign.recipes.paths import Found, Place, RowsAt, TemplateAt
 from jaxalign.training.optimizer import OptimizerConfig
 

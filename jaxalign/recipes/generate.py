@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from jaxalign.errors import UserError
 from jaxalign.os_errors import naming
+from jaxalign.recipes.compute_type import ComputeType
 from jaxalign.recipes.generation_settings import (
     FILE,
     SamplingSettings,
@@ -79,7 +80,7 @@ class Config:
     """Number of completions computed at a time."""
     seed: int = 0
     """Seed of the samples."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: ComputeType = "auto"
     """Type of the matrix products; `auto` is bfloat16 on accelerators."""
 
     def __post_init__(self):

@@ -14,26 +14,18 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from jaxalign.errors import UserError
 from jaxalign.training import chaos, manifest, orbax_store, own_files, step_folder
 from jaxalign.training.manifest import BadCheckpointError
 from jaxalign.training.retention import Retention
+from jaxalign.training.step_folder import Restored
 
 Verify = Literal["leaves", "files", "off"]
 # Without leading zeros, so that each step has one name.
 _STEP = re.compile(r"0|[1-9][0-9]*")
 _LOG = logging.getLogger("jaxalign")
-
-
-class Restored(NamedTuple):
-    """What a checkpoint held."""
-
-    step: int
-    state: Any
-    data: dict[str, Any]
-    host: dict[str, Any]
 
 
 class Checkpoints:
@@ -256,8 +248,7 @@ class Checkpoints:
     ) -> Restored:
         body = self._verified(step, verify)
         folder = self.folder / str(step)
-        loaded = step_folder.load(folder, body, target, inside, verify == "leaves")
-        return Restored(step, *loaded)
+        return step_folder.load(folder, body, target, inside, verify == "leaves")
 
     def _save(self, body, state, texts, needed, released) -> float:
         start = time.monotonic()
@@ -265,12 +256,10 @@ class Checkpoints:
         temporary = self.folder / f"{step}.tmp"
         try:
             body = body | {"about": self._about}
-            if orbax_store.is_on_host(state):
-                arrays = orbax_store.plain_leaves(state)
-            else:
-                arrays = orbax_store.snapshot(state)
+            arrays, are_copies = orbax_store.on_host(state)
+            if are_copies:
                 released.set()
-            step_folder.write_arrays(temporary, body, arrays)
+            step_folder.begin(temporary, body, arrays)
             del arrays
             released.set()
             step_folder.seal(temporary, body, texts)

@@ -35,10 +35,15 @@ def size_in_bytes(tree: Any) -> int:
     return sum(leaf.nbytes for leaf in leaves) + 4096 * len(leaves)
 
 
-def is_on_host(tree: Any) -> bool:
-    """Whether all leaves lie in the host's memory: those of CPUs, and of NumPy."""
+def on_host(tree: Any) -> tuple[dict[tuple[str, ...], Any], bool]:
+    """Every leaf by its path in the host's memory, and whether they are copies.
+
+    Those of CPUs, and of NumPy, lie there already.
+    """
     arrays = (x for x in jax.tree.leaves(tree) if isinstance(x, jax.Array))
-    return all(d.platform == "cpu" for x in arrays for d in x.devices())
+    if all(d.platform == "cpu" for x in arrays for d in x.devices()):
+        return plain_leaves(tree), False
+    return snapshot(tree), True
 
 
 def plain_leaves(tree: Any) -> dict[tuple[str, ...], Any]:

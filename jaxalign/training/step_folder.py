@@ -3,7 +3,7 @@
 import pathlib
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,13 +14,22 @@ from jaxalign.training.exits import UNAVAILABLE, USER_ERROR, CheckpointSaveError
 from jaxalign.training.manifest import BadCheckpointError
 
 
-def write_arrays(
+class Restored(NamedTuple):
+    """What a checkpoint held."""
+
+    step: int
+    state: Any
+    data: dict[str, Any]
+    host: dict[str, Any]
+
+
+def begin(
     folder: pathlib.Path, body: dict[str, Any], arrays: dict[tuple[str, ...], Any]
 ) -> None:
-    """Begins a step with its arrays.
+    """Makes the folder, with the arrays in it; `seal` does the rest.
 
     Args:
-      folder: Made anew; what was there goes.
+      folder: What was there goes.
       body: Of the manifest: its leaves get their digests.
       arrays: By path in the state.
     """
@@ -37,7 +46,7 @@ def seal(folder: pathlib.Path, body: dict[str, Any], texts: Mapping[str, str]) -
     """Writes the texts, then the manifest that makes a checkpoint of the folder.
 
     Args:
-      folder: As `write_arrays` left it.
+      folder: As `begin` left it.
       body: Of the manifest, without its table of files.
       texts: Further files by name.
     """
@@ -62,7 +71,7 @@ def load(
     target: Any,
     inside: tuple[str, ...],
     check_leaves: bool,
-) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+) -> Restored:
     """Reads what a step holds: state, position in the data, and what the host keeps.
 
     Args:
@@ -103,7 +112,7 @@ def load(
                 raise BadCheckpointError(f"{name} loads with other values")
     for name in inside:
         state = state[name]
-    return state, data, host
+    return Restored(body["step"], state, data, host)
 
 
 def save_error(

@@ -17,16 +17,13 @@ from experiments.e07_forgetting.train import (
     is_right,
     logps_of,
 )
-from experiments.runner import main, read_rows
+from experiments.runner import read_rows
 from tests.experiments.quick import assert_twice_the_same
 
 RESULTS = EXPERIMENT.folder / "results.csv"
 
 
-def test_committed_results_pass_the_checks(tmp_path):
-    arguments = ["--out", str(tmp_path), "--results", str(RESULTS), "--check"]
-    assert main(EXPERIMENT, arguments) == 0
-    assert (tmp_path / "forgetting.png").stat().st_size > 0
+def test_every_arm_has_three_keys():
     assert len(read_rows(RESULTS)) == 9
 
 

@@ -39,7 +39,9 @@ def test_committed_results_pass_the_checks(name, tmp_path):
     results = experiment.folder / "results.csv"
     arguments = ["--out", str(tmp_path), "--results", str(results), "--check"]
     assert runner.main(experiment, arguments) == 0
-    drawn = {x.name for x in tmp_path.glob("*.png")}
+    pictures = list(tmp_path.glob("*.png"))
+    assert all(x.stat().st_size > 0 for x in pictures)
+    drawn = {x.name for x in pictures}
     assert drawn == {x.name for x in experiment.folder.glob("*.png")} != set()
 
 

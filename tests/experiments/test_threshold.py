@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 
-from experiments.e12_threshold.run import EXPERIMENT, THRESHOLDS, crossing
+from experiments.e12_threshold.run import THRESHOLDS, crossing
 from experiments.e12_threshold.world import (
     World,
     answers_or_abstains,
     states_confidence,
 )
-from experiments.runner import main
-
-
-def test_committed_results_pass_the_checks(tmp_path):
-    results = str(EXPERIMENT.folder / "results.csv")
-    arguments = ["--out", str(tmp_path), "--results", results, "--check"]
-    assert main(EXPERIMENT, arguments) == 0
-    assert (tmp_path / "threshold.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize("t", THRESHOLDS)

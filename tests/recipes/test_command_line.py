@@ -135,9 +135,10 @@ def test_field_names_are_dotted():
     assert field_names(Config)["optimizer.learning_rate"] is float
 
 
-def test_help_does_not_import_jax():
+@pytest.mark.parametrize("command", [[], ["generate"], ["evaluate"]])
+def test_help_does_not_import_jax(command):
     code = (
-        "import sys, runpy; sys.argv = ['jaxalign', '--help']\n"
+        f"import sys, runpy; sys.argv = {['jaxalign', *command, '--help']}\n"
         "try: runpy.run_module('jaxalign', run_name='__main__')\n"
         "except SystemExit as end: assert end.code == 0\n"
         "assert 'jax' not in sys.modules"

@@ -20,6 +20,17 @@ DEVICES = [
 ]
 
 
+def opened(folder, dtype="auto", fsdp=-1, sequence=1):
+    return open_policy(
+        str(folder),
+        dtype=dtype,
+        remat="none",
+        attention="blocked",
+        parallel="mesh",
+        mesh_sizes={"fsdp": fsdp, "sequence": sequence},
+    )
+
+
 @pytest.mark.parametrize(("device", "wanted"), DEVICES, ids=str)
 def test_accelerators_multiply_in_bfloat16_by_default(device, wanted):
     device = types.SimpleNamespace(**device)
@@ -29,14 +40,7 @@ def test_accelerators_multiply_in_bfloat16_by_default(device, wanted):
 
 @pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
 def test_a_policy_computes_in_the_type_of_its_devices(tiny_model, dtype):
-    policy = open_policy(
-        str(tiny_model),
-        dtype=dtype,
-        remat="none",
-        attention="blocked",
-        parallel="mesh",
-        mesh_sizes={"fsdp": -1},
-    )
+    policy = opened(tiny_model, dtype=dtype)
     assert policy.model.dtype == ("float32" if dtype == "auto" else dtype)
     # What is trained and kept stays in float32.
     kept = {str(x.dtype) for x in jax.tree.leaves(policy.param_shapes())}
@@ -46,26 +50,12 @@ def test_a_policy_computes_in_the_type_of_its_devices(tiny_model, dtype):
 
 def test_a_mesh_that_cannot_share_out_the_heads_is_refused(tiny_model):
     with pytest.raises(UserError, match=r"mesh\.sequence 4 .* has 2: choose"):
-        open_policy(
-            str(tiny_model),
-            dtype="auto",
-            remat="none",
-            attention="blocked",
-            parallel="mesh",
-            mesh_sizes={"fsdp": 2, "sequence": 4},
-        )
+        opened(tiny_model, fsdp=2, sequence=4)
 
 
 @pytest.mark.parametrize("kept", ["float32", "bfloat16"])
 def test_a_reference_is_a_copy_in_its_own_type(tiny_model, kept):
-    policy = open_policy(
-        str(tiny_model),
-        dtype="auto",
-        remat="none",
-        attention="blocked",
-        parallel="mesh",
-        mesh_sizes={"fsdp": -1},
-    )
+    policy = opened(tiny_model)
     params = policy.load()
     config = types.SimpleNamespace(ref_dtype=kept)
     reference = reference_of(policy, params, config)  # pyright: ignore[reportArgumentType]

@@ -1,10 +1,10 @@
 """What the values of a row must be before anybody spends a token on them."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from jaxalign.data.sources import strict_json
 from jaxalign.errors import UserError
 
 # JSON's grammar, not Python's: `007`, `1_000` and `nan` are no numbers.
@@ -75,17 +75,12 @@ def parsed(value: Any, field: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        # Python's json takes NaN and Infinity, unless it is told not to.
-        return json.loads(value, parse_constant=_no_constant)
+        return strict_json.loads(value)
     except (ValueError, RecursionError) as error:
         raise Flaw(
             f"`{field}` is text that is not JSON ({error})",
             f"Write `{field}` as JSON, or rename the column if it is another thing.",
         ) from error
-
-
-def _no_constant(name: str):
-    raise ValueError(f"{name} is not JSON")
 
 
 def need(row: Mapping[str, Any], column: str) -> Any:

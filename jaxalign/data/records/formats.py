@@ -39,7 +39,12 @@ class Format:
 
 # Questions and instructions are no text to go on from: they are asked of a chat model.
 _ASKED = (
-    *("alpaca", "dolly", "question_answer", "sharegpt", "hh", "ultrafeedback"),
+    "alpaca",
+    "dolly",
+    "question_answer",
+    "sharegpt",
+    "hh",
+    "ultrafeedback",
     "oasst",
 )
 

@@ -1,13 +1,12 @@
 """JSON lines: one object a line, found by byte offset."""
 
 import hashlib
-import json
 import re
 from typing import Any
 
 import numpy as np
 
-from jaxalign.data.sources import files
+from jaxalign.data.sources import files, strict_json
 from jaxalign.data.sources.blob import Blob
 from jaxalign.errors import RowError, UserError
 
@@ -128,12 +127,7 @@ def parse_json(text: bytes, where: str, *, last: bool = False) -> Any:
       RowError: with the byte or column where it stops being so.
     """
     try:
-        # Python's json takes NaN and Infinity, unless it is told not to.
-        return json.loads(
-            text.decode("utf-8"),
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_each_key_once,
-        )
+        return strict_json.loads(text.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise RowError(
             where,
@@ -142,7 +136,7 @@ def parse_json(text: bytes, where: str, *, last: bool = False) -> Any:
         ) from error
     except RecursionError as error:
         raise RowError(where, "JSON nested too deeply", "Flatten the row.") from error
-    except _TwiceError as error:
+    except strict_json.TwiceError as error:
         raise RowError(where, str(error), "Remove one of them.") from error
     except ValueError as error:
         # The parser counts lines within the row; `where` has the line of the file.
@@ -152,24 +146,6 @@ def parse_json(text: bytes, where: str, *, last: bool = False) -> Any:
         if last:
             fix += " This is the last line: the file may be cut off; copy it again."
         raise RowError(where, f"not valid JSON ({what})", fix) from error
-
-
-def _refuse_constant(name: str):
-    raise ValueError(f"{name} is not JSON")
-
-
-class _TwiceError(ValueError):
-    """Two keys of an object are equal."""
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Python's json takes the last of equal keys, and says nothing of the others."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _TwiceError(f"the key {json.dumps(twice)} stands twice in an object")
-    return found
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxalign.errors import UserError
-from jaxalign.parallel.compute_type import ComputeType
+from jaxalign.recipes.compute_type import ComputeType
 from jaxalign.recipes.paths import Found, Place, RewardAt, RowsAt, TemplateAt
 from jaxalign.recipes.stop_flag import check_stop_texts
 

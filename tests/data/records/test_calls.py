@@ -68,6 +68,7 @@ def test_nulls_that_fill_columns_are_dropped():
     [
         ([with_arguments("{city: Oslo}")], r"arguments` is text that is not JSON"),
         ([with_arguments('{"a": NaN}')], "NaN is not JSON"),
+        ([with_arguments('{"a": 1, "a": 2}')], 'the key "a" stands twice'),
         ([with_arguments('"{}"')], r"arguments` is text, not an object"),
         ([with_arguments("[1]")], r"calls\[0\].function.arguments` is a list, not an"),
         ([with_arguments(5)], r"arguments` is a number \(5\), not an object"),
