@@ -1,0 +1,76 @@
+"""A proper score as reward makes a policy state how likely it is right.
+
+    python -m experiments.real_model.confidence --model SMOLLM2 --data DATA --out DIR
+
+Claim (RLCR, https://arxiv.org/abs/2507.16806): 1[right] - (q - 1[right])² as reward, q
+being the confidence that the completion states, teaches calibration and costs no
+accuracy. SFT gives the form, "Rome. Confidence: 40%", with confidences drawn at random,
+so that they say nothing. RL with that reward, with the logarithmic score, and with 1
+for right answers alone, is measured on held-out facts: calibration error, Brier score,
+AUROC, accuracy.
+"""
+
+import json
+
+import numpy as np
+
+from experiments.real_model.facts import (
+    SYSTEM,
+    ask,
+    demonstrate,
+    each,
+    fine_tune,
+    read_facts,
+    reinforce,
+    sample,
+)
+from experiments.real_model.stages import Row, arguments, results
+
+ASKED = f"{SYSTEM} Then say how sure you are, from 0% to 100%."
+REWARDS = {
+    "brier": "brier",
+    "log_score": "log_score",
+    # What states the confidence is no part of the answer, so `contains` reads past it.
+    "binary": "abstention(wrong=0)",
+}
+MEASURES = (
+    "abstention/accuracy",
+    "calibration/ece_equal_mass",
+    "calibration/ece_equal_width",
+    "calibration/brier",
+    "calibration/auroc",
+    "calibration/confidence",
+)
+
+
+def main():
+    args = arguments(__doc__)
+    facts = read_facts(args.data, args.seed)
+    stated = np.random.default_rng(args.seed).integers(1, 10, len(facts.shown)) * 10
+
+    def say(number: int, row: Row) -> Row:
+        text = f"{row['answer'][0]}. Confidence: {stated[number]}%"
+        return demonstrate(ask(row, ASKED), text)
+
+    sft = fine_tune(
+        args.out / "sft_stating", args.model, each(facts.shown, say), args.seed
+    )
+    held_out = [ask(row, ASKED) for row in facts.held_out]
+    asked = [ask(row, ASKED) for row in facts.asked]
+    found = {}
+    for name, reward in {"sft": "", **REWARDS}.items():
+        folder = args.out / f"rl_{name}"
+        model = reinforce(folder, sft, asked, reward, args) if reward else sft
+        folder = args.out / f"stating_{name}"
+        sample(folder, model, held_out, "brier", seed=args.seed)
+        measures = results(folder)["measures"]
+        found[name] = {x: measures[x] for x in MEASURES if x in measures}
+        # After each arm, so that a chain that is cut short leaves what it found.
+        (args.out / "confidence.json").write_text(json.dumps(found, indent=2) + "\n")
+        for measure, m in found[name].items():
+            low, high = m["low"], m["high"]
+            print(f"{name:10s} {measure:28s} {m['value']:.3f} ({low:.3f}, {high:.3f})")
+
+
+if __name__ == "__main__":
+    main()
