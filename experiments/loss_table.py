@@ -19,7 +19,7 @@ import numpy as np
 from jaxalign import losses, ops
 from jaxalign.losses import Pair, is_batch_coupled
 from jaxalign.objectives import RUNNING
-from jaxalign.recipes.loss_flags import find_loss, losses_on, pairwise_losses
+from jaxalign.recipes.flags.loss_flags import find_loss, losses_on, pairwise_losses
 
 FOLDER = Path(losses.__file__).parent
 PLOT = "pairwise_losses.png"

@@ -100,10 +100,10 @@ def run(name: str, argv: list[str]) -> int | None:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"Did you mean `{near[0]}`?" if near else "See `jaxalign --help`."
         raise UserError(f"jaxalign has no command `{name}`. {hint}")
-    from jaxalign.recipes.command_line import parse_command
+    from jaxalign.recipes.flags.command_line import parse_command
 
     if name in USE_DEVICES:
-        from jaxalign.recipes.one_process import refuse_several_processes
+        from jaxalign.recipes.runs.one_process import refuse_several_processes
 
         refuse_several_processes(os.environ)
     recipe = importlib.import_module(f"jaxalign.recipes.{name}")

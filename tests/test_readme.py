@@ -56,7 +56,7 @@ def test_commands_exist():
 def test_flags_exist():
     import importlib
 
-    from jaxalign.recipes.command_line import field_names
+    from jaxalign.recipes.flags.command_line import field_names
 
     for line in "\n".join(blocks("sh")).splitlines():
         words = line.split("#")[0].split()

@@ -14,8 +14,8 @@ from rich.console import Console
 from jaxalign.data.packing.batches import permutation
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.models import read_config
-from jaxalign.recipes.config import DataConfig
-from jaxalign.recipes.rows import TrainingTask, make_encoder, read_rows
+from jaxalign.recipes.flags.config import DataConfig
+from jaxalign.recipes.inputs.rows import TrainingTask, make_encoder, read_rows
 
 
 def read(args) -> list[Example]:

@@ -36,7 +36,7 @@ def main() -> None:
 
 def _observe(tell) -> None:
     """Puts `tell` where phases begin and end."""
-    from jaxalign.recipes import ref_logps
+    from jaxalign.recipes.scoring import ref_logps
     from jaxalign.training import Checkpoints, Clock
 
     switch, cached, save = Clock.switch, ref_logps._cached, Checkpoints._save

@@ -9,11 +9,13 @@ from jaxalign.models.cache import (
     init_cache,
 )
 from jaxalign.models.config import ModelConfig, Rope
-from jaxalign.models.export import export_model
-from jaxalign.models.export_chat import ChatTexts
-from jaxalign.models.export_texts import PadToken
-from jaxalign.models.hf_config import read_config
-from jaxalign.models.hub import resolve_model
+from jaxalign.models.folder.export import export_model
+from jaxalign.models.folder.export_chat import ChatTexts
+from jaxalign.models.folder.export_texts import PadToken
+from jaxalign.models.folder.hub import resolve_model
+from jaxalign.models.folder.weight_checks import check_weights
+from jaxalign.models.folder.weights import load_params
+from jaxalign.models.hf.config import read_config
 from jaxalign.models.param_shapes import param_shapes
 from jaxalign.models.partition import PARTITION_RULES
 from jaxalign.models.scalar_head import (
@@ -31,8 +33,6 @@ from jaxalign.models.transformer import (
     logits,
     unembedding,
 )
-from jaxalign.models.weight_checks import check_weights
-from jaxalign.models.weights import load_params
 
 __all__ = [
     "PARTITION_RULES",

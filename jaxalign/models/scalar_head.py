@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.models.config import ModelConfig
+from jaxalign.models.folder.weights import load_params
 from jaxalign.models.param_shapes import param_shapes
 from jaxalign.models.transformer import Transformer, apply_hidden, init_score
-from jaxalign.models.weights import load_params
 from jaxalign.ops import constrain
 
 

@@ -10,20 +10,20 @@ from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.objectives import distillation_objective
 from jaxalign.ops import Mean
-from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.finish import finish
-from jaxalign.recipes.fit import fit, held_out_means, start_state
-from jaxalign.recipes.keyword_flags import with_keywords
-from jaxalign.recipes.on_policy import OnPolicy
-from jaxalign.recipes.packed import pack_rows
-from jaxalign.recipes.paths import Found
-from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.reference import weights_digest
-from jaxalign.recipes.rows import Rows, make_encoder, read_rows
-from jaxalign.recipes.run import open_run
-from jaxalign.recipes.samples import sample_greedily
+from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.keyword_flags import with_keywords
+from jaxalign.recipes.flags.paths import Found
+from jaxalign.recipes.inputs.on_policy import OnPolicy
+from jaxalign.recipes.inputs.packed import pack_rows
+from jaxalign.recipes.inputs.rows import Rows, make_encoder, read_rows
+from jaxalign.recipes.runs.finish import finish
+from jaxalign.recipes.runs.fit import fit, held_out_means, start_state
+from jaxalign.recipes.runs.policy import Policy, open_policy
+from jaxalign.recipes.runs.run import open_run
+from jaxalign.recipes.runs.samples import sample_greedily
+from jaxalign.recipes.scoring.reference import weights_digest
 from jaxalign.training import make_optimizer
-from jaxalign.training.exits import FINISHED
+from jaxalign.training.stopping.exits import FINISHED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,26 +10,26 @@ import jax.numpy as jnp
 from jaxalign.errors import UserError
 from jaxalign.losses import Objective, is_batch_coupled
 from jaxalign.objectives import bind, mean_logits
-from jaxalign.recipes.command_line import peek
-from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.finish import finish
-from jaxalign.recipes.fit import fit, held_out_means, start_state
-from jaxalign.recipes.labels import check_label, check_ranks
-from jaxalign.recipes.loss_flags import (
+from jaxalign.recipes.flags.command_line import peek
+from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.loss_flags import (
     RowKind,
     checked,
     config_for,
     find_loss,
     rows_of,
 )
-from jaxalign.recipes.packed import Packed, pack_rows
-from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.ref_logps import score_reference
-from jaxalign.recipes.rows import Rows, TrainingTask, make_encoder, read_rows
-from jaxalign.recipes.run import open_run
-from jaxalign.recipes.samples import sample_greedily
+from jaxalign.recipes.inputs.labels import check_label, check_ranks
+from jaxalign.recipes.inputs.packed import Packed, pack_rows
+from jaxalign.recipes.inputs.rows import Rows, TrainingTask, make_encoder, read_rows
+from jaxalign.recipes.runs.finish import finish
+from jaxalign.recipes.runs.fit import fit, held_out_means, start_state
+from jaxalign.recipes.runs.policy import Policy, open_policy
+from jaxalign.recipes.runs.run import open_run
+from jaxalign.recipes.runs.samples import sample_greedily
+from jaxalign.recipes.scoring.ref_logps import score_reference
 from jaxalign.training import make_optimizer
-from jaxalign.training.exits import FINISHED
+from jaxalign.training.stopping.exits import FINISHED
 
 LABELLED = (
     ("reward_gap", "margin", "a `margin`"),

@@ -7,9 +7,9 @@ def main(config: Config) -> int:
     """Prints what was measured and writes it to the output folder."""
     from pathlib import Path
 
-    from jaxalign.recipes.display import open_console
     from jaxalign.recipes.evaluation.report import show, write
     from jaxalign.recipes.evaluation.run import evaluate
+    from jaxalign.recipes.inputs.display import open_console
 
     console = open_console()
     results = evaluate(config, console)

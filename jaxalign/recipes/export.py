@@ -6,7 +6,7 @@ from typing import Literal
 
 from jaxalign.errors import UserError
 from jaxalign.json_file import read_json
-from jaxalign.recipes.paths import Found, Place
+from jaxalign.recipes.flags.paths import Found, Place
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ def main(config: Config) -> int:
     """Restores the parameters and writes the folder."""
     from jaxalign.data.text.tokenizer import load_tokenizer
     from jaxalign.models import export_model
-    from jaxalign.recipes.chat_texts import chat_texts, kept_template
-    from jaxalign.recipes.policy import open_policy
+    from jaxalign.recipes.inputs.chat_texts import chat_texts, kept_template
+    from jaxalign.recipes.runs.policy import open_policy
     from jaxalign.training import Checkpoints
 
     folder = Path(config.run)

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from jaxalign.errors import UserError
 from jaxalign.os_errors import naming
-from jaxalign.recipes.compute_type import ComputeType
-from jaxalign.recipes.generation_settings import (
+from jaxalign.recipes.flags.compute_type import ComputeType
+from jaxalign.recipes.flags.paths import Found, Place, RowsAt, TemplateAt
+from jaxalign.recipes.flags.stop_flag import check_stop_texts
+from jaxalign.recipes.inputs.generation_settings import (
     FILE,
     SamplingSettings,
     checkpoint_sampling,
@@ -17,8 +19,6 @@ from jaxalign.recipes.generation_settings import (
     not_obeyed,
     read_settings,
 )
-from jaxalign.recipes.paths import Found, Place, RowsAt, TemplateAt
-from jaxalign.recipes.stop_flag import check_stop_texts
 
 _OBEYED = (
     "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "min_new_tokens",
@@ -105,9 +105,9 @@ def main(config: Config) -> int:
     from jaxalign.data.text.encode import Encoder
     from jaxalign.data.text.preview import printable
     from jaxalign.data.text.tokenizer import load_tokenizer
-    from jaxalign.recipes.display import open_console, tell_clock, tell_notes
-    from jaxalign.recipes.policy import open_policy
-    from jaxalign.recipes.samples import ends_of
+    from jaxalign.recipes.inputs.display import open_console, tell_clock, tell_notes
+    from jaxalign.recipes.runs.policy import open_policy
+    from jaxalign.recipes.runs.samples import ends_of
     from jaxalign.rollout import generate
 
     if config.output:

@@ -6,8 +6,7 @@ from typing import Literal
 
 from jaxalign import rl
 from jaxalign.errors import UserError
-from jaxalign.recipes.finish import finish
-from jaxalign.recipes.policy import open_policy
+from jaxalign.recipes.inputs.rows import make_encoder
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.fit import (
     fit_iterations,
@@ -23,10 +22,11 @@ from jaxalign.recipes.rl.parts import (
 )
 from jaxalign.recipes.rl.prompts import read_prompts
 from jaxalign.recipes.rl.scoring import make_scoring
-from jaxalign.recipes.rows import make_encoder
-from jaxalign.recipes.run import open_run
+from jaxalign.recipes.runs.finish import finish
+from jaxalign.recipes.runs.policy import open_policy
+from jaxalign.recipes.runs.run import open_run
 from jaxalign.training import make_optimizer
-from jaxalign.training.exits import FINISHED
+from jaxalign.training.stopping.exits import FINISHED
 
 ONLINE_ALGORITHMS: Mapping[str, Callable[..., rl.Algorithm]] = {
     x.__name__: x

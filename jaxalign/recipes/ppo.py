@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from jaxalign import rl
-from jaxalign.recipes.finish import finish
-from jaxalign.recipes.paths import Found
-from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.reference import weights_digest
+from jaxalign.recipes.flags.paths import Found
+from jaxalign.recipes.inputs.rows import make_encoder
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.fit import (
     fit_iterations,
@@ -25,12 +23,14 @@ from jaxalign.recipes.rl.parts import (
 )
 from jaxalign.recipes.rl.prompts import read_prompts
 from jaxalign.recipes.rl.scoring import make_scoring
-from jaxalign.recipes.rows import make_encoder
-from jaxalign.recipes.run import open_run
-from jaxalign.recipes.scorer import score_fn_of
+from jaxalign.recipes.runs.finish import finish
+from jaxalign.recipes.runs.policy import Policy, open_policy
+from jaxalign.recipes.runs.run import open_run
+from jaxalign.recipes.scoring.reference import weights_digest
+from jaxalign.recipes.scoring.scorer import score_fn_of
 from jaxalign.training import make_optimizer
-from jaxalign.training.exits import FINISHED
 from jaxalign.training.optimizer import OptimizerConfig
+from jaxalign.training.stopping.exits import FINISHED
 
 PPO_FLAGS = {
     "clip": "cliprange",

@@ -19,20 +19,20 @@ from jaxalign.objectives.score_losses import (
     pair_loss,
     score_regression_loss,
 )
-from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.finish import finish
-from jaxalign.recipes.fit import fit, start_state
-from jaxalign.recipes.keyword_flags import with_keywords
-from jaxalign.recipes.labels import check_ranks
-from jaxalign.recipes.packed import pack_rows
-from jaxalign.recipes.paths import RowsAt
-from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.reward_report import ScoreTable, held_out_scores
-from jaxalign.recipes.rows import Rows, make_encoder, read_rows
-from jaxalign.recipes.run import open_run
-from jaxalign.recipes.scorer import ends, score_fn_of, scorer_of
+from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.keyword_flags import with_keywords
+from jaxalign.recipes.flags.paths import RowsAt
+from jaxalign.recipes.inputs.labels import check_ranks
+from jaxalign.recipes.inputs.packed import pack_rows
+from jaxalign.recipes.inputs.rows import Rows, make_encoder, read_rows
+from jaxalign.recipes.runs.finish import finish
+from jaxalign.recipes.runs.fit import fit, start_state
+from jaxalign.recipes.runs.policy import Policy, open_policy
+from jaxalign.recipes.runs.run import open_run
+from jaxalign.recipes.scoring.reward_report import ScoreTable, held_out_scores
+from jaxalign.recipes.scoring.scorer import ends, score_fn_of, scorer_of
 from jaxalign.training import make_optimizer
-from jaxalign.training.exits import FINISHED
+from jaxalign.training.stopping.exits import FINISHED
 
 TASKS: dict[str, Literal["preference", "rankings", "scored"]] = {
     "bradley_terry": "preference",

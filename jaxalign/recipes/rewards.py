@@ -10,7 +10,7 @@ class Config:
 
 def main(config: Config) -> int:
     """Prints the list."""
-    from jaxalign.recipes.judge import judges
+    from jaxalign.recipes.scoring.judge import judges
     from jaxalign.rewards import describe_rewards
 
     del config

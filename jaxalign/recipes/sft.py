@@ -4,18 +4,18 @@ import dataclasses
 
 from jaxalign.losses import LossFn, sft_loss
 from jaxalign.objectives import bind_token_loss, token_accuracy, token_entropy
-from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.finish import finish
-from jaxalign.recipes.fit import fit, held_out_means, start_state
-from jaxalign.recipes.keyword_flags import with_keywords
-from jaxalign.recipes.loss_flags import checked
-from jaxalign.recipes.packed import pack_rows
-from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.rows import make_encoder, read_rows
-from jaxalign.recipes.run import open_run
-from jaxalign.recipes.samples import sample_greedily
+from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.keyword_flags import with_keywords
+from jaxalign.recipes.flags.loss_flags import checked
+from jaxalign.recipes.inputs.packed import pack_rows
+from jaxalign.recipes.inputs.rows import make_encoder, read_rows
+from jaxalign.recipes.runs.finish import finish
+from jaxalign.recipes.runs.fit import fit, held_out_means, start_state
+from jaxalign.recipes.runs.policy import Policy, open_policy
+from jaxalign.recipes.runs.run import open_run
+from jaxalign.recipes.runs.samples import sample_greedily
 from jaxalign.training import make_optimizer
-from jaxalign.training.exits import FINISHED
+from jaxalign.training.stopping.exits import FINISHED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

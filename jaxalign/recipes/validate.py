@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from jaxalign.errors import RowError, UserError
-from jaxalign.recipes.config import DataConfig
+from jaxalign.recipes.flags.config import DataConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from jaxalign.data.text.encode import Encoder
-    from jaxalign.recipes.rows import Records
+    from jaxalign.recipes.inputs.rows import Records
 
 _PLACES = 3  # named of rows that share a reason
 
@@ -47,8 +47,8 @@ def main(config: Config) -> int:
     """Prints a report; returns 2 if a row is bad, else 0."""
     from jaxalign.data.text.clock import fix_clock
     from jaxalign.models import read_config, resolve_model
-    from jaxalign.recipes.display import open_console, tell_clock, tell_notes
-    from jaxalign.recipes.rows import make_encoder, open_records
+    from jaxalign.recipes.inputs.display import open_console, tell_clock, tell_notes
+    from jaxalign.recipes.inputs.rows import make_encoder, open_records
 
     console = open_console()
     fix_clock(config.template_time)
@@ -83,7 +83,7 @@ def _check_examples(config: Config, opened: "Records", encoder: "Encoder", conso
         apply_limits,
     )
     from jaxalign.data.text.preview import stop_share, trained_tokens
-    from jaxalign.recipes.display import show_example, tell_lengths
+    from jaxalign.recipes.inputs.display import show_example, tell_lengths
 
     tokenizer, found, examples = encoder.tokenizer, Found(), []
     # Each row that is too long is listed, whatever `--on-long` would make of it.
@@ -111,8 +111,8 @@ def _check_examples(config: Config, opened: "Records", encoder: "Encoder", conso
 
 def _check_prompts(config: Config, opened: "Records", encoder: "Encoder", console):
     from jaxalign.data.text.lengths import Spread, TooLongError
-    from jaxalign.recipes.display import show_prompt
-    from jaxalign.recipes.prompt import prompt_ids
+    from jaxalign.recipes.inputs.display import show_prompt
+    from jaxalign.recipes.inputs.prompt import prompt_ids
 
     found, prompts = Found(), []
     longest = min(config.max_length, config.max_prompt_length or config.max_length)
@@ -148,7 +148,7 @@ def _to_the_end(opened: "Records", found: Found) -> Iterator:
 
 
 def _tell(config: Config, opened: "Records", console: "Console") -> None:
-    from jaxalign.recipes.display import tell_columns
+    from jaxalign.recipes.inputs.display import tell_columns
 
     line = f"{config.data}: {opened.form}: {opened.report}"
     console.print(line)

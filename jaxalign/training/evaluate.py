@@ -7,7 +7,7 @@ import jax
 
 from jaxalign.ops import Mean
 from jaxalign.training import chaos
-from jaxalign.training.preemption import StopRequest
+from jaxalign.training.stopping.preemption import StopRequest
 
 Evaluate = Callable[[Any], dict[str, float] | None]
 """`state -> metrics`, or None if it was interrupted by a request to stop."""

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxalign.batch import Batch
-from jaxalign.training import exits
-from jaxalign.training.checkpoint import Checkpoints
+from jaxalign.training.checkpoints.checkpoint import Checkpoints
 from jaxalign.training.evaluate import Evaluate
+from jaxalign.training.log.record import Record, StepResult
 from jaxalign.training.loop_state import Loop
-from jaxalign.training.preemption import StopRequest
 from jaxalign.training.prefetch import Prefetch
-from jaxalign.training.record import Record, StepResult
+from jaxalign.training.stopping import exits
+from jaxalign.training.stopping.preemption import StopRequest
 
 
 class Finished(NamedTuple):

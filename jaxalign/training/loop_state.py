@@ -8,11 +8,11 @@ from typing import Any
 import jax
 
 from jaxalign.training import chaos
-from jaxalign.training.checkpoint import Checkpoints
+from jaxalign.training.checkpoints.checkpoint import Checkpoints
+from jaxalign.training.checkpoints.orbax_store import size_in_bytes
 from jaxalign.training.evaluate import Evaluate
-from jaxalign.training.orbax_store import size_in_bytes
-from jaxalign.training.preemption import AskedToStop, StopRequest
-from jaxalign.training.record import Record
+from jaxalign.training.log.record import Record
+from jaxalign.training.stopping.preemption import AskedToStop, StopRequest
 
 _LOG = logging.getLogger("jaxalign")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from jaxalign.errors import UserError
 from jaxalign.training import chaos
-from jaxalign.training.exits import DataTimeoutError
-from jaxalign.training.preemption import StopRequest
+from jaxalign.training.stopping.exits import DataTimeoutError
+from jaxalign.training.stopping.preemption import StopRequest
 
 
 class Prefetch:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from jaxalign.errors import UserError
-from jaxalign.training.checkpoint import Checkpoints, Verify
-from jaxalign.training.clock import Clock
-from jaxalign.training.metrics import MetricsLog
-from jaxalign.training.record import host_is_sound
-from jaxalign.training.run_folder import RunFolder
+from jaxalign.training.checkpoints.checkpoint import Checkpoints, Verify
+from jaxalign.training.folder.run_folder import RunFolder
+from jaxalign.training.log.clock import Clock
+from jaxalign.training.log.metrics import MetricsLog
+from jaxalign.training.log.record import host_is_sound
 
 
 def restore_or_start(

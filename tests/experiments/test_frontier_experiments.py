@@ -11,7 +11,7 @@ from experiments.e04_noise.arms import OTHERS, SWEEPS, TABLE
 from experiments.e04_noise.matched import at_matched_kl, efficiency_at, gains
 from experiments.e11_weights import run as e11
 from experiments.enumlm import make_world
-from jaxalign.recipes.loss_flags import pairwise_losses
+from jaxalign.recipes.flags.loss_flags import pairwise_losses
 
 
 def test_e01_compares_arms_on_the_same_pairs():

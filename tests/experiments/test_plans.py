@@ -9,8 +9,8 @@ import pytest
 from experiments.benchmarks.plans import limits, run, scaling
 from experiments.benchmarks.plans.models import MODELS, write_models
 from jaxalign.models import param_shapes
-from jaxalign.models.hf_config import read_config
-from jaxalign.recipes.command_line import parse_command
+from jaxalign.models.hf.config import read_config
+from jaxalign.recipes.flags.command_line import parse_command
 from jaxalign.recipes.plan import order_of
 
 COMMANDS = [

@@ -14,8 +14,8 @@ import numpy as np
 import jaxalign.losses
 from jaxalign.losses import Pair
 from jaxalign.objectives import array_names
-from jaxalign.recipes.keyword_flags import hyperparameters
-from jaxalign.recipes.loss_flags import pairwise_losses
+from jaxalign.recipes.flags.keyword_flags import hyperparameters
+from jaxalign.recipes.flags.loss_flags import pairwise_losses
 from tests.losses.case import Case, lengths_to_mask, logps, pair_inputs
 
 losses: Any = jaxalign.losses

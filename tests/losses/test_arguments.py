@@ -16,7 +16,7 @@ import pytest
 from jaxalign import losses
 from jaxalign.errors import UserError
 from jaxalign.losses import Pair
-from jaxalign.recipes.keyword_flags import arguments
+from jaxalign.recipes.flags.keyword_flags import arguments
 
 NAMES = [x for x in losses.__all__ if x.endswith("_loss")] + [
     "entropy_bonus",

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.loss_table import FOLDER, PLOT, about, curves, page
 from jaxalign import losses
-from jaxalign.recipes.loss_flags import EXTRAS, pairwise_losses
+from jaxalign.recipes.flags.loss_flags import EXTRAS, pairwise_losses
 
 
 def test_the_page_is_up_to_date():

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from jaxalign.models import ChatTexts, export_model
-from jaxalign.models.export_texts import without_local_paths
+from jaxalign.models.folder.export_texts import without_local_paths
 from tests.models.cases import load_case
 
 

@@ -8,10 +8,10 @@ from safetensors.numpy import load_file
 
 from jaxalign.errors import UserError
 from jaxalign.models import read_config
-from jaxalign.models.fields import Fields
-from jaxalign.models.hf_families import model_config
+from jaxalign.models.folder.safetensors_folder import SafetensorsFolder
+from jaxalign.models.hf.families import model_config
+from jaxalign.models.hf.fields import Fields
 from jaxalign.models.rope import inverse_frequencies
-from jaxalign.models.safetensors_folder import SafetensorsFolder
 from tests.models.cases import CASES, GOLDEN
 from tests.models.test_multimodal import GOLDEN as MULTIMODAL
 from tests.mutants import (

@@ -19,8 +19,8 @@ from jaxalign.models import (
     logits,
     read_config,
 )
-from jaxalign.models.fields import Fields
-from jaxalign.models.hf_families import model_config
+from jaxalign.models.hf.families import model_config
+from jaxalign.models.hf.fields import Fields
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "multimodal" / "gemma3"
 

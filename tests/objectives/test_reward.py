@@ -28,7 +28,7 @@ from jaxalign.objectives.score_losses import (
 )
 from jaxalign.ops import Mean
 from jaxalign.parallel import batch_sharding, make_mesh, shardings
-from jaxalign.recipes.scorer import score_fn_of
+from jaxalign.recipes.scoring.scorer import score_fn_of
 from jaxalign.training import TrainState, make_train_step
 from tests.tiny import make_model, make_params
 

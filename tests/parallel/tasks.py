@@ -13,7 +13,7 @@ from jaxalign.objectives import bind, bind_token_loss, reward_objective
 from jaxalign.objectives.score_losses import pair_loss
 from jaxalign.ops import Layout, laid_out
 from jaxalign.parallel import ACTIVATIONS
-from jaxalign.recipes.scorer import score_fn_of
+from jaxalign.recipes.scoring.scorer import score_fn_of
 from jaxalign.training import TrainState, make_train_step
 from tests.rows import Prompted, packed_batch
 

@@ -39,7 +39,7 @@ def quick_pictures():
         path.write_bytes(b"\x89PNG of " + title.encode())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxalign.training.plots._draw", draw)
+        patch.setattr("jaxalign.training.log.plots._draw", draw)
         yield
 
 

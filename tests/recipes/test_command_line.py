@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.command_line import field_names, parse_command
+from jaxalign.recipes.flags.command_line import field_names, parse_command
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

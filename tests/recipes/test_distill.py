@@ -11,7 +11,8 @@ from jaxalign.__main__ import main
 from jaxalign.batch import Batch
 from jaxalign.errors import UserError
 from jaxalign.parallel.program import mesh_program
-from jaxalign.recipes import distill, on_policy
+from jaxalign.recipes import distill
+from jaxalign.recipes.inputs import on_policy
 from tests.recipes.test_runs import cli
 
 

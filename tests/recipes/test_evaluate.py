@@ -199,7 +199,7 @@ def test_a_reward_model_is_a_reward_by_flag_or_by_folder(
 def test_a_model_against_itself_under_a_judge(
     tiny_model, questions, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("jaxalign.recipes.judge.LONGEST_VERDICT", 4)
+    monkeypatch.setattr("jaxalign.recipes.scoring.judge.LONGEST_VERDICT", 4)
     template = tmp_path / "template.txt"
     template.write_text("{prompt} {first} {second}")
     flags = ["--model", tiny_model, "--data", questions, "--output-dir", tmp_path]

@@ -102,7 +102,7 @@ def test_an_export_renders_and_stops_as_the_run_did(
 def test_the_template_of_a_training_twin_is_exported_without_its_blocks(
     base_model, tmp_path
 ):
-    from jaxalign.recipes.chat_texts import chat_texts
+    from jaxalign.recipes.inputs.chat_texts import chat_texts
 
     given = "chatml.training"
     tokenizer = load_tokenizer(base_model, chat_template=given)

@@ -6,7 +6,11 @@ import pytest
 
 from jaxalign.errors import UserError
 from jaxalign.recipes.generate import Config, sampling_settings
-from jaxalign.recipes.generation_settings import not_obeyed, read_settings, tell_unused
+from jaxalign.recipes.inputs.generation_settings import (
+    not_obeyed,
+    read_settings,
+    tell_unused,
+)
 from tests.mutants import (
     WRONG_TEXTS,
     as_json,

@@ -11,9 +11,9 @@ import pytest
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.recipes.evaluation.journal import keep
 from jaxalign.recipes.evaluation.report import Results, write
-from jaxalign.recipes.reward_report import ScoreTable
-from jaxalign.training import own_files
-from jaxalign.training.lock import Lock
+from jaxalign.recipes.scoring.reward_report import ScoreTable
+from jaxalign.training.folder import own_files
+from jaxalign.training.folder.lock import Lock
 
 
 def strict(line):
@@ -64,7 +64,7 @@ def test_a_full_disk_is_told_with_the_file(work, name, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(own_files.os, "fsync", full)
-    monkeypatch.setattr("jaxalign.training.lock._lock_for_a_moment", full)
+    monkeypatch.setattr("jaxalign.training.folder.lock._lock_for_a_moment", full)
     with pytest.raises(OSError, match="No space left") as raised:
         work(tmp_path)
     assert raised.value.filename == str(tmp_path / name)

@@ -12,12 +12,13 @@ from jaxalign.data.packing.batches import Batches
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.objectives import array_names
-from jaxalign.recipes import dpo, ref_logps
-from jaxalign.recipes.command_line import field_names, parse_command
-from jaxalign.recipes.config import MeshConfig
+from jaxalign.recipes import dpo
 from jaxalign.recipes.dpo import KINDS
-from jaxalign.recipes.keyword_flags import arguments, hyperparameters
-from jaxalign.recipes.loss_flags import find_loss, losses_on, pairwise_losses
+from jaxalign.recipes.flags.command_line import field_names, parse_command
+from jaxalign.recipes.flags.config import MeshConfig
+from jaxalign.recipes.flags.keyword_flags import arguments, hyperparameters
+from jaxalign.recipes.flags.loss_flags import find_loss, losses_on, pairwise_losses
+from jaxalign.recipes.scoring import ref_logps
 from jaxalign.training import OptimizerConfig
 
 PATHS = ["--model", "m", "--data", "d", "--output-dir", "o"]

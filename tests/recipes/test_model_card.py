@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from jaxalign.recipes.model_card import base_name, model_card, without_paths
+from jaxalign.recipes.runs.model_card import base_name, model_card, without_paths
 
 VERSIONS = {"jaxalign": "1.0", "python": "3.11", "packages": {"jax": "0.10", "x": None}}
 SETTINGS = {

@@ -5,7 +5,7 @@ import pytest
 
 from jaxalign.__main__ import COMMANDS, USE_DEVICES, main
 from jaxalign.errors import UserError
-from jaxalign.recipes.one_process import COUNTS, refuse_several_processes
+from jaxalign.recipes.runs.one_process import COUNTS, refuse_several_processes
 
 SEVERAL = [
     *[(name, "4") for name in COUNTS],
@@ -55,7 +55,7 @@ def test_others_run(monkeypatch, capsys):
 
 
 def test_jax_tells_where_the_environment_does_not(monkeypatch, tmp_path):
-    from jaxalign.recipes.policy import open_policy
+    from jaxalign.recipes.runs.policy import open_policy
 
     opened: dict = {"name": str(tmp_path / "nowhere"), "mesh_sizes": {}}
     names = "dtype", "remat", "attention", "parallel", "head"

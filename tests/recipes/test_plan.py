@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxalign.__main__ import main
 from jaxalign.errors import UserError
-from jaxalign.models.hf_config import read_config
+from jaxalign.models.hf.config import read_config
 from jaxalign.parallel import make_mesh, replicated
 from jaxalign.recipes.plan import order_of, with_defaults
 from jaxalign.recipes.planning.chips import chip_of

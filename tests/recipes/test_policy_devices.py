@@ -7,8 +7,8 @@ import pytest
 from jaxalign.errors import UserError
 from jaxalign.models import read_config
 from jaxalign.parallel.compute_type import compute_type
-from jaxalign.recipes.policy import open_policy
 from jaxalign.recipes.rl.fit import reference_of
+from jaxalign.recipes.runs.policy import open_policy
 
 DEVICES = [
     ({"platform": "tpu"}, "bfloat16"),

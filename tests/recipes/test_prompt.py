@@ -9,7 +9,7 @@ from jaxalign.data.records.report import ReadReport
 from jaxalign.data.sources.source import open_source
 from jaxalign.data.text.encode import Encoder
 from jaxalign.errors import RowError, UserError
-from jaxalign.recipes.prompt import encode_prompts
+from jaxalign.recipes.inputs.prompt import encode_prompts
 from tests.data.chat_fixtures import chatml
 
 TEMPLATE = (

@@ -14,7 +14,7 @@ from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import Transformer, load_params, read_config, scalar_scores
 from jaxalign.recipes import reward
-from jaxalign.recipes.scorer import load_scorer
+from jaxalign.recipes.scoring.scorer import load_scorer
 from jaxalign.training import OptimizerConfig
 from tests.recipes.test_runs import cli
 

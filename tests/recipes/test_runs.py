@@ -85,7 +85,7 @@ def test_the_run_folder_is_whole(dpo_run):
 def test_every_layout_gives_the_same_updates(
     dpo_run, tiny_model, pairs, tmp_path, settings
 ):
-    from jaxalign.recipes.config import MeshConfig
+    from jaxalign.recipes.flags.config import MeshConfig
 
     if "mesh" in settings:
         settings = {"mesh": MeshConfig(**settings["mesh"])}

@@ -15,9 +15,9 @@ import pytest
 
 from jaxalign.__main__ import main
 from jaxalign.errors import UserError
-from jaxalign.recipes.asking import served_judge
-from jaxalign.recipes.open_rewards import open_rewards, reward_digests
-from jaxalign.recipes.paths import reward as with_paths
+from jaxalign.recipes.flags.paths import reward as with_paths
+from jaxalign.recipes.scoring.asking import served_judge
+from jaxalign.recipes.scoring.open_rewards import open_rewards, reward_digests
 from jaxalign.rewards import Completion, score
 from jaxalign.rewards.served.client import Clients
 from tests.rewards.served.server import DROP, Status

@@ -13,11 +13,11 @@ from jaxalign.data.text import clock
 from jaxalign.data.text.clock import template_time
 from jaxalign.errors import UserError
 from jaxalign.recipes import sft
-from jaxalign.recipes.policy import open_policy
-from jaxalign.recipes.rows import make_encoder, read_rows
-from jaxalign.recipes.run import open_run
-from jaxalign.recipes.run_files import open_run_folder
-from jaxalign.recipes.template_time import start_template_time
+from jaxalign.recipes.inputs.rows import make_encoder, read_rows
+from jaxalign.recipes.inputs.template_time import start_template_time
+from jaxalign.recipes.runs.policy import open_policy
+from jaxalign.recipes.runs.run import open_run
+from jaxalign.recipes.runs.run_files import open_run_folder
 from jaxalign.training import Checkpoints
 from tests.recipes.conftest import TEMPLATE
 

@@ -20,7 +20,7 @@ if __name__ == "__main__":  # not where pytest looks for doctests
     training.__path__ = [str(pathlib.Path(jaxalign.__file__).parent / "training")]
     sys.modules["jaxalign.training"] = training
 
-from jaxalign.training.preemption import AskedToStop, StopRequest  # noqa: E402
+from jaxalign.training.stopping.preemption import AskedToStop, StopRequest  # noqa: E402
 
 
 def stuck_in_a_library() -> None:

@@ -28,17 +28,16 @@ from jaxalign.training import (
     RunFolder,
     StopRequest,
     TrainState,
-    exits,
     make_eval_step,
     make_evaluate,
     make_optimizer,
     make_train_step,
-    manifest,
     on_host_batches,
-    orbax_store,
     restore_or_start,
     train,
 )
+from jaxalign.training.checkpoints import manifest, orbax_store
+from jaxalign.training.stopping import exits
 
 VOCAB, ROWS, LENGTH = 13, 4, 6
 

@@ -13,8 +13,9 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxalign.errors import UserError
-from jaxalign.training import Checkpoints, chaos, manifest, orbax_store
-from jaxalign.training.exits import CheckpointSaveError
+from jaxalign.training import Checkpoints, chaos
+from jaxalign.training.checkpoints import manifest, orbax_store
+from jaxalign.training.stopping.exits import CheckpointSaveError
 
 
 class Moments(NamedTuple):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.training import Checkpoints, manifest
+from jaxalign.training import Checkpoints
+from jaxalign.training.checkpoints import manifest
 
 STATE = {"x": jnp.zeros((64, 32)), "step": jnp.zeros((), jnp.int32)}
 

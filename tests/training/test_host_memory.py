@@ -82,7 +82,7 @@ CHECKPOINTING = """
 import pathlib, sys
 import jax, jax.numpy as jnp
 from jaxalign.training import Checkpoints
-from jaxalign.training import orbax_store
+from jaxalign.training.checkpoints import orbax_store
 orbax_store.IN_FLIGHT = 1 << 24
 def kilobytes(name):
     text = pathlib.Path("/proc/self/status").read_text()

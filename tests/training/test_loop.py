@@ -12,12 +12,12 @@ from jaxalign.training import (
     Checkpoints,
     Clock,
     StopRequest,
-    clock,
-    exits,
     make_train_step,
     prefetch,
     read_metrics,
 )
+from jaxalign.training.log import clock
+from jaxalign.training.stopping import exits
 from tests.training import driver
 from tests.training.short_run import OPTIMIZER, by_hand, go, lines, same_bits, state
 

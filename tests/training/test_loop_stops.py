@@ -10,13 +10,9 @@ import numpy as np
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.training import (
-    Checkpoints,
-    StopRequest,
-    chaos,
-    exits,
-)
-from jaxalign.training.exits import (
+from jaxalign.training import Checkpoints, StopRequest, chaos
+from jaxalign.training.stopping import exits
+from jaxalign.training.stopping.exits import (
     CheckpointSaveError,
     DataTimeoutError,
     NonFiniteError,

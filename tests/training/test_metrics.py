@@ -8,8 +8,8 @@ import pytest
 
 from jaxalign.ops import Mean
 from jaxalign.training import MetricsLog, draw_plots, make_mirrors, read_metrics
-from jaxalign.training.metrics import Window
-from jaxalign.training.progress import Progress
+from jaxalign.training.log.metrics import Window
+from jaxalign.training.log.progress import Progress
 
 
 def filled(tmp_path, steps=5):

@@ -17,10 +17,10 @@ from jaxalign.training import (
     Checkpoints,
     MetricsLog,
     RunFolder,
-    manifest,
     read_metrics,
     restore_or_start,
 )
+from jaxalign.training.checkpoints import manifest
 
 CONFIG = {"beta": 0.1, "data": "rows.jsonl"}
 PRINTS = {"data": "d1", "model": "m1"}
@@ -231,7 +231,7 @@ def test_damaged_lines_of_the_metrics_are_left_out_and_kept(folder, caplog):
 
 @pytest.mark.parametrize("damage", IN_THE_WAY)
 def test_the_times(folder, damage):
-    from jaxalign.training.own_files import append_line
+    from jaxalign.training.folder.own_files import append_line
 
     replaced(folder / "timing.jsonl", damage)
     append_line(folder / "timing.jsonl", {"step": 1})

@@ -13,9 +13,10 @@ import pytest
 
 from jaxalign.errors import UserError
 from jaxalign.os_errors import exit_code_of, in_a_sentence, paragraph
-from jaxalign.training import Checkpoints, chaos, make_mirrors, orbax_store
-from jaxalign.training.exits import CheckpointSaveError
-from jaxalign.training.own_files import finite, write_json_lines, write_text
+from jaxalign.training import Checkpoints, chaos, make_mirrors
+from jaxalign.training.checkpoints import orbax_store
+from jaxalign.training.folder.own_files import finite, write_json_lines, write_text
+from jaxalign.training.stopping.exits import CheckpointSaveError
 from tests.training.short_run import STEP, go
 
 STATE = {"x": jnp.asarray(np.random.default_rng(0).normal(size=(300, 300)))}

@@ -11,9 +11,9 @@ from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.objectives import token_statistics
 from jaxalign.parallel.program import Program, mesh_program
-from jaxalign.recipes import reference
-from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.samples import ends_of
+from jaxalign.recipes.runs.policy import Policy, open_policy
+from jaxalign.recipes.runs.samples import ends_of
+from jaxalign.recipes.scoring import reference
 from jaxalign.rewards import Completion
 from jaxalign.rl import Prompt
 from jaxalign.rollout import Completions, Decoder, generate

@@ -4,9 +4,9 @@ import dataclasses
 from typing import Literal
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.compute_type import ComputeType
-from jaxalign.recipes.paths import Found, Place, RewardAt, RowsAt, TemplateAt
-from jaxalign.recipes.stop_flag import check_stop_texts
+from jaxalign.recipes.flags.compute_type import ComputeType
+from jaxalign.recipes.flags.paths import Found, Place, RewardAt, RowsAt, TemplateAt
+from jaxalign.recipes.flags.stop_flag import check_stop_texts
 
 # Rewards that tell a right completion, a wrong one and none apart.
 _JUDGING = (

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from jaxalign.rewards import Completion
-from jaxalign.training.own_files import write_json_lines
+from jaxalign.training.folder.own_files import write_json_lines
 
 Line: TypeAlias = dict[str, Any]
 

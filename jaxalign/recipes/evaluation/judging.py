@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxalign.recipes.asking import served_judge
 from jaxalign.recipes.evaluation.checkpoint import open_checkpoint
 from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.journal import Line, finite_or_none
 from jaxalign.recipes.evaluation.measure import Estimator, Measure
 from jaxalign.recipes.evaluation.scoring import Answers
-from jaxalign.recipes.judge import respond_of
-from jaxalign.recipes.judge_rewards import question_of
+from jaxalign.recipes.scoring.asking import served_judge
+from jaxalign.recipes.scoring.judge import respond_of
+from jaxalign.recipes.scoring.judge_rewards import question_of
 from jaxalign.rewards import preferences
 from jaxalign.rewards.requests import Respond
 from jaxalign.rewards.served.client import Clients

@@ -12,7 +12,7 @@ from rich.table import Table
 from jaxalign.recipes.evaluation.calibration import Diagrams
 from jaxalign.recipes.evaluation.diagrams import paint_reliability, paint_risk_coverage
 from jaxalign.recipes.evaluation.measure import Measure
-from jaxalign.training.own_files import write_bytes, write_text
+from jaxalign.training.folder.own_files import write_bytes, write_text
 
 
 class Results(NamedTuple):

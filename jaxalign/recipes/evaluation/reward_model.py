@@ -7,11 +7,11 @@ from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import read_config, resolve_model
-from jaxalign.recipes.display import tell_clock
 from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.measure import Estimator, Measure, pairs
 from jaxalign.recipes.evaluation.rows import open_reader
-from jaxalign.recipes.scorer import ends, load_scorer
+from jaxalign.recipes.inputs.display import tell_clock
+from jaxalign.recipes.scoring.scorer import ends, load_scorer
 
 # Flags that ask a model to write, or compare what it writes.
 _OF_POLICIES = (

@@ -12,9 +12,9 @@ from jaxalign.data.text.example import Example
 from jaxalign.data.text.lengths import LengthLimits
 from jaxalign.data.text.prepare import encode_all
 from jaxalign.errors import UserError
-from jaxalign.recipes.display import tell_notes
 from jaxalign.recipes.evaluation.config import Config
-from jaxalign.recipes.prompt import encode_prompts
+from jaxalign.recipes.inputs.display import tell_notes
+from jaxalign.recipes.inputs.prompt import encode_prompts
 from jaxalign.rl import Prompt
 
 

@@ -10,7 +10,6 @@ from jaxalign.data.text.clock import fix_clock
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.example import Example
 from jaxalign.errors import UserError
-from jaxalign.recipes.display import tell_clock
 from jaxalign.recipes.evaluation import measure
 from jaxalign.recipes.evaluation.checkpoint import (
     Checkpoint,
@@ -36,14 +35,15 @@ from jaxalign.recipes.evaluation.reward_model import (
 )
 from jaxalign.recipes.evaluation.rows import need_flags, open_reader
 from jaxalign.recipes.evaluation.scoring import Answers, score_completions
-from jaxalign.recipes.generation_settings import tell_unused
-from jaxalign.recipes.judge_rewards import read_judge_template
-from jaxalign.recipes.open_rewards import (
+from jaxalign.recipes.inputs.display import tell_clock
+from jaxalign.recipes.inputs.generation_settings import tell_unused
+from jaxalign.recipes.scoring.judge_rewards import read_judge_template
+from jaxalign.recipes.scoring.open_rewards import (
     log_rewards,
     open_reward_model,
     open_rewards,
 )
-from jaxalign.recipes.reward_checks import check_rewards
+from jaxalign.recipes.scoring.reward_checks import check_rewards
 from jaxalign.rewards import Completion, Reward
 from jaxalign.rewards.abstention import Outcome
 from jaxalign.rewards.comparison import COMPARE

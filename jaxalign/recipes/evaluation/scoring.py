@@ -16,8 +16,8 @@ from jaxalign.recipes.evaluation.measure import (
     best_of,
     win_rate,
 )
-from jaxalign.recipes.judge import JUDGED_ABSTENTION
-from jaxalign.recipes.reward_failures import Failures
+from jaxalign.recipes.scoring.judge import JUDGED_ABSTENTION
+from jaxalign.recipes.scoring.reward_failures import Failures
 from jaxalign.rewards import Completion, Reward, Scores, score
 from jaxalign.rewards.abstention import Outcome, abstention
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from jaxalign.recipes.command_line import parse_command
+from jaxalign.recipes.flags.command_line import parse_command
 from jaxalign.recipes.planning.chips import chip_of
 from jaxalign.recipes.planning.measured import measured
 from jaxalign.recipes.planning.topology import devices_of

@@ -13,14 +13,14 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxalign.batch import Batch
 from jaxalign.data.packing.completions import CompletionRows, completion_layouts
 from jaxalign.data.packing.pack import fill
-from jaxalign.recipes.packed import rows_at_a_time
+from jaxalign.recipes.inputs.packed import rows_at_a_time
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
 from jaxalign.recipes.planning.program import Planned, bytes_on_device
 from jaxalign.recipes.planning.training import GROWS, placed
-from jaxalign.recipes.policy import Policy, open_policy
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.parts import plan_completion_rows, row_options
-from jaxalign.recipes.scorer import score_fn_of
+from jaxalign.recipes.runs.policy import Policy, open_policy
+from jaxalign.recipes.scoring.scorer import score_fn_of
 from jaxalign.rl import Algorithm, Sampling, make_iteration
 from jaxalign.rollout import Decoder, steps
 from jaxalign.rollout.prompts import bucket_width

@@ -14,13 +14,13 @@ from jaxalign.losses import Objective
 from jaxalign.objectives import token_statistics
 from jaxalign.parallel import batch_sharding
 from jaxalign.recipes import distill, dpo, kto, reward, sft
-from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.loss_flags import find_loss
-from jaxalign.recipes.packed import pack_rows
+from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.loss_flags import find_loss
+from jaxalign.recipes.inputs.packed import pack_rows
+from jaxalign.recipes.inputs.rows import Rows
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
 from jaxalign.recipes.planning.program import Planned, bytes_on_device
-from jaxalign.recipes.policy import Policy, open_policy
-from jaxalign.recipes.rows import Rows
+from jaxalign.recipes.runs.policy import Policy, open_policy
 from jaxalign.training import TrainState, make_optimizer
 
 _SEQUENCES: Mapping[str, int] = {"preference": 2, "rankings": 4}

@@ -12,7 +12,7 @@ from jaxalign.data.text.preview import printable
 from jaxalign.rewards import Scores
 from jaxalign.rl import Experience, Rollout
 from jaxalign.rollout import Completions
-from jaxalign.training.own_files import finite, write_json_lines
+from jaxalign.training.folder.own_files import finite, write_json_lines
 
 
 class CompletionsLog:

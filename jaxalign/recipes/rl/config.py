@@ -4,9 +4,9 @@ import dataclasses
 from typing import Literal
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.config import TrainingConfig
-from jaxalign.recipes.paths import RewardAt, RowsAt
-from jaxalign.recipes.stop_flag import check_stop_texts
+from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.paths import RewardAt, RowsAt
+from jaxalign.recipes.flags.stop_flag import check_stop_texts
 from jaxalign.training.optimizer import OptimizerConfig
 
 

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxalign.recipes.fit import restore_or_create, run_steps
-from jaxalign.recipes.policy import Policy
 from jaxalign.recipes.rl.completions_log import CompletionsLog
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.parts import RolloutPlan
 from jaxalign.recipes.rl.prompts import Prompts, prompt_batches
 from jaxalign.recipes.rl.watch import Watch
-from jaxalign.recipes.run import Run
+from jaxalign.recipes.runs.fit import restore_or_create, run_steps
+from jaxalign.recipes.runs.policy import Policy
+from jaxalign.recipes.runs.run import Run
 from jaxalign.rl import (
     Algorithm,
     Experience,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jaxalign import rl
 from jaxalign.errors import UserError
-from jaxalign.recipes.keyword_flags import Field, arguments, with_fields
+from jaxalign.recipes.flags.keyword_flags import Field, arguments, with_fields
 
 Make = Callable[..., Any]
 """A function of keywords alone, such as `rl.grpo`."""

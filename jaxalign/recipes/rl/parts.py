@@ -12,12 +12,12 @@ from jaxalign.data.packing.completions import CompletionRows
 from jaxalign.data.packing.row_plan import microbatches
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.tokenizer import Tokenizer
-from jaxalign.recipes.packed import rows_at_a_time
-from jaxalign.recipes.policy import Policy
+from jaxalign.recipes.inputs.packed import rows_at_a_time
+from jaxalign.recipes.inputs.rows import read_rows
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.prompts import Prompts, refill_from
-from jaxalign.recipes.rows import read_rows
-from jaxalign.recipes.samples import ends_of
+from jaxalign.recipes.runs.policy import Policy
+from jaxalign.recipes.runs.samples import ends_of
 from jaxalign.rewards import informative_groups
 from jaxalign.rl import Algorithm, Devices, Mix, Prompt, Sampling
 

@@ -12,17 +12,17 @@ from jaxalign.data.records.report import ReadReport
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
-from jaxalign.recipes.display import (
+from jaxalign.recipes.inputs.display import (
     show_prompt,
     tell_clock,
     tell_columns,
     tell_notes,
 )
-from jaxalign.recipes.generation_settings import tell_unused
-from jaxalign.recipes.policy import Policy
-from jaxalign.recipes.prompt import encode_prompts
+from jaxalign.recipes.inputs.generation_settings import tell_unused
+from jaxalign.recipes.inputs.prompt import encode_prompts
+from jaxalign.recipes.inputs.rows import split
 from jaxalign.recipes.rl.config import RLConfig
-from jaxalign.recipes.rows import split
+from jaxalign.recipes.runs.policy import Policy
 from jaxalign.rl import Prompt
 
 _REFILL = 0x5EED

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxalign.data.text.tokenizer import Tokenizer
-from jaxalign.recipes.open_rewards import (
+from jaxalign.recipes.rl.config import RLConfig
+from jaxalign.recipes.rl.prompts import Prompts
+from jaxalign.recipes.scoring.open_rewards import (
     log_rewards,
     open_rewards,
     processes_of,
     reward_digests,
 )
-from jaxalign.recipes.reward_checks import check_rewards
-from jaxalign.recipes.reward_failures import Failures
-from jaxalign.recipes.rl.config import RLConfig
-from jaxalign.recipes.rl.prompts import Prompts
+from jaxalign.recipes.scoring.reward_checks import check_rewards
+from jaxalign.recipes.scoring.reward_failures import Failures
 from jaxalign.rewards import Completion, Reward, Scores, score
 from jaxalign.rl import Scoring
 

@@ -9,8 +9,9 @@ import pytest
 
 from jaxalign.__main__ import main
 from jaxalign.errors import UserError
-from jaxalign.recipes import judge, online
+from jaxalign.recipes import online
 from jaxalign.recipes.rl.parts import plan_completion_rows
+from jaxalign.recipes.scoring import judge
 from jaxalign.rollout import Decoder
 from jaxalign.training import read_metrics
 

@@ -9,7 +9,7 @@ from jaxalign import losses, rl
 from jaxalign.__main__ import main
 from jaxalign.errors import UserError
 from jaxalign.recipes import grpo, online, ppo
-from jaxalign.recipes.command_line import field_names
+from jaxalign.recipes.flags.command_line import field_names
 from jaxalign.recipes.rl.flags import keywords
 
 BASE: Any = {"model": "m", "data": "d", "output_dir": "o", "reward": ("stopped",)}

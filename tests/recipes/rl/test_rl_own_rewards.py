@@ -10,9 +10,9 @@ import pytest
 
 from jaxalign.errors import UserError
 from jaxalign.recipes import grpo, ppo
-from jaxalign.recipes.open_rewards import open_rewards, reward_digests
-from jaxalign.recipes.reward_checks import check_rewards
 from jaxalign.recipes.rl.parts import sampling_of
+from jaxalign.recipes.scoring.open_rewards import open_rewards, reward_digests
+from jaxalign.recipes.scoring.reward_checks import check_rewards
 from jaxalign.rewards import load_rewards, parse_reward
 from jaxalign.rl import Prompt
 from tests.recipes.rl.test_rl_runs import answers_of, lines_of, settings

@@ -9,9 +9,10 @@ import pytest
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import Transformer, load_params, read_config, scalar_scores
-from jaxalign.recipes import grpo, judge, ppo, reward
-from jaxalign.recipes.open_rewards import reward_digests
+from jaxalign.recipes import grpo, ppo, reward
 from jaxalign.recipes.rl import scoring
+from jaxalign.recipes.scoring import judge
+from jaxalign.recipes.scoring.open_rewards import reward_digests
 from jaxalign.rewards import Completion
 from jaxalign.training import OptimizerConfig
 from tests.recipes.rl.test_rl_runs import answers_of, lines_of, settings

@@ -1,0 +1,1 @@
+"""Model folders: where they are, their tensors and texts, in and out."""

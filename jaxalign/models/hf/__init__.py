@@ -1,0 +1,1 @@
+"""`config.json` of Hugging Face folders, read and written, family by family."""

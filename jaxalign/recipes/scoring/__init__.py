@@ -1,0 +1,1 @@
+"""Who scores completions: rewards, judges, reward models, and the frozen reference."""

@@ -1,0 +1,56 @@
+"""A language model as judge: one in a folder, or one that a server answers for."""
+
+import functools
+
+from jaxalign.data.records.record import Message, PromptOnly
+from jaxalign.data.text.encode import Encoder
+from jaxalign.models import resolve_model
+from jaxalign.recipes.evaluation.checkpoint import (
+    Checkpoint,
+    EvaluationSampling,
+    open_checkpoint,
+)
+from jaxalign.recipes.inputs.prompt import encode_prompts
+from jaxalign.recipes.scoring import judge_rewards
+from jaxalign.recipes.scoring.asking import Asking
+from jaxalign.rewards.requests import Respond
+from jaxalign.rewards.served.client import Clients
+
+# Tokens of a reply: some reasons, and a verdict behind them.
+LONGEST_VERDICT = 256
+JUDGED_ABSTENTION = "judged_abstention"
+JUDGES = ("judge", "rival_judge", "rubric_judge", JUDGED_ABSTENTION)
+"""Rewards that a language model gives, by name."""
+
+
+def respond_of(judge: Checkpoint, batch_size: int) -> Respond:
+    """The likeliest replies of a checkpoint, as chat where it has a template."""
+    encoder = Encoder(judge.tokenizer, judge.policy.config.vocab_size)
+    chat = judge.tokenizer.template is not None
+    sampling = EvaluationSampling(LONGEST_VERDICT, 0.0, None, 1.0, 1, batch_size, 0)
+
+    def respond(requests: list[str]) -> list[str]:
+        records = [PromptOnly((Message("user", x),) if chat else x) for x in requests]
+        prompts, _ = encode_prompts(records, encoder)
+        answers = judge.answers(prompts, sampling)
+        return [x.completion for x in judge.completions(prompts, answers, 1)]
+
+    return respond
+
+
+def judges(dtype: str) -> dict[str, Asking]:
+    """The rewards of `JUDGES`; the first call with a folder loads its model.
+
+    Args:
+      dtype: Type of the matrix products.
+    """
+    opened = functools.cache(functools.partial(open_checkpoint, dtype=dtype))
+
+    def asked(model: str, batch_size: int) -> Respond:
+        resolve_model(model)  # also without completions: is there such a folder?
+        return lambda requests: respond_of(opened(model), batch_size)(requests)
+
+    clients = Clients()
+    return {
+        name: Asking(getattr(judge_rewards, name), asked, clients) for name in JUDGES
+    }

@@ -1,0 +1,1 @@
+"""Checkpoints: arrays, their digests, and which are kept."""

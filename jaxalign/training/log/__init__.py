@@ -1,0 +1,1 @@
+"""What a run tells: metrics, bars, plots, mirrors, time by phase."""
