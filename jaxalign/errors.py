@@ -39,8 +39,9 @@ _RNGS = (
 )
 _MESH = (
     "The arrays lie on a mesh whose axes are AxisType.Explicit, and there the model "
-    "and the losses would have to name the layout of every result. Let XLA choose "
-    f"within the step, with jax.sharding.auto_axes: {_README}"
+    "and the losses would have to name the layout of every result. Let XLA choose: "
+    "make the mesh with axis_types=(jax.sharding.AxisType.Auto, ...), or "
+    f"compile a step of your own with jax.sharding.auto_axes: {_README}"
 )
 _EXPLAINED = {
     ("TraceContextError", ""): _RNGS,

@@ -13,6 +13,7 @@ from jaxalign.losses import LossFn, Objective
 from jaxalign.ops import Layout, Mean, laid_out
 from jaxalign.parallel import ACTIVATIONS, batch_sharding, replicated
 from jaxalign.training import TrainState, make_eval_step, make_train_step
+from jaxalign.training.compiled_step import CompiledStep
 
 AXIS = "data"
 _CPU_OPTIONS: Any = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
@@ -45,29 +46,6 @@ class Program(NamedTuple):
     evaluate: Callable[..., Callable[..., Mapping[str, Mean]]]
 
 
-class MeshStep:
-    """A training step on a mesh, compiled when its first state comes."""
-
-    def __init__(self, jitted: Callable[[TrainState], Any], frozen: Any):
-        """Takes a function from a state to what runs on states that lie like it.
-
-        Args:
-          jitted: From a state, or its shapes with their shardings.
-          frozen: Its last argument.
-        """
-        self._jitted, self._frozen, self._compiled = jitted, frozen, None
-
-    def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, dict]:
-        """The state is consumed."""
-        if self._compiled is None:
-            self._compiled = self._jitted(state)
-        return self._compiled(state, batch, self._frozen)
-
-    def lower(self, state: TrainState, batch: Any) -> jax.stages.Lowered:
-        """The same program, for looking at it; shapes with shardings will do."""
-        return self._jitted(state).lower(state, batch, self._frozen)
-
-
 def program_of(parallel: str, mesh: jax.sharding.Mesh) -> Program:
     """The program that `--parallel` names; `pmap` needs no mesh."""
     return pmap_program() if parallel == "pmap" else mesh_program(mesh)
@@ -95,17 +73,12 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
             with laid_out(layout):
                 return train_step(state, batch)
 
-        def jitted(state):
-            # Pinned: left to itself XLA may move a leaf, and compile anew for it.
-            places = jax.tree.map(lambda x: x.sharding, state), replicated(mesh)
-            return jax.jit(
-                step,
-                donate_argnums=0,
-                out_shardings=places,
-                compiler_options=_CPU_OPTIONS if on_cpu else None,
-            )
-
-        return MeshStep(jitted, frozen)
+        return CompiledStep(
+            step,
+            frozen,
+            metrics=replicated(mesh),
+            compiler_options=_CPU_OPTIONS if on_cpu else None,
+        )
 
     def evaluate(objective: Objective | LossFn, frozen: Any = None):
         def step(params, batch, key, carry, frozen):

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from jaxalign.training import make_train_step
+from jaxalign.training.compiled_step import CompiledStep
 
 
 def _as_it_is(tree: Any) -> Any:
@@ -19,9 +20,10 @@ def jitted_step(
     optimizer: optax.GradientTransformation,
     microbatch_size: int | None = None,
 ) -> Callable[..., Any]:
-    """`make_train_step`, compiled; the state is donated."""
+    """`make_train_step`, compiled; the state is consumed, and stays where it lies."""
     step = make_train_step(objective, optimizer, microbatch_size=microbatch_size)
-    return jax.jit(step, donate_argnums=0)
+
+    return CompiledStep(step)
 
 
 class Devices(NamedTuple):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxalign.training import TrainState
+from jaxalign.training.state import on_mesh_of
 
 
 class Control(NamedTuple):
@@ -62,4 +63,5 @@ class RLState:
         """
         zero = jnp.zeros((), jnp.int32)
         control = Control(jnp.full((), kl_coef), jnp.zeros(()), zero)
-        return cls(zero, TrainState.create(params, optimizer, key), control)
+        state = cls(zero, TrainState.create(params, optimizer, key), control)
+        return on_mesh_of(params, state)

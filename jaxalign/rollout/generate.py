@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxalign.errors import UserError
+from jaxalign.errors import UserError, explained
 from jaxalign.rollout import steps
 from jaxalign.rollout.decoder import Decoder
 from jaxalign.rollout.engine import Engine, Model, SamplingProgress
@@ -17,6 +17,7 @@ from jaxalign.rollout.stop_texts import Ends
 from jaxalign.rollout.waiting import QueuedPrompt, Waiting
 
 
+@explained()
 def generate(
     decoder: Decoder,
     params: Any,

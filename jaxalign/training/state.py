@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxalign.errors import UserError
 
@@ -50,7 +51,39 @@ class TrainState:
         check_params(params)
         carry = jax.tree.map(jnp.array, carry)
         start = jnp.zeros((), jnp.int32)
-        return cls(start, params, optimizer.init(params), key, carry)
+        return on_mesh_of(
+            params, cls(start, params, optimizer.init(params), key, carry)
+        )
+
+
+def on_mesh_of(params, tree):
+    """`tree` with whatever lies on one device copied to all devices of `params`' mesh.
+
+    A step gives all of its state back on that mesh. A counter that came from elsewhere
+    would make the second step another program, and compile it.
+
+    Args:
+      params: Any pytree; if no array of it lies on a mesh, `tree` stays as it is.
+      tree: A state made of them.
+    """
+    meshes = (
+        x.sharding.mesh
+        for x in jax.tree.leaves(params)
+        # A tracer has no place yet, and NumPy arrays never have one.
+        if isinstance(x, jax.Array)
+        and not isinstance(x, jax.core.Tracer)
+        and isinstance(x.sharding, NamedSharding)
+    )
+    mesh = next(meshes, None)
+    if mesh is None:
+        return tree
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def place(x):
+        there = isinstance(x.sharding, NamedSharding)
+        return x if there else jax.device_put(x, everywhere)
+
+    return jax.tree.map(place, tree)
 
 
 def check_params(params) -> None:
