@@ -19,7 +19,8 @@ from experiments.benchmarks import shapes
 from experiments.benchmarks.clock import Laps, arguments, report_updates
 from experiments.benchmarks.ids import Row, updates_of
 from experiments.benchmarks.model_config import model_config_of
-from jaxalign.data.packing.batches import Batches, permutation
+from jaxalign.data.packing.batches import Batches
+from jaxalign.data.packing.order import permutation
 from jaxalign.data.packing.pack import unpack_targets
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.losses import dpo_loss, sft_loss

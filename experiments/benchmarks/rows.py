@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from jaxalign.data.packing.batches import permutation
+from jaxalign.data.packing.order import permutation
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.models import read_config
 from jaxalign.recipes.flags.config import DataConfig

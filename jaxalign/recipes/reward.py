@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from rich.console import Console
 
-from jaxalign.data.packing.batches import permutation
+from jaxalign.data.packing.order import permutation
 from jaxalign.data.text.example import Example
 from jaxalign.data.text.tokenizer import Tokenizer
 from jaxalign.errors import UserError

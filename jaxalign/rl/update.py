@@ -9,13 +9,13 @@ import numpy as np
 import optax
 
 from jaxalign.batch import Batch
-from jaxalign.data.packing.batches import permutation
 from jaxalign.data.packing.completions import (
     completion_layouts,
     read_column,
     with_columns,
 )
 from jaxalign.data.packing.layout import ExampleLayout
+from jaxalign.data.packing.order import permutation
 from jaxalign.objectives import MixedBatch
 from jaxalign.ops import Mean
 from jaxalign.rl.devices import Devices

@@ -8,13 +8,14 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxalign.batch import Batch
 from jaxalign.data.packing.layout import ExampleLayout, lay_out
+from jaxalign.data.packing.order import permutation
 from jaxalign.data.packing.pack import RowShape, fill, pack
 from jaxalign.data.packing.row_plan import (
     buckets,
@@ -30,28 +31,6 @@ from jaxalign.errors import UserError
 _TRIAL_EXAMPLES = 2_000
 # Rows are counted with the one chosen shape only, so more examples are affordable.
 _COUNTED_EXAMPLES = 100_000
-
-
-def permutation(size: int, seed: int, epoch: int) -> np.ndarray:
-    """An order of `range(size)`, the same on every machine and with every version.
-
-    >>> permutation(5, seed=0, epoch=0)
-    array([4, 0, 1, 2, 3])
-    """
-    # splitmix64 of the index, keyed by seed and epoch; arithmetic wraps at 2**64.
-    with np.errstate(over="ignore"):
-        key = _mix(_mix(np.uint64(seed % 2**64)) + np.uint64(epoch))
-        # Stable, so that equal hashes fall alike with every version of NumPy.
-        return np.argsort(_mix(np.arange(size, dtype=np.uint64) + key), kind="stable")
-
-
-# Constants of splitmix64 (Steele, Lea and Flood, 2014); another one would change the
-# order of every run.
-def _mix(x):
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,36 +270,3 @@ class Batches(Sequence[Batch]):
             fit = [len(x.target_ids) for x in self.layouts if len(x.inputs) <= tokens]
             shapes.append(RowShape(tokens, max(fit), 1))
         return tuple(shapes)
-
-
-class BatchIterator(Iterator[Batch]):
-    """Batches from `start` on, made ahead of time by grain.
-
-    Its state is one integer, the number of the next step.
-    """
-
-    def __init__(self, batches: Batches, *, start: int = 0, buffer: int = 2):
-        """Begins at step `start`; `buffer` batches are made in a background thread."""
-        self._batches = batches
-        self._buffer = buffer
-        self.set_state({"step": start})
-
-    def __next__(self) -> Batch:
-        """The batch of the next step."""
-        batch = next(self._iterator)
-        self._step += 1
-        return batch
-
-    def get_state(self) -> dict[str, int]:
-        """The position: `{"step": number of the next step}`."""
-        return {"step": self._step}
-
-    def set_state(self, state: Mapping[str, int]):
-        """Goes to a position that `get_state` returned."""
-        import grain
-
-        self._step = int(state["step"])
-        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=self._buffer)
-        # grain slices by index: to begin at a late step reads nothing before it.
-        source = grain.MapDataset.source(self._batches)[self._step :]
-        self._iterator = iter(source.to_iter_dataset(options))

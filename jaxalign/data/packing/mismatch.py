@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxalign.data.packing.batches import permutation
+from jaxalign.data.packing.order import permutation
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 

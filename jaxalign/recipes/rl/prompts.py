@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from jaxalign.data.packing.batches import permutation
+from jaxalign.data.packing.order import permutation
 from jaxalign.data.records.read import open_rows, read_records
 from jaxalign.data.records.report import ReadReport
 from jaxalign.data.text.encode import Encoder

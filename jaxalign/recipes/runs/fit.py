@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxalign.data.packing.batches import BatchIterator
+from jaxalign.data.packing.iterator import BatchIterator
 from jaxalign.data.packing.pack import pad_fraction
 from jaxalign.losses import LossFn, Objective
 from jaxalign.recipes.inputs.packed import Packed

@@ -7,7 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxalign.data.packing.batches import Batches, BatchIterator, permutation
+from jaxalign.data.packing.batches import Batches
+from jaxalign.data.packing.iterator import BatchIterator
+from jaxalign.data.packing.order import permutation
 from jaxalign.data.packing.pack import unpack_targets
 from jaxalign.errors import UserError
 from tests.data.examples import alone, read_back, sequence, some_examples
