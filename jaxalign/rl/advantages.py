@@ -73,6 +73,7 @@ def compute_advantages(
     # From here on what is not learnt from is masked: whitening must not see it.
     mask = arrays.tokens & arrays.used[..., None]
     scores = masked(arrays.scores, arrays.used)
+    # Without a reference the penalty is of the policy from itself: 0.
     ref = arrays.logps if arrays.ref_logps is None else arrays.ref_logps
     coef = control.kl_coef if algorithm.kl_in_reward else 0.0
     rewards = token_rewards(scores, arrays.logps, ref, mask, kl_coef=coef)
@@ -81,6 +82,7 @@ def compute_advantages(
     sampled = Sampled(mask, rewards, control.baseline, arrays.values, arrays.greedy)
     credit = algorithm.credit(sampled)
     columns = {"old_logps": arrays.logps, "advantages": credit.advantages}
+    # Columns that nobody reads would be copied to the devices with every batch.
     if arrays.ref_logps is not None:
         columns["ref_logps"] = ref
     if arrays.values is not None and credit.returns is not None:
@@ -100,6 +102,7 @@ def _next(
     kl, completions = metrics["objective/kl"], arrays.used.size
     new = algorithm.kl_controller(control.kl_coef, kl.value, completions)
     return Control(
+        # A batch of which nothing is used has measured no KL.
         jnp.where(kl.weight > 0, new, control.kl_coef),
         moving_baseline(control.baseline, rewards, decay=BASELINE_DECAY),
         jnp.where(arrays.silent, control.silent + 1, 0),

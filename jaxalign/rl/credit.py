@@ -179,6 +179,7 @@ def group_to_go_credit(sampled: Sampled) -> Credit:
     Returns:
       Advantages with mean 0 and variance 1 (https://arxiv.org/abs/2501.03262).
     """
+    # Here the whole reward counts, not what is to come: a group compares completions.
     centred = centered_credit(sampled).advantages
     return Credit(reinforce_pp_advantages(centred, sampled.mask))
 
@@ -206,6 +207,7 @@ def gae_credit(*, discount: float = 1.0, lam: float = 0.95, whiten: bool = True)
             lam=lam,
         )
         if whiten:
+            # The critic's targets, `returns`, stay in units of the reward.
             advantages = masked_whiten(advantages, sampled.mask)
         return Credit(advantages, returns)
 

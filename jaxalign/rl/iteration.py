@@ -90,6 +90,7 @@ class Iteration:
           params: Of the policy; with a critic `{"policy": ..., "critic": ...}`.
           key: A typed random key; each iteration folds its number into it.
         """
+        # The step consumes its state, which must not hold the caller's own arrays.
         params = jax.tree.map(jnp.copy, params)
         return RLState.create(params, self.optimizer, key, self.algorithm.kl_coef)
 
@@ -113,6 +114,7 @@ class Iteration:
         with self.at_once():
             policy = whole(self.policy_of(params))
             rollout, rounds = self.sampler(policy, iteration, prompts, key, self.clock)
+            # Before the models score: what float32 cannot hold costs no forward pass.
             for part in rounds:
                 refuse_too_large(part.scores, part.texts, self.algorithm.largest)
             laid = self.updates.lay_out(rollout)
@@ -124,6 +126,7 @@ class Iteration:
         arrays = self._arrays(rollout, scored, silent)
         columns, control, metrics = self.compute(arrays, state.control)
         shape = laid.mask.shape
+        # Back on the host: the updates cut them into rows by completion.
         columns = {k: np.asarray(v).reshape(shape) for k, v in columns.items()}
         if self.observe is not None:
             advantages = columns["advantages"]
@@ -154,6 +157,7 @@ class Iteration:
 
         totals = rollout.scores.total.reshape(rollout.groups)
         applies = rollout.scores.applies.reshape(rollout.groups)
+        # In float64 on the host: 1e6 + 0.1 and 1e6 + 0.2 are one number in float32.
         best = centred(totals, applies, self.algorithm.around, rollout.greedy)
         rewards = best.rewards.astype(np.float32)
         self._compare(totals, applies, rewards)

@@ -105,6 +105,7 @@ def make_iteration(
     _check(algorithm, critic, ref_params, sampling, num_minibatches)
     devices = devices or Devices()
     decoder = decoder or _recomputing(model)
+    # Nash-MD samples the rival from a mixture with the reference.
     rival = algorithm.rival and algorithm.rival(decoder)
     sampler = Sampler(
         decoder,
@@ -189,6 +190,7 @@ def _check(
 
 def _mixed(objective, mix: Mix, model: Model, chunk_size: int, has_critic: bool):
     """The objective on `MixedBatch`es, with the other stream's likelihood."""
+    # Chunked over positions where the model allows it: `[N, T, V]` is never held.
     if isinstance(model, Backbone):
         other = bind_token_loss(sft_loss, model, chunk_size=chunk_size)
     else:
@@ -205,6 +207,7 @@ def _recomputing(model: Model) -> Decoder:
     if not isinstance(model, Backbone):
         return recomputing_decoder(model)
 
+    # No attention to padding is needed: positions after a token cannot change it.
     def hidden(params, ids: jax.Array) -> jax.Array:
         one = jnp.ones_like(ids)
         at = jnp.broadcast_to(jnp.arange(ids.shape[1]), ids.shape)

@@ -157,9 +157,11 @@ class Sampler:
         size, s = len(prompts), self.sampling
         rounds = [self._round(params, iteration, prompts, key, 0, clock)]
         if s.informative is not None:
+            # Few prompts come again: rounds of another size would be compiled anew.
             supply = itertools.cycle(s.refill(iteration, prompts))
             while _kept(rounds) < size and len(rounds) <= s.max_refills:
                 more = list(itertools.islice(supply, size))
+                # Places count on over rounds: a prompt that comes again has other noise.
                 start = len(rounds) * size
                 rounds.append(self._round(params, iteration, more, key, start, clock))
         return _select(rounds, size), rounds
@@ -248,6 +250,7 @@ def _select(rounds: list[Rollout], size: int) -> Rollout:
     if len(rounds) == 1:
         return rounds[0]
     kept = np.concatenate([x.kept for x in rounds])
+    # Stable: kept groups first, in the order in which they were sampled.
     groups = np.argsort(~kept, kind="stable")[:size]
     k = rounds[0].groups[1]
     rows = (groups[:, None] * k + np.arange(k)).ravel()

@@ -92,9 +92,11 @@ class Updates:
             batch = laid.rows.batch(laid.layouts[start : start + size])
             placed = self.devices.place(batch.tokens)
             for name, column in self.score(models, placed)._asdict().items():
+                # A model that is not there has no column.
                 if column is not None:
                     dense = out.setdefault(name, np.zeros(mask.shape, np.float32))
                     read_column(batch, self.devices.rows(column), dense, mask)
+        # No completion may count, in an iteration whose rewards all failed.
         logps = out.get("logps", np.zeros(mask.shape, np.float32))
         return TokenScores(logps, out.get("ref_logps"), out.get("values"))
 
@@ -140,6 +142,7 @@ class Updates:
         for number in range(self.passes):
             noise = jax.random.fold_in(jax.random.fold_in(key, _ORDER), number)
             order = permutation(size, int(jax.random.bits(noise)), epoch=0)
+            # Not padded: a part is packed into rows, and their number is rounded there.
             yield from (x for x in np.array_split(order, self.minibatches) if len(x))
 
     def _with_mix(self, batch: Batch, number: int):

@@ -40,7 +40,7 @@ class CompiledStep:
         """
         self._step, self._last = step, last
         self._metrics, self._options = metrics, compiler_options
-        self._compiled: Callable[..., Any] | None = None
+        self._compiled: Any = None
 
     def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, dict]:
         """The state is consumed."""
