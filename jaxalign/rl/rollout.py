@@ -161,7 +161,7 @@ class Sampler:
             supply = itertools.cycle(s.refill(iteration, prompts))
             while _kept(rounds) < size and len(rounds) <= s.max_refills:
                 more = list(itertools.islice(supply, size))
-                # Places count on over rounds: a prompt that comes again has other noise.
+                # Places count on, so that a prompt that comes again has other noise.
                 start = len(rounds) * size
                 rounds.append(self._round(params, iteration, more, key, start, clock))
         return _select(rounds, size), rounds
