@@ -1,5 +1,6 @@
 """Saying "I don't know": three outcomes, and the rewards that make it worth while."""
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
@@ -10,6 +11,7 @@ from jaxalign.rewards.matching import is_contained, is_same, normalized
 from jaxalign.rewards.number import accepted_values, is_right
 from jaxalign.rewards.parameters import check_numbers
 from jaxalign.rewards.reading.accepted import accepted_answers, opposite_answers
+from jaxalign.rewards.reading.confidence import without_confidence
 from jaxalign.rewards.reading.reply import reply_of
 from jaxalign.rewards.reading.stance import abstains, cleaned
 
@@ -35,7 +37,7 @@ def abstention(
     Answering pays iff the chance of being right is above `abstention_threshold`.
 
     Args:
-      completions: What to score.
+      completions: What to score. What states a confidence is no part of the answer.
       correct: r_c.
       abstain: r_a, between the other two.
       wrong: r_w.
@@ -133,7 +135,8 @@ def outcomes(
     """The outcome of each completion.
 
     Args:
-      completions: What to judge.
+      completions: What to judge. What states a confidence is no part of the answer,
+        for whoever says what abstains neither; see `stated_confidence`.
       column: As for `abstention`.
       match: How answers are compared; see `outcome_of`.
       refusals: As for `abstention`.
@@ -144,10 +147,12 @@ def outcomes(
     """
     if match not in ("normalized", "contains", "number"):
         raise UserError(f"match={match!r}: known are normalized, contains, number.")
-    silent = _silent(completions, refusals, detector)
-    return [
-        _outcome(c, x, column, match) for c, x in zip(completions, silent, strict=True)
+    said = [
+        dataclasses.replace(c, completion=without_confidence(c.completion))
+        for c in completions
     ]
+    silent = _silent(said, refusals, detector)
+    return [_outcome(c, x, column, match) for c, x in zip(said, silent, strict=True)]
 
 
 def outcome_of(

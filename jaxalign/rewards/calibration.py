@@ -1,6 +1,5 @@
 """Rewards for knowing what one knows: a target of confidence, and stated confidence."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -193,12 +192,8 @@ def _judged(
 ) -> list[tuple[float | None, bool]]:
     """Stated confidences, and whether what is said besides is right."""
     stated = [stated_confidence(c.completion, tenths=tenths) for c in completions]
-    answers = [
-        dataclasses.replace(c, completion=x.rest)
-        for c, x in zip(completions, stated, strict=True)
-    ]
     found = outcomes(
-        answers, column=column, match=match, refusals=refusals, detector=detector
+        completions, column=column, match=match, refusals=refusals, detector=detector
     )
     return [_claim(x, y.confidence) for x, y in zip(found, stated, strict=True)]
 

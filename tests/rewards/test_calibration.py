@@ -6,17 +6,20 @@ import pytest
 from jaxalign.errors import UserError
 from jaxalign.rewards import (
     Completion,
+    abstains,
+    abstention,
     brier,
     confidence_target,
     load_rewards,
     log_score,
+    outcomes,
     stated_confidence,
     target_instruction,
 )
 
 STATED = [
     ("It is Rome. Confidence: 85%", 0.85, "It is Rome."),
-    ("Rome (confidence 0.85)", 0.85, "Rome ()"),
+    ("Rome (confidence 0.85)", 0.85, "Rome"),
     ("Rome\n**Confidence:** 85 %", 0.85, "Rome\n**"),
     ("Rome. Confidence: 85", 0.85, "Rome."),
     ("Rome. Confidence: 8/10", 0.8, "Rome."),
@@ -30,12 +33,27 @@ STATED = [
     ("<confidence>0.3</confidence> Rome", 0.3, "Rome"),
     ("I am 70% sure that it is Rome", 0.7, "it is Rome"),
     ("Rome. I'm about 70 percent confident.", 0.7, "Rome."),
-    ("Rome. My confidence is high", 0.7, "Rome. My"),
+    ("Rome. My confidence is high", 0.7, "Rome."),
+    ("Rome, with 70% confidence.", 0.7, "Rome,"),
+    ("Rome. I am only 10% sure of this.", 0.1, "Rome."),
+    ("Rome, 80% sure", 0.8, "Rome,"),
+    ("Rome (probability 0.8)", 0.8, "Rome"),
+    ("Rome. Likelihood: 80%", 0.8, "Rome."),
     ("Rome. Confidence: very low", 0.1, "Rome."),
     ("Rome. Confidence: almost certain", 0.93, "Rome."),
     ("Confidence: 20%. No, confidence: 60%", 0.6, ". No,"),
     ("Rome. Confidence: 120%", None, "Rome."),
     ("Rome. Confidence: 250", None, "Rome."),
+    # Denied, or the answer itself.
+    ("I'm not 100% sure, but it is Rome", None, None),
+    ("I can't be 90% certain.", None, None),
+    ("Ich bin nicht 100% sicher.", None, None),
+    ("Probability: 0.25", None, "Probability: 0.25"),
+    ("1 of 4 is red. So the probability is 0.25.", None, None),
+    ("It rains with a probability of 0.3.", None, None),
+    ("The probability is 0.25. Confidence: 90%", 0.9, "The probability is 0.25."),
+    ("The confidence is 25/36", None, None),
+    ("A 95% confidence interval", None, "A 95% confidence interval"),
     ("Rome, of 85% of the votes", None, "Rome, of 85% of the votes"),
     ("The confidence of the people in Rome", None, None),
     ("", None, ""),
@@ -50,6 +68,59 @@ def test_confidence_as_it_is_stated(text, confidence, rest):
     )
     if rest is not None:
         assert " ".join(found.rest.split()) == " ".join(rest.split())
+    elif confidence is None:
+        assert found.rest == text
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("I don't know. Confidence: 30%", "abstain"),
+        ("<confidence>0.3</confidence> I am not sure", "abstain"),
+        ("My confidence is low: I don't know", "abstain"),
+        ("No idea (confidence 0.1)", "abstain"),
+        ("Je ne sais pas. Confiance : 20 %", "abstain"),
+        ("我不知道。置信度：30%", "abstain"),
+        ("I don't know, with 18% confidence.", "abstain"),
+        ("I'm not 100% sure.", "abstain"),
+        ("18, 80% sure", "correct"),
+        ("I am 20% sure it is 18", "correct"),
+        ("I am 18% sure it is 20", "wrong"),
+        ("It is 20. Confidence: 18%", "wrong"),
+        ("Confidence: 18%", "wrong"),
+        ("I don't know. Confidence: 30%. But maybe 18.", "correct"),
+        ("The probability is 18.", "correct"),
+        ("Probability: 18", "correct"),
+    ],
+)
+@pytest.mark.parametrize("match", ["number", "contains"])
+def test_what_states_a_confidence_is_no_part_of_the_answer(text, outcome, match):
+    """All rewards, their detector and a list of phrases see the same answer."""
+    row = {"answer": "18", "threshold": 0.75}
+    completion = [Completion("?", text, columns=row)]
+    assert abstains(text) == (outcome == "abstain")
+    assert outcomes(completion, match=match) == [outcome]
+    worth = {"correct": 1.0, "abstain": 0.0, "wrong": -3.0}[outcome]
+    assert abstention(completion, match=match, wrong=-3.0) == [worth]
+    assert confidence_target(completion, match=match) == [worth]
+    (by_brier,) = brier(completion, match=match, unstated=-1.0)
+    # What is right is worth 1 − (1 − q)² ≥ 0 if q is stated at all.
+    assert (by_brier == 0.0) == (outcome == "abstain")
+    if stated_confidence(text).confidence is not None:
+        assert (by_brier > 0) == (outcome == "correct")
+
+
+def test_phrases_and_detectors_see_no_confidence_either():
+    shown = []
+
+    def detector(completions):
+        shown.extend(x.completion for x in completions)
+        return [False for _ in completions]
+
+    rows = [Completion("?", "Rome. Confidence: low", columns={"answer": "Rome"})]
+    assert outcomes(rows, refusals=["low"]) == ["correct"]
+    assert outcomes(rows, detector=detector, match="normalized") == ["correct"]
+    assert shown == ["Rome."]
 
 
 def test_one_token_of_ten():

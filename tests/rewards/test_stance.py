@@ -39,6 +39,15 @@ def test_the_figures_of_the_docstring_are_those_of_the_part_held_back():
     assert min(precision, recall) >= 0.97
 
 
+@pytest.mark.parametrize("form", ["{} Confidence: 30%", "({1}) {0}", "I'm 7% sure. {}"])
+def test_a_stated_confidence_changes_nothing(form):
+    """Precision and recall of the part held back stay what they are without it."""
+    tag = "<confidence>0.3</confidence>"
+    for x in HELD_BACK:
+        with_it = form.format(x.text, tag)
+        assert abstains(with_it) == abstains(x.text), with_it
+
+
 def test_both_classes_and_every_language_are_well_represented():
     assert len(HELD_BACK) >= 200
     counts = collections.Counter((x.language, x.abstains) for x in FIRST)

@@ -1,6 +1,5 @@
 """What completions claim: an answer, right or wrong, or none; and how sure of it."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -120,14 +119,9 @@ def claims_reader(rewards: Sequence[Reward], confidence: bool) -> ReadClaims | N
 
     def read(completions: list[Completion]) -> list[Claim]:
         stated = [stated_confidence(c.completion, tenths=tenths) for c in completions]
-        # Else a confidence of 90 % would be the number that the completion ends with.
-        shown = [
-            dataclasses.replace(c, completion=x.rest)
-            for c, x in zip(completions, stated, strict=True)
-        ]
         return [
             Claim(outcome, x.confidence if outcome != "abstain" else None)
-            for outcome, x in zip(outcomes(shown, **options), stated, strict=True)
+            for outcome, x in zip(outcomes(completions, **options), stated, strict=True)
         ]
 
     return read

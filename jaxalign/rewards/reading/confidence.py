@@ -28,20 +28,36 @@ WORDS = {
 _NUMBER = r"(?P<{0}>[0-9]{{1,3}}(?:[.,][0-9]+)?|[.,][0-9]+)"
 _OF = r"\s*(?P<{0}>%|percent\b|per cent\b|(?:/|out of)\s*100?\b)?"
 _NOUN = (
-    r"(?:confidence|certainty|probability|likelihood|konfidenz|sicherheit|confiance|"
-    r"confianza|fiducia|confiança|置信度|信心)"
+    r"(?:confidence|certainty|(?P<chance>probability|likelihood)|konfidenz|sicherheit|"
+    r"confiance|confianza|fiducia|confiança|置信度|信心)"
 )
 _WORDS = "|".join(sorted(map(re.escape, WORDS), key=len, reverse=True))
+_ABOUT = r"(?:(?:about|around|roughly|only|just|at most|at least|~) ?)?"
+_IN_THIS = (
+    r"(?: (?:in|of|about) (?:this|that|it|my|the)(?: \w+)?(?=\s*(?:[.,;:!)]|$)))?"
+)
+_WHOLE = r"(?![0-9/]|[.,][0-9])"
+# What leads up to it, and what follows, goes with it: else a word or two would stay,
+# and pass for an answer.
 _STATED = re.compile(
     rf"<confidence>\s*{_NUMBER.format('tag')}{_OF.format('tag_of')}\s*</confidence>|"
+    r"(?:\b(?:with|at) )?(?:\b(?:a|an|my|the) )?(?:(?:\w+ )?level of )?"
     rf"{_NOUN}(?: (?:level|score|rating|estimate|in (?:this|my) \w+|of being \w+))?"
-    r"[\s*_]*(?:[:：=]|\bis\b|\bof\b|\bat\b)?[\s*_]*(?:about |around |roughly |~ ?)?"
-    rf"(?:{_NUMBER.format('noun')}{_OF.format('noun_of')}|(?P<word>{_WORDS})\b)|"
-    rf"(?:\bi(?: am|'m) )?(?:about |around |roughly )?{_NUMBER.format('adjective')}"
-    r"\s*(?:%|percent\b|per cent\b) (?:confident|sure|certain|confidence|certainty|"
-    r"sicher|sûre?|segur[oa]|sicur[oa])(?: that)?[.!]*",
+    rf"[\s*_]*(?:[:：=]|\bis\b|\bof\b|\bat\b)?[\s*_]*{_ABOUT}"
+    rf"(?:{_NUMBER.format('noun')}{_OF.format('noun_of')}{_WHOLE}|"
+    rf"(?P<word>{_WORDS})\b)|"
+    rf"(?:\b(?:i am|i'm|i have|with) )?(?:a )?{_ABOUT}{_NUMBER.format('adjective')}"
+    r"\s*(?:%|percent\b|per cent\b) (?:confident|sure|certain|certainty|"
+    r"confidence(?! (?:interval|limit|band|region))|"
+    rf"sicher|sûre?|segur[oa]|sicur[oa])(?: that)?{_IN_THIS}[.!]*",
     re.IGNORECASE,
 )
+_DENIED = re.compile(
+    r"(?:\b(?:not|cannot|never|nicht|pas|no|non|não|niet)|n't)\b[\w\s]{0,12}$",
+    re.IGNORECASE,
+)
+_APART = re.compile(r"(?:^|[.,;:!?()\n*_-])\s*$")
+_NOTHING = re.compile(r"(?:\W|\b(?:the|a|an|so|it|is|answer)\b)*", re.IGNORECASE)
 
 
 class Stated(NamedTuple):
@@ -75,12 +91,49 @@ def stated_confidence(text: str, *, tenths: bool = False) -> Stated:
     0.85
     """
     text = plain(text)
-    found = list(_STATED.finditer(text))
+    found = _statements(text)
     if not found:
         return Stated(None, text.strip())
-    rest = _STATED.sub("", text).strip()
     # Earlier ones may have been weighed on the way; the last one is meant.
-    return Stated(_value(found[-1], tenths), rest)
+    return Stated(_value(found[-1], tenths), _without(text, found).strip())
+
+
+def without_confidence(text: str) -> str:
+    """The completion without what states its confidence; as it is if nothing does.
+
+    >>> without_confidence("I don't know. Confidence: 30%")
+    "I don't know."
+    """
+    return stated_confidence(text).rest if _statements(plain(text)) else text
+
+
+def _statements(text: str) -> list[re.Match[str]]:
+    found = [m for m in _STATED.finditer(text) if _is_meant(text[: m.start()], m)]
+    if any(m["chance"] for m in found) and _NOTHING.fullmatch(_without(text, found)):
+        # "Probability: 0.25" and nothing else: that is the answer.
+        found = [m for m in found if not m["chance"]]
+    return found
+
+
+def _is_meant(before: str, m: re.Match[str]) -> bool:
+    """Whether it is the writer's confidence, and not denied or part of an answer."""
+    if m["adjective"]:
+        # "I'm not 100% sure" states no confidence, least of all one of 100 %.
+        return not _DENIED.search(before)
+    # "It rains with a probability of 0.3", "so the probability is 0.3" are answers.
+    return not m["chance"] or (
+        bool(_APART.search(before)) and not re.search(r"\bis\b", m[0])
+    )
+
+
+def _without(text: str, found: list[re.Match[str]]) -> str:
+    bounds = [0]
+    for m in found:
+        start, end = m.span()
+        in_brackets = text[:start].endswith("(") and text[end:].startswith(")")
+        bounds += [start - in_brackets, end + in_brackets]
+    pieces = zip(bounds[::2], [*bounds[1::2], len(text)], strict=True)
+    return "".join(text[start:end] for start, end in pieces)
 
 
 def _value(m: re.Match[str], tenths: bool) -> float | None:

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from jaxalign.rewards.reading.confidence import without_confidence
 from jaxalign.rewards.reading.reply import reply_of
 from jaxalign.rewards.reading.stance_grammar import LANGUAGES, Grammar, grammar_of
 
@@ -78,6 +79,7 @@ def abstains(text: str) -> bool:
     answer all the same, be it with a reserve ("not sure, but Paris"), it is an answer;
     so is what is followed by something else that is not known ("Paris. I don't know
     when."). Refusals abstain, and so do "it is unknown" and "the text does not say".
+    A confidence that is stated is no answer: see `stated_confidence`.
 
     On 382 phrases that were held back from the making of the grammars (half of those
     written before it, set apart by a hash) the precision is 0.991 and the recall
@@ -92,7 +94,7 @@ def abstains(text: str) -> bool:
     >>> abstains("Sorry, I don’t know that. Ask Ada."), abstains("Not sure, but Paris.")
     (True, False)
     """
-    text = cleaned(text)
+    text = cleaned(without_confidence(text))
     return any(_abstains(grammar_of(x), text) for x in LANGUAGES)
 
 
