@@ -11,8 +11,9 @@ import optax
 
 from experiments.e10_reward_models.rankings import draw
 from experiments.enumlm import World
+from experiments.enumlm.transformer import small_config
 from jaxalign.losses import kwise_loss
-from jaxalign.models import ModelConfig, Rope, Transformer, init_params, scalar_scores
+from jaxalign.models import Transformer, init_params, scalar_scores
 
 WIDTH = 32
 RATE = 2e-3
@@ -57,7 +58,7 @@ def train(world: World, key: jax.Array, batches: np.ndarray) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _train(vocab_size: int, ids, at, key, batches):
-    model = Transformer(_config(vocab_size))
+    model = Transformer(small_config(vocab_size, WIDTH, head="score"))
     params = init_params(model, key)
     optimizer = optax.adam(RATE)
 
@@ -79,22 +80,3 @@ def _train(vocab_size: int, ids, at, key, batches):
         return carry, scores_of(carry[0])
 
     return jax.lax.scan(epoch, (params, optimizer.init(params)), batches)[1]
-
-
-def _config(vocab_size: int) -> ModelConfig:
-    return ModelConfig(
-        family="llama",
-        vocab_size=vocab_size,
-        hidden_size=WIDTH,
-        intermediate_size=3 * WIDTH,
-        num_layers=2,
-        num_heads=4,
-        num_kv_heads=4,
-        head_dim=WIDTH // 4,
-        max_positions=16,
-        head="score",
-        windows=(None, None),
-        ropes=(Rope(), Rope()),
-        rotary_dim=WIDTH // 4,
-        attention_scale=(WIDTH // 4) ** -0.5,
-    )

@@ -1,0 +1,1 @@
+"""E9: a second stream beside PPO: texts to remember, or demonstrations."""
