@@ -1,0 +1,121 @@
+"""E7: what each arm trains on, and what is measured of it, by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import mlp
+from experiments.e07_forgetting import train as e07
+from experiments.e07_forgetting.train import CLASSES, INPUTS, Seed, Task
+
+
+def always(logits: dict[int, float]):
+    """A network that says the same to every input."""
+    biases = np.zeros(CLASSES, np.float32)
+    biases[list(logits)] = list(logits.values())
+    return [(jnp.zeros((INPUTS, CLASSES)), jnp.asarray(biases))]
+
+
+def softmax(logits):
+    return np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    changed, kept = (
+        Task(3 * jax.random.normal(jax.random.key(k), (CLASSES, INPUTS)))
+        for k in (0, 1)
+    )
+    return changed, kept
+
+
+def test_the_oracle_samples_the_base_and_not_the_network(tasks):
+    """Of even classes the base says 2, of odd ones 5, of which the network says both
+    with one chance."""
+    seed = Seed(*tasks, always({2: 30.0, 5: 30.0}))
+    layers = always({2: 1.0, 5: 1.0, 8: 3.0, 7: 3.0})
+    chance = softmax(np.asarray(layers[0][1]))[2]
+    loss = jax.jit(e07.oracle)(layers, seed, jax.random.key(2))
+    assert float(loss) == pytest.approx(-np.log(chance), rel=1e-5)
+
+
+def right_by(layers, task, rng, size=4000):
+    """The chance to name a class of the right parity, of inputs drawn with NumPy."""
+    label = rng.integers(CLASSES, size=size)
+    noise = e07.SPREAD * rng.normal(size=(size, INPUTS))
+    shares = softmax(
+        np.asarray(mlp.apply(layers, np.asarray(task.means)[label] + noise))
+    )
+    return np.where((np.arange(CLASSES) - label[:, None]) % 2 == 0, shares, 0).sum(1)
+
+
+def test_rl_goes_where_more_is_right(tasks):
+    seed = Seed(*tasks, always({}))
+    layers = mlp.init(jax.random.key(3), (INPUTS, 16, CLASSES))
+    grads = jax.jit(jax.grad(e07.reinforce))(layers, seed, jax.random.key(4))
+    after = jax.tree.map(lambda x, g: x - 0.02 * g, layers, grads)
+    before, now = (
+        right_by(x, seed.changed, np.random.default_rng(0)).mean()
+        for x in (layers, after)
+    )
+    assert now > before + 0.01
+
+
+def test_what_is_measured_is_the_other_task_and_the_way_gone(tasks, monkeypatch):
+    """A training that ends at once with a network that is known: four numbers."""
+    changed, kept = tasks
+    reader = [(4 * jnp.asarray(kept.means).T / INPUTS, jnp.zeros(CLASSES))]
+    end = always({0: 1.0, 1: 2.0})
+    monkeypatch.setattr(
+        e07,
+        "_adam",
+        lambda loss, rate: (
+            lambda carry, key: ((end, None), None),
+            lambda layers: (layers, None),
+        ),
+    )
+    seed = Seed(changed, kept, reader)
+    found = e07.teach(jax.random.key(5), seed, "rl", e07.LOG_EVERY)
+    rng = np.random.default_rng(0)
+
+    label = rng.integers(CLASSES, size=4000)
+    noise = e07.SPREAD * rng.normal(size=(4000, INPUTS))
+    inputs = [np.asarray(x.means)[label] + noise for x in (kept, changed)]
+    weights = np.asarray(reader[0][0])
+    named = softmax(inputs[0] @ weights)[np.arange(4000), label].mean()
+    assert named > 0.8
+    shares = softmax(np.asarray(end[0][1]))
+    assert found.kept[0] == pytest.approx(named, abs=0.02)
+    assert found.kept[1] == pytest.approx(shares.mean(), abs=0.01)
+    assert found.new[0] == pytest.approx(
+        right_by(reader, changed, rng).mean(), abs=0.03
+    )
+    assert found.new[1] == pytest.approx(0.5 * shares.sum(), abs=0.03)
+    # KL(end ‖ base); the other way round it is another number.
+    base = softmax(inputs[1] @ weights)
+    way, back = (
+        np.sum(p * np.log(p / q), -1).mean()
+        for p, q in ((shares, base), (base, shares))
+    )
+    assert abs(way - back) > 0.2 * way
+    assert found.kl[0] == pytest.approx(0, abs=1e-5)
+    assert found.kl[1] == pytest.approx(way, rel=0.05)
+
+
+def test_each_seed_has_its_own_base_and_its_own_samples(monkeypatch):
+    """Of two seeds at once, with trainings that give what they draw from their key."""
+    monkeypatch.setattr(e07, "pretrain", lambda key, num_steps: jax.random.uniform(key))
+    monkeypatch.setattr(
+        e07,
+        "teach",
+        lambda key, seed, arm, num_steps: (jax.random.uniform(key), seed),
+    )
+    e07.bases.cache_clear()
+    taught, bases = e07.histories("rl", (3, 5), num_steps=7, pretrain_steps=7)
+    e07.bases.cache_clear()
+    e07.histories.cache_clear()
+    for i, seed in enumerate((3, 5)):
+        keys = (jax.random.fold_in(jax.random.key(seed), x) for x in (0, 1))
+        drawn = [float(jax.random.uniform(key)) for key in keys]
+        assert [bases[i], taught[i]] == pytest.approx(drawn)
