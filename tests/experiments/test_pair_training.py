@@ -111,6 +111,10 @@ def test_the_first_update_goes_down_the_slope(world, pairs):
     np.testing.assert_allclose(trained.logps, wanted, atol=1e-5)
     kl = np.sum(np.exp(wanted) * (wanted - world.ref_logps), -1).mean()
     np.testing.assert_allclose(trained.kl, [kl], rtol=1e-3)
+    ref = world.ref_logps
+    forward = np.sum(np.exp(ref) * (ref - np.asarray(wanted)), -1).mean()
+    assert abs(forward / kl - 1) > 3e-3
+    np.testing.assert_allclose(trained.forward_kl, [forward], rtol=1e-3)
 
 
 def test_every_so_many_steps_are_logged():
