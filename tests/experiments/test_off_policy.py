@@ -152,9 +152,10 @@ def test_weights_are_those_of_the_policy_over_the_sampler(world):
         loss_of(world, arm, drawn, policy, sampler=sampler, beta=0.0, offset=1e6)
         for arm in ("none", "truncated")
     ]
-    # A mean over responses of sums, or over tokens: that cancels in the quotient.
-    in_float64 = weights.sum() / mask.sum()
-    assert float(found[1] / found[0]) == pytest.approx(in_float64, rel=1e-4)
+    # −A w log π of each token; whatever the mean is over cancels in the quotient.
+    logps = np.where(mask, share[0], 0)
+    by_hand = (weights * logps).sum() / logps.sum()
+    assert float(found[1] / found[0]) == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_each_run_of_a_program_is_its_own(world, monkeypatch):
