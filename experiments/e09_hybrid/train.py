@@ -193,7 +193,7 @@ def train_exactly(
 def _optimizer(plan: Plan, num_updates: int) -> optax.GradientTransformation:
     """Adam, with a rate for each of the two."""
     rates = {"policy": plan.rate, "critic": plan.critic_rate}
-    of_each = {
+    of_each: dict[Any, optax.GradientTransformation] = {
         name: optax.adam(optax.cosine_decay_schedule(rate, num_updates))
         for name, rate in rates.items()
     }
