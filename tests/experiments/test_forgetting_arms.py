@@ -31,9 +31,8 @@ def tasks():
 
 
 def test_the_oracle_samples_the_base_and_not_the_network(tasks):
-    """Of even classes the base says 2, of odd ones 5, of which the network says both
-    with one chance."""
-    seed = Seed(*tasks, always({2: 30.0, 5: 30.0}))
+    """The base says 2 to even clusters and 5 to odd ones, the network both alike."""
+    seed = Seed(tasks[0], tasks[1], always({2: 30.0, 5: 30.0}))
     layers = always({2: 1.0, 5: 1.0, 8: 3.0, 7: 3.0})
     chance = softmax(np.asarray(layers[0][1]))[2]
     loss = jax.jit(e07.oracle)(layers, seed, jax.random.key(2))
@@ -51,7 +50,7 @@ def right_by(layers, task, rng, size=4000):
 
 
 def test_rl_goes_where_more_is_right(tasks):
-    seed = Seed(*tasks, always({}))
+    seed = Seed(tasks[0], tasks[1], always({}))
     layers = mlp.init(jax.random.key(3), (INPUTS, 16, CLASSES))
     grads = jax.jit(jax.grad(e07.reinforce))(layers, seed, jax.random.key(4))
     after = jax.tree.map(lambda x, g: x - 0.02 * g, layers, grads)
@@ -112,7 +111,7 @@ def test_each_seed_has_its_own_base_and_its_own_samples(monkeypatch):
         lambda key, seed, arm, num_steps: (jax.random.uniform(key), seed),
     )
     e07.bases.cache_clear()
-    taught, bases = e07.histories("rl", (3, 5), num_steps=7, pretrain_steps=7)
+    taught, bases, *_ = e07.histories("rl", (3, 5), num_steps=7, pretrain_steps=7)
     e07.bases.cache_clear()
     e07.histories.cache_clear()
     for i, seed in enumerate((3, 5)):

@@ -175,7 +175,8 @@ def test_ppo_learns_from_what_the_policy_says(world, params):
     """And not from the reference, which says one thing only here."""
     logits = np.zeros_like(world.ref_logits)
     logits[..., 2] = 50.0  # always ends at once
-    elsewhere = dataclasses.replace(world, ref_logits=logits)
+    logps = np.where(np.arange(15) == 0, 0.0, -50.0) + np.zeros((16, 1))
+    elsewhere = dataclasses.replace(world, ref_logits=logits, ref_logps=logps)
     tables = trained(elsewhere, params, only(4), 0, beta=0.0)
     before, after = (
         np.sum(law(world, x) * world.rewards, -1)[:8].mean()

@@ -1,6 +1,5 @@
 """E13: what is committed holds what it claims; the mean score is 0 once it is out."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,16 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.e13_off_policy import run
 from experiments.e13_off_policy.centring import CENTRED, WEIGHTS, mean_score_term
 from experiments.e13_off_policy.run import EXPERIMENT
-from experiments.e13_off_policy.train import Plan, loss_of
+from experiments.e13_off_policy.train import loss_of
 from experiments.enumlm import make_world, response_logps
 from experiments.runner import read_rows
 from jaxalign.losses import policy_gradient_loss
 from tests.experiments.quick import assert_twice_the_same
-
-PLAN = Plan(num_steps=4, num_groups=2)
 
 
 @pytest.fixture(autouse=True)
@@ -122,56 +118,6 @@ def test_the_loss_of_training_has_the_term(world):
         moved.append(float(jnp.abs(grads[1] - grads[0]).max()))
     assert moved[1] < 0.2 * moved[0]
     assert set(CENTRED) == {f"{name}_centred" for name in WEIGHTS}
-
-
-def test_the_sampler_is_as_old_and_as_coarse_as_it_is_said(world):
-    def sampler(lag, grid):
-        numbers = jnp.array(lag), jnp.float64(grid), jnp.float64(0.5), jnp.float64(0)
-        with jax.numpy_dtype_promotion("standard"):
-            found = run.train(world, "none", *numbers, jax.random.key(0), PLAN)
-        return np.asarray(found.sampler)
-
-    np.testing.assert_array_equal(sampler(3, 0), world.ref_logits)
-    now, coarse = sampler(0, 0), sampler(0, 2)
-    assert np.abs(now - world.ref_logits).max() > 0.1
-    np.testing.assert_array_equal(coarse, 2 * np.round(coarse / 2))
-    assert np.abs(sampler(1, 0) - now).max() > 0.01
-
-
-def test_weights_are_those_of_the_policy_over_the_sampler(world):
-    """Where all advantages are nearly alike the loss is their mean, by hand."""
-    policy, sampler = tables(world)
-    drawn = jnp.asarray(np.random.default_rng(1).integers(15, size=(2, 10, 4)))
-    mask, share = world.responses.mask[drawn], []
-    for table in (policy, sampler):
-        logps = jax.nn.log_softmax(table)
-        taken = logps[:, world.responses.prefix, world.responses.token]
-        share.append(np.stack([np.asarray(taken[x])[drawn[x]] for x in range(2)]))
-    weights = np.where(mask, np.minimum(np.exp(share[0] - share[1]), 2), 0)
-    found = [
-        loss_of(world, arm, drawn, policy, sampler=sampler, beta=0.0, offset=1e6)
-        for arm in ("none", "truncated")
-    ]
-    # −A w log π of each token; whatever the mean is over cancels in the quotient.
-    logps = np.where(mask, share[0], 0)
-    by_hand = (weights * logps).sum() / logps.sum()
-    assert float(found[1] / found[0]) == pytest.approx(by_hand, rel=1e-4)
-
-
-def test_each_run_of_a_program_is_its_own(world, monkeypatch):
-    config = run.Config(together=(0, 1), samplers=("now", "8_ago"))
-    big = run.make_world(0).ref_logits
-    noise = np.random.default_rng(0).normal(size=big.shape)
-    made = np.stack([big + 0.1 * i * noise for i in range(8)])
-    monkeypatch.setattr(run, "_trained", lambda _: made)
-    found = [
-        run.run(dataclasses.replace(config, sampler=s, offset=o, key=k)).row["kl"]
-        for s in config.samplers
-        for o in run.OFFSETS
-        for k in config.together
-    ]
-    assert found == sorted(found)
-    assert found[0] == pytest.approx(0, abs=1e-9)
 
 
 def test_committed_keys_are_different_runs():

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from experiments.e10_reward_models import run
 from experiments.e10_reward_models.linear import RIDGE, fit
-from experiments.e10_reward_models.rankings import draw, inputs, margins, world_of
+from experiments.e10_reward_models.rankings import draw, inputs, margins
 from experiments.e10_reward_models.run import EXPERIMENT, variance
-from experiments.e10_reward_models.transformer import SIZE, batches_of, train
+from experiments.e10_reward_models.transformer import SIZE, batches_of
 from experiments.enumlm import make_world
 from tests.experiments.quick import assert_twice_the_same
 
@@ -87,36 +86,6 @@ def test_a_shift_of_all_scores_is_no_variance(world):
     shifted = scores + np.arange(5)[:, None]
     assert variance(world, shifted) == pytest.approx(variance(world, scores))
     assert variance(world, scores[:1] + np.arange(5)[:, None]) < 1e-20
-
-
-def test_the_gold_reward_orders_pairs_as_the_gold_reward():
-    world = world_of(0)
-    found = run.quality(world, world.rewards)
-    assert found["accuracy"] == pytest.approx(found["accuracy_of_gold"])
-    assert found["accuracy"] > 0.6
-    assert found["tau"] == pytest.approx(1)
-    assert found["log_loss"] < np.log(2)
-
-
-def test_data_sets_differ(world):
-    one, other = np.asarray(fit("bradley_terry", world, 30, 2, (0, 1)))
-    assert np.abs(one - other).max() > 0.01
-
-
-def test_a_share_of_the_variance_is_beside_all_pairs(monkeypatch):
-    scores = {"plackett_luce": 1.0, "kwise": 2.0}
-    noise = np.random.default_rng(0).normal(size=(5, 364))
-    monkeypatch.setattr(run, "_scores", lambda c: (scores[c.arm] * noise, None))
-    row = run.run(run.Config("plackett_luce", size=4)).row
-    assert row["variance_share"] == pytest.approx(1 / 4)
-
-
-def test_a_transformer_scores_a_response_at_its_end(world):
-    """Not before: responses that begin alike have scores of their own."""
-    batches = np.array([[[[0, 1], [2, 3]]]])
-    with jax.enable_x64(False):
-        (scores,) = train(world, jax.random.key(0), batches)
-    assert len(np.unique(scores.round(5))) > len(scores) / 2
 
 
 @pytest.mark.slow
