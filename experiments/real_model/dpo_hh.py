@@ -9,13 +9,22 @@ implicit reward prefers what a person preferred, and by how much, on held-out pa
 row of dpo_hh.csv after each arm; an arm that has its row is not run again.
 """
 
+import re
 from typing import Any, NamedTuple
 
 from experiments.real_model.arms import Table
-from experiments.real_model.stages import arguments, read_rows, results, run, write_rows
+from experiments.real_model.stages import (
+    Row,
+    arguments,
+    read_rows,
+    results,
+    run,
+    write_rows,
+)
 
 BETAS = (0.05, 0.1, 0.5)
 HELD_OUT = 300
+EMPTY = re.compile(r"(Human|Assistant):\s*(\n\n(Human|Assistant):|$)")
 MEASURES = ("accuracies", "margins", "chosen", "rejected")
 
 
@@ -37,7 +46,13 @@ class Scale(NamedTuple):
     seeds: int
 
 
-SCALES = {"cpu": Scale(600, 640, 256, 1, 1), "gpu": Scale(10_000, 1509, 1024, 3, 3)}
+SCALES = {"cpu": Scale(600, 640, 256, 1, 1), "gpu": Scale(4000, 1500, 1024, 3, 3)}
+
+
+def usable(row: Row, characters: int) -> bool:
+    """Whether no side of a pair is too long or has a turn without text."""
+    sides = row["chosen"], row["rejected"]
+    return all(len(x) <= characters and not EMPTY.search(x) for x in sides)
 
 
 def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
@@ -46,12 +61,7 @@ def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
     held_out, pairs = out / "held_out.jsonl", out / "pairs.jsonl"
     if not pairs.exists():
         rows = read_rows(args.data / "hh_rlhf" / "harmless_base.jsonl", seed)
-        longest = (max(len(row["chosen"]), len(row["rejected"])) for row in rows)
-        rows = [
-            row
-            for row, size in zip(rows, longest, strict=True)
-            if size <= scale.characters
-        ]
+        rows = [row for row in rows if usable(row, scale.characters)]
         write_rows(held_out, rows[:HELD_OUT])
         write_rows(pairs, rows[HELD_OUT : HELD_OUT + scale.pairs])
     common = {"max_length": scale.max_length, "data": pairs, "seed": seed}
