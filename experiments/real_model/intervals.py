@@ -8,11 +8,13 @@ import numpy as np
 
 from jaxalign.ops import bootstrap_interval
 
+_ends = jax.jit(bootstrap_interval)  # else each call compiles its loop anew
+
 
 def interval(values: Iterable[float], seed: int) -> dict[str, float]:
     """A mean over rows with its 95 % bootstrap interval."""
     array = jnp.asarray(np.array(list(values), np.float32))
-    ends = bootstrap_interval(array, jnp.ones_like(array), jax.random.key(seed))
+    ends = _ends(array, jnp.ones_like(array), jax.random.key(seed))
     value, low, high = float(array.mean()), *map(float, ends)
     return {"value": value, "low": low, "high": high, "rows": len(array)}
 

@@ -183,6 +183,7 @@ def written(folder: str) -> dict[str, bytes]:
     return {x.name: x.read_bytes() for x in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "table"), [("dpo_frontier", "frontier"), ("dpo_hh",) * 2]
 )
