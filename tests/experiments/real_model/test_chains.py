@@ -75,7 +75,8 @@ def go(name, monkeypatch, out="out", stop_at=None, **flags) -> tuple[Commands, l
 
 def reward_of(asked: Asked) -> str:
     text = asked.flags.get("reward", "")
-    return "reward_model" if "/" in text else re.match(r"\w*", text)[0]  # pyright: ignore
+    learned = "/" in text or "reward-model" in asked.flags
+    return "reward_model" if learned else re.match(r"\w*", text)[0]  # pyright: ignore
 
 
 def problems(stated: Instruments | None, commands: list[Asked], judged: list) -> str:
@@ -129,7 +130,7 @@ def test_the_chains_with_rl_are_among_those():
     ("stated", "problem"),
     [
         (None, "no INSTRUMENTS"),
-        (Instruments(("reward_model",), ("reward_model",)), "measured by"),
+        (Instruments(("reward_model",), ("reward_model",)), "reward and measure"),
         (Instruments(("stopped",), ("second_classifier",)), "was rewarded by"),
     ],
 )
@@ -162,7 +163,13 @@ def test_what_counts_as_human_labels_compares_with_the_answer_of_the_row(name):
     )
 
 
-@pytest.mark.parametrize("name", ["sentiment", "format_only", "dpo_frontier", "dpo_hh"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("sentiment", "format_only", "dpo_hh"),
+        pytest.param("dpo_frontier", marks=pytest.mark.slow),
+    ],
+)
 def test_a_chain_that_was_cut_short_goes_on(name, desk, monkeypatch):
     whole, _ = go(name, monkeypatch)
     there = written("out")
