@@ -16,6 +16,7 @@ SmolLM2-135M-Instruct, two CPU cores: see README.md for time and results.
 import json
 from pathlib import Path
 
+from experiments.real_model.instruments import Instruments
 from experiments.real_model.plots import draw_outcomes, draw_training
 from experiments.real_model.stages import arguments, read_rows, results, run, write_rows
 
@@ -26,6 +27,7 @@ ANSWER_TOKENS = 12
 FREE_TOKENS = 32
 """For answers that are evaluated: untrained, the model says it in a sentence."""
 STAGES = ("before SFT", "after SFT", "after PPO")
+INSTRUMENTS = Instruments(("abstention",), ("abstention",))
 
 
 def question(row) -> dict:

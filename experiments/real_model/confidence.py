@@ -24,6 +24,7 @@ from experiments.real_model.facts import (
     reinforce,
     sample,
 )
+from experiments.real_model.instruments import Instruments
 from experiments.real_model.stages import Row, arguments, results
 
 ASKED = f"{SYSTEM} Then say how sure you are, from 0% to 100%."
@@ -41,6 +42,7 @@ MEASURES = (
     "calibration/auroc",
     "calibration/confidence",
 )
+INSTRUMENTS = Instruments(("brier", "log_score", "abstention"), ("brier",))
 
 
 def main():

@@ -27,6 +27,7 @@ from experiments.real_model.facts import (
     reinforce,
     sample,
 )
+from experiments.real_model.instruments import Instruments
 from experiments.real_model.stages import Row, arguments, run, write_rows
 
 PENALTIES = (0.25, 1, 3, 9)
@@ -34,6 +35,7 @@ HONEST = f'{SYSTEM} If you are not sure, say "I don\'t know".'
 PAIRED, SAMPLES = 480, 6
 """Facts that make preference pairs, and completions of each."""
 ORDER = ("correct", "abstain", "wrong")
+INSTRUMENTS = Instruments(("abstention",), ("abstention",))
 
 
 def pairs_of(lines: list[Row]) -> list[Row]:

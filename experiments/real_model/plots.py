@@ -14,7 +14,7 @@ def draw_training(run: Path, reward: str, file: Path) -> None:
         "KL to the start, nats per answer": "objective/kl",
         "tokens per answer": "completions/mean_length",
     }
-    figure, axes = _figure(len(panels))
+    figure, axes = new_figure(len(panels))
     for ax, (title, name) in zip(axes, panels.items(), strict=True):
         ax.plot(*history(run, name))
         ax.set_title(title)
@@ -26,7 +26,7 @@ def draw_training(run: Path, reward: str, file: Path) -> None:
 def draw_outcomes(tables: dict[str, dict[str, dict]], file: Path) -> None:
     """Shares of correct, abstaining and wrong answers, a panel for each group."""
     groups = list(next(iter(tables.values())))
-    figure, axes = _figure(len(groups))
+    figure, axes = new_figure(len(groups))
     for ax, group in zip(axes, groups, strict=True):
         bottom = [0.0] * len(tables)
         for name, color in COLORS.items():
@@ -40,7 +40,8 @@ def draw_outcomes(tables: dict[str, dict[str, dict]], file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def _figure(count: int):
+def new_figure(count: int):
+    """A figure with so many panels in a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -3,109 +3,68 @@
     python -m experiments.real_model.sentiment --model SMOLLM2 --data DATA --out DIR
 
 Claim (https://arxiv.org/abs/1909.08593, section 3.1): PPO with a learned reward makes
-continuations of review prefixes positive, at a small KL to where it started. Sentences
-are the movie reviews of Pang and Lee (2005), DATA/movie_reviews/sentences.jsonl. SFT on
-some of them, of both labels, so that the model writes reviews and ends them; a reward
-model from pairs of a positive and a negative one, whose held-out accuracy is therefore
-an area under the ROC curve; PPO from the first words of further reviews.
+continuations of review prefixes positive, at a small KL to where it started. SFT on
+sentences of both labels, so that the model writes reviews and ends them; a reward model
+from pairs of a positive and a negative one, whose held-out accuracy is therefore an
+area under the ROC curve; PPO from the first words of further reviews. Whether they
+became positive is said by a second classifier (second_classifier.py), of other rows and
+another architecture: the reward that was trained on stands beside it.
 
 SmolLM2-135M-Instruct, two CPU cores: see README.md for time and results.
 """
 
 import json
-from pathlib import Path
 
+import numpy as np
+
+from experiments.real_model import reviews
+from experiments.real_model.intervals import interval
 from experiments.real_model.plots import draw_training
-from experiments.real_model.stages import arguments, read_rows, results, run, write_rows
+from experiments.real_model.reviews import begin, complete
+from experiments.real_model.stages import arguments, results, run
 
-PROMPT = "Review:"
-SFT_ROWS, PAIRS, HELD_OUT = 1200, 1200, 200
-PREFIX_WORDS = 4
-
-
-def write_data(source: Path, folder: Path, seed: int) -> None:
-    """Reviews for SFT, pairs, and prefixes; no sentence serves twice."""
-    rows = [r for r in read_rows(source, seed) if len(r["text"].split()) > 8]
-    good = [f" {row['text']}" for row in rows if row["label"]]
-    bad = [f" {row['text']}" for row in rows if not row["label"]]
-    each = min(len(good), len(bad))
-    mixed = [text for pair in zip(good, bad, strict=False) for text in pair]
-    pairs = [
-        {"prompt": PROMPT, "chosen": a, "rejected": b}
-        for a, b in zip(good[:each], bad[:each], strict=True)
-    ]
-    held_out, pairs = pairs[:HELD_OUT], pairs[HELD_OUT : HELD_OUT + PAIRS]
-    rest = mixed[2 * (HELD_OUT + PAIRS) :]
-    shown, rest = rest[:SFT_ROWS], rest[SFT_ROWS:]
-    prefixes = [
-        {"prompt": PROMPT + " " + " ".join(text.split()[:PREFIX_WORDS])}
-        for text in rest
-    ]
-    write_rows(folder / "pairs_held_out.jsonl", held_out)
-    write_rows(folder / "pairs.jsonl", pairs)
-    write_rows(
-        folder / "sft.jsonl", ({"prompt": PROMPT, "completion": x} for x in shown)
-    )
-    write_rows(folder / "prefixes_held_out.jsonl", prefixes[:HELD_OUT])
-    write_rows(folder / "prefixes.jsonl", prefixes[HELD_OUT:])
+INSTRUMENTS = reviews.INSTRUMENTS
+MEASURES = tuple(f"second_classifier/{x}" for x in ("positive", "share", "gain"))
+"""Probability, share above one half, and what the probability gained over SFT's."""
 
 
 def main():
     args = arguments(__doc__)
-    rows, length = args.out / "data", 40
-    if not rows.exists():
-        source = args.data / "movie_reviews" / "sentences.jsonl"
-        write_data(source, rows, args.seed)
-    common = {"max_length": 96, "seed": args.seed}
-    sft = run(
-        "sft",
-        args.out / "sft",
-        model=args.model,
-        data=rows / "sft.jsonl",
-        learning_rate=3e-5,
-        **common,
-    )
-    reward = run(
-        "reward",
-        args.out / "reward",
-        model=sft,
-        data=rows / "pairs.jsonl",
-        eval_data=rows / "pairs_held_out.jsonl",
-        learning_rate=3e-5,
-        **common,
-    )
+    start = begin(args, args.out, args.seed)
     ppo = run(
         "ppo",
         args.out / "ppo",
-        model=sft,
-        critic=reward,
-        reward=reward,
-        data=rows / "prefixes.jsonl",
+        model=start.sft,
+        critic=start.reward,
+        reward=start.reward,
+        data=start.rows / "prefixes.jsonl",
         batch_size=32,
         num_ppo_epochs=1,
         num_minibatches=2,
-        max_new_tokens=length,
+        max_new_tokens=reviews.NEW_TOKENS,
         missing_eos_penalty=1,
         learning_rate=1e-5,
         kl_coef=0.05,
         max_steps=args.iterations,
-        **common,
+        max_length=reviews.MAX_LENGTH,
+        seed=args.seed,
     )
-    found = {}
-    for stage, model in {"after SFT": sft, "after PPO": ppo}.items():
+    found, before = {"instruments": start.found}, None
+    for stage, model in {"after SFT": start.sft, "after PPO": ppo}.items():
         folder = args.out / "evaluate" / stage.replace(" ", "_")
-        run(
-            "evaluate",
-            folder,
-            model=model,
-            ref=sft,
-            data=rows / "prefixes_held_out.jsonl",
-            reward_model=reward,
-            max_new_tokens=length,
-            batch_size=32,
-            seed=args.seed,
+        lines = complete(
+            folder, model, start, args.seed, prefixes="prefixes_held_out.jsonl"
         )
-        found[stage] = results(folder)["measures"]
+        positive = np.array([x["positive"] for x in lines])
+        before = positive if before is None else before
+        values = (positive, positive > 0.5, positive - before)
+        found[stage] = {
+            **{
+                name: interval(x, args.seed)
+                for name, x in zip(MEASURES, values, strict=True)
+            },
+            **results(folder)["measures"],
+        }
     (args.out / "results.json").write_text(json.dumps(found, indent=2) + "\n")
     for stage, measures in found.items():
         for name, m in measures.items():

@@ -13,22 +13,37 @@ import numpy as np
 Row = dict[str, Any]
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """The command line of a chain."""
+def arguments(
+    description: str | None, scales: Iterable[str] = ()
+) -> argparse.Namespace:
+    """The command line of a chain.
+
+    Args:
+      description: What its help says.
+      scales: Sizes that it may be run at, the first by default.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", type=Path, required=True, help="SmolLM2's folder")
     parser.add_argument("--data", type=Path, required=True, help="of the data sets")
     parser.add_argument("--out", type=Path, required=True, help="of all runs")
     parser.add_argument("--iterations", type=int, default=60, help="of PPO")
     parser.add_argument("--seed", type=int, default=0)
+    if names := list(scales):
+        text = "rows, updates and seeds, for what there is to run on"
+        parser.add_argument("--scale", choices=names, default=names[0], help=text)
     return parser.parse_args()
 
 
 def read_rows(file: Path, seed: int) -> list[Row]:
     """The rows of a JSONL file, shuffled."""
-    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    rows = lines_of(file)
     order = np.random.default_rng(seed).permutation(len(rows))
     return [rows[i] for i in order]
+
+
+def lines_of(file: Path) -> list[Row]:
+    """The rows of a JSONL file, in its order."""
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 
 def write_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -27,6 +27,7 @@ from experiments.real_model.facts import (
     reinforce,
     sample,
 )
+from experiments.real_model.instruments import Instruments
 from experiments.real_model.stages import Row, arguments
 from jaxalign.rewards.abstention import wrong_reward
 from jaxalign.rewards.calibration import target_instruction
@@ -34,6 +35,7 @@ from jaxalign.rewards.matching import normalized
 
 THRESHOLDS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
 REWARD = "confidence_target"
+INSTRUMENTS = Instruments((REWARD,), (REWARD,))
 ASKED_OF_EACH = 320
 """Held-out facts under each threshold."""
 AGREEING = 10

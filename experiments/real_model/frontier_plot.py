@@ -1,0 +1,37 @@
+"""Reward against KL, from a table alone."""
+
+import csv
+from pathlib import Path
+
+from experiments.real_model.plots import new_figure
+
+PANELS = {
+    "positive, by the second classifier": "positive",
+    "reward that was trained on": "reward",
+}
+
+
+def draw_frontier(table: Path, file: Path) -> None:
+    """A panel for each judge; seeds and parameters of an arm have one colour."""
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    figure, axes = new_figure(len(PANELS))
+    for ax, (title, name) in zip(axes, PANELS.items(), strict=True):
+        for number, arm in enumerate(dict.fromkeys(row["arm"] for row in rows)):
+            mine = [row for row in rows if row["arm"] == arm]
+            kl, value, low, high = (
+                [float(row[x]) for row in mine]
+                for x in ("kl", name, f"{name}_low", f"{name}_high")
+            )
+            # A percentile interval need not hold the mean of a skewed sample.
+            below = [max(v - x, 0) for v, x in zip(value, low, strict=True)]
+            above = [max(x - v, 0) for v, x in zip(value, high, strict=True)]
+            ax.errorbar(
+                kl, value, [below, above], fmt="o", ms=4, color=f"C{number}", label=arm
+            )
+        ax.set_title(title)
+        ax.set_xlabel("KL to the SFT policy, nats per completion")
+        ax.grid(alpha=0.3)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    figure.savefig(file, dpi=120)
