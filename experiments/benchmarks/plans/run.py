@@ -21,6 +21,8 @@ _QWEN = "--model qwen3_1.7b --remat full"
 _V5E_16 = "--topology v5e:4x4 --mesh.fsdp 16"
 _V5E_256 = "--topology v5e:16x16 --mesh.fsdp 256"
 _V5P_64 = "--topology v5p:4x4x4 --mesh.fsdp 64"
+_V5P_SEQUENCE = "--topology v5p:4x4x4 --mesh.fsdp 16 --mesh.sequence 4"
+_V5P_DATA = "--topology v5p:4x4x4 --mesh.data 4 --mesh.fsdp 16"
 # Prompt and two completions side by side: rows of 2,048 tokens.
 _PAIRS = "--max-length 1280 --max-prompt-length 512"
 _WRITE = "--max-length 2048 --max-new-tokens 1024 --kl-coef 0.04"
@@ -35,6 +37,13 @@ LINES = {
     "sft 8b v5e:16x16": f"sft {_8B} {_V5E_256} --max-length 2048 --batch-size 256",
     "dpo 8b v5e:16x16": f"dpo {_8B} {_V5E_256} {_PAIRS} --batch-size 256",
     "sft 8b v5p:4x4x4 long": f"sft {_8B} {_V5P_64} --max-length 32768 --batch-size 64",
+    # Four devices share a row: a batch has a row for each four, or a multiple.
+    "sft 8b v5p:4x4x4 long, sequence 4": f"sft {_8B} {_V5P_SEQUENCE} "
+    "--max-length 32768 --batch-size 16",
+    "sft 8b v5p:4x4x4 longest, sequence 4": f"sft {_8B} {_V5P_SEQUENCE} "
+    "--max-length 131072 --batch-size 16",
+    "sft 8b v5p:4x4x4 long, data 4": f"sft {_8B} {_V5P_DATA} "
+    "--max-length 32768 --batch-size 64",
     "sft 70b v5p:4x4x4": f"sft {_70B} {_V5P_64} --max-length 2048 --batch-size 64",
     "dpo 70b v5p:4x4x4": f"dpo {_70B} {_V5P_64} {_PAIRS} --batch-size 64",
     "grpo 8b v5p:4x4x4": f"grpo {_8B} {_V5P_64} {_WRITE} --batch-size 64",
