@@ -88,6 +88,7 @@ NOT_RUN = {
             "e06_overoptimisation",
             "e07_forgetting",
             "e08_judge",
+            "e09_hybrid",
             "e10_reward_models",
             "e13_off_policy",
         )
@@ -98,6 +99,12 @@ NOT_RUN = {
     f"python -m experiments.real_model.preference {_REAL}": _HOURS,
     f"python -m experiments.real_model.sentiment {_REAL} --iterations 50": _HOURS,
     f"python -m experiments.real_model.format_only {_REAL} --iterations 120": _HOURS,
+    **{
+        f"python -m experiments.real_model.{name} {_REAL} --iterations 80": _HOURS
+        for name in ("frontier", "threshold", "confidence")
+    },
+    "python -m experiments.benchmarks.ours --task dpo_64 --shape B --steps 2": "memory "
+    "of a model of 135 M parameters",
     f"python -m experiments.real_model.dpo_frontier {_REAL} --iterations 50": _HOURS,
     f"python -m experiments.real_model.dpo_frontier {_REAL} --scale gpu": _HOURS,
     f"python -m experiments.real_model.dpo_hh {_REAL}": _HOURS,
