@@ -16,46 +16,31 @@ SmolLM2-135M-Instruct, two CPU cores: see README.md for time and results.
 import json
 from pathlib import Path
 
+from experiments.real_model.facts import (
+    ANSWER_TOKENS,
+    FREE_TOKENS,
+    ask,
+    label,
+    read_facts,
+)
 from experiments.real_model.instruments import Instruments
 from experiments.real_model.plots import draw_outcomes, draw_training
-from experiments.real_model.stages import arguments, read_rows, results, run, write_rows
+from experiments.real_model.stages import arguments, results, run, write_rows
 
-SYSTEM = "Answer in a few words."
-ABSTAIN = "I don't know."
-SFT_ROWS, HELD_OUT = 640, 320
-ANSWER_TOKENS = 12
-FREE_TOKENS = 32
-"""For answers that are evaluated: untrained, the model says it in a sentence."""
+HELD_OUT = 320
 STAGES = ("before SFT", "after SFT", "after PPO")
 INSTRUMENTS = Instruments(("abstention",), ("abstention",))
 
 
-def question(row) -> dict:
-    """A ParaRel row as a prompt with its accepted answers."""
-    turns = [("system", SYSTEM), ("user", row["question"])]
-    prompt = [{"role": role, "content": text} for role, text in turns]
-    return {"prompt": prompt, "answer": row["answer"], "subject": row["subject"]}
-
-
-def demonstration(number: int, row) -> dict:
-    """A question with its answer; every fifth abstains."""
-    text = ABSTAIN if number % 5 == 0 else row["answer"][0]
-    return {
-        "prompt": row["prompt"],
-        "completion": [{"role": "assistant", "content": text}],
-    }
-
-
-def write_data(source: Path, folder: Path, seed: int) -> None:
+def write_data(data: Path, folder: Path, seed: int) -> None:
     """Held-out questions, demonstrations and prompts of RL: no subject in two."""
-    rows = [question(row) for row in read_rows(source, seed)]
-    held_out, taken = rows[:HELD_OUT], {row["subject"] for row in rows[:HELD_OUT]}
-    rest = [row for row in rows[HELD_OUT:] if row["subject"] not in taken]
-    shown, taken = rest[:SFT_ROWS], {row["subject"] for row in rest[:SFT_ROWS]}
-    prompts = [row for row in rest[SFT_ROWS:] if row["subject"] not in taken]
+    held_out, shown, asked = (
+        [ask(row, subject=row["subject"]) for row in rows]
+        for rows in read_facts(data, seed, HELD_OUT)
+    )
     write_rows(folder / "held_out.jsonl", held_out)
-    write_rows(folder / "sft.jsonl", map(demonstration, range(SFT_ROWS), shown))
-    write_rows(folder / "prompts.jsonl", prompts)
+    write_rows(folder / "sft.jsonl", label(shown))
+    write_rows(folder / "prompts.jsonl", asked)
 
 
 def mark_known(evaluation: Path, rows: Path, out: Path) -> None:
@@ -71,7 +56,7 @@ def main():
     args = arguments(__doc__)
     rows = args.out / "data"
     if not rows.exists():
-        write_data(args.data / "pararel" / "qa.jsonl", rows, args.seed)
+        write_data(args.data, rows, args.seed)
 
     def evaluate(stage: str, model: Path, data: Path, **flags) -> Path:
         folder = args.out / "evaluate" / stage.replace(" ", "_")

@@ -1,8 +1,11 @@
 """What arms of a chain were found to do, a row each."""
 
 import csv
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from experiments.real_model.stages import arguments
 
 
 class Table:
@@ -40,3 +43,25 @@ class Table:
         part.replace(self.file)
         shown = (f"{x} {m['value']:.4g}" for x, m in measures.items())
         print(f"{arm} {parameter:g} seed {seed}:", *shown, flush=True)
+
+
+def measure_seeds(
+    description: str | None,
+    scales: Mapping[str, Any],
+    name: str,
+    measure: Callable[[Any, Any, Table, int], None],
+) -> None:
+    """The program of a chain whose arms are rows of a table, seed after seed.
+
+    Args:
+      description: What its help says.
+      scales: By the name that `--scale` takes; each says how many `seeds` it has.
+      name: Of the table, in `--out`.
+      measure: All arms of one seed, told the flags, the scale, the table and the seed.
+    """
+    args = arguments(description, scales)
+    scale = scales[args.scale]
+    args.out.mkdir(parents=True, exist_ok=True)
+    table = Table(args.out / name)
+    for seed in range(args.seed, args.seed + scale.seeds):
+        measure(args, scale, table, seed)

@@ -10,22 +10,20 @@ for right answers alone, is measured on held-out facts: calibration error, Brier
 AUROC, accuracy.
 """
 
-import json
-
 import numpy as np
 
 from experiments.real_model.facts import (
     SYSTEM,
     ask,
     demonstrate,
-    each,
     fine_tune,
     read_facts,
     reinforce,
     sample,
 )
 from experiments.real_model.instruments import Instruments
-from experiments.real_model.stages import Row, arguments, results
+from experiments.real_model.intervals import report
+from experiments.real_model.stages import arguments, results
 
 ASKED = f"{SYSTEM} Then say how sure you are, from 0% to 100%."
 REWARDS = {
@@ -50,13 +48,11 @@ def main():
     facts = read_facts(args.data, args.seed)
     stated = np.random.default_rng(args.seed).integers(1, 10, len(facts.shown)) * 10
 
-    def say(number: int, row: Row) -> Row:
-        text = f"{row['answer'][0]}. Confidence: {stated[number]}%"
-        return demonstrate(ask(row, ASKED), text)
-
-    sft = fine_tune(
-        args.out / "sft_stating", args.model, each(facts.shown, say), args.seed
+    shown = (
+        demonstrate(ask(row, ASKED), f"{row['answer'][0]}. Confidence: {percent}%")
+        for row, percent in zip(facts.shown, stated, strict=True)
     )
+    sft = fine_tune(args.out / "sft_stating", args.model, shown, args.seed)
     held_out = [ask(row, ASKED) for row in facts.held_out]
     asked = [ask(row, ASKED) for row in facts.asked]
     found = {}
@@ -67,11 +63,7 @@ def main():
         sample(folder, model, held_out, "brier", seed=args.seed)
         measures = results(folder)["measures"]
         found[name] = {x: measures[x] for x in MEASURES if x in measures}
-        # After each arm, so that a chain that is cut short leaves what it found.
-        (args.out / "confidence.json").write_text(json.dumps(found, indent=2) + "\n")
-        for measure, m in found[name].items():
-            low, high = m["low"], m["high"]
-            print(f"{name:10s} {measure:28s} {m['value']:.3f} ({low:.3f}, {high:.3f})")
+        report(args.out / "confidence.json", found)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.real_model import reviews
-from experiments.real_model.arms import Table
+from experiments.real_model.arms import Table, measure_seeds
 from experiments.real_model.best_of import kl_of_best, weights_of_best
 from experiments.real_model.frontier_plot import draw_frontier
 from experiments.real_model.intervals import grouped, interval
-from experiments.real_model.reviews import Start, begin, complete
-from experiments.real_model.stages import Row, arguments, results, run, write_rows
+from experiments.real_model.reviews import Start, begin, complete, reinforce
+from experiments.real_model.stages import Row, results, run, write_rows
 
 INSTRUMENTS = reviews.INSTRUMENTS
 BETAS = (0.05, 0.1, 0.5, 1.0, 5.0)
@@ -76,28 +76,6 @@ def prefer(out: Path, start: Start, pairs: Path, seed: int, **flags: Any) -> Pat
         learning_rate=1e-5,
         seed=seed,
         **flags,
-    )
-
-
-def reinforce(out: Path, start: Start, steps: int, seed: int, kl_coef: float) -> Path:
-    """PPO on the reward model; the exported policy."""
-    return run(
-        "ppo",
-        out,
-        model=start.sft,
-        critic=start.reward,
-        reward=start.reward,
-        data=start.rows / "prefixes.jsonl",
-        batch_size=32,
-        num_ppo_epochs=1,
-        num_minibatches=2,
-        max_new_tokens=reviews.NEW_TOKENS,
-        missing_eos_penalty=1,
-        learning_rate=1e-5,
-        kl_coef=kl_coef,
-        max_steps=steps,
-        max_length=reviews.MAX_LENGTH,
-        seed=seed,
     )
 
 
@@ -182,12 +160,7 @@ def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
 
 
 def main():
-    args = arguments(__doc__, SCALES)
-    scale = SCALES[args.scale]
-    args.out.mkdir(parents=True, exist_ok=True)
-    table = Table(args.out / "frontier.csv")
-    for seed in range(args.seed, args.seed + scale.seeds):
-        measure_seed(args, scale, table, seed)
+    measure_seeds(__doc__, SCALES, "frontier.csv", measure_seed)
 
 
 if __name__ == "__main__":

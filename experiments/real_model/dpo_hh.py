@@ -12,10 +12,9 @@ row of dpo_hh.csv after each arm; an arm that has its row is not run again.
 import re
 from typing import Any, NamedTuple
 
-from experiments.real_model.arms import Table
+from experiments.real_model.arms import Table, measure_seeds
 from experiments.real_model.stages import (
     Row,
-    arguments,
     read_rows,
     results,
     run,
@@ -94,12 +93,7 @@ def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
 
 
 def main():
-    args = arguments(__doc__, SCALES)
-    scale = SCALES[args.scale]
-    args.out.mkdir(parents=True, exist_ok=True)
-    table = Table(args.out / "dpo_hh.csv")
-    for seed in range(args.seed, args.seed + scale.seeds):
-        measure_seed(args, scale, table, seed)
+    measure_seeds(__doc__, SCALES, "dpo_hh.csv", measure_seed)
 
 
 if __name__ == "__main__":

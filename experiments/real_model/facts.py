@@ -1,11 +1,17 @@
 """ParaRel's facts as prompts, and models that have learned to answer them shortly."""
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.real_model.stages import Row, read_rows, run, write_rows
+from experiments.real_model.stages import (
+    Row,
+    lines_of,
+    read_rows,
+    run,
+    write_beside,
+)
+from jaxalign.recipes.evaluation.knowing import known_rows
 
 SYSTEM = "Answer in a few words."
 ABSTAIN = "I don't know."
@@ -31,14 +37,15 @@ class Facts(NamedTuple):
     asked: list[Row]
 
 
-def read_facts(data: Path, seed: int) -> Facts:
-    """Splits the facts by subject."""
+def read_facts(data: Path, seed: int, held_out: int | None = None) -> Facts:
+    """Splits the facts by subject; `HELD_OUT` are held out by default."""
     rows = read_rows(data / "pararel" / "qa.jsonl", seed)
-    held_out, taken = rows[:HELD_OUT], {row["subject"] for row in rows[:HELD_OUT]}
-    rest = [row for row in rows[HELD_OUT:] if row["subject"] not in taken]
+    size = HELD_OUT if held_out is None else held_out
+    kept, taken = rows[:size], {row["subject"] for row in rows[:size]}
+    rest = [row for row in rows[size:] if row["subject"] not in taken]
     shown, taken = rest[:SHOWN], {row["subject"] for row in rest[:SHOWN]}
     asked = [row for row in rest[SHOWN:] if row["subject"] not in taken]
-    return Facts(held_out, shown, asked)
+    return Facts(kept, shown, asked)
 
 
 def ask(row: Row, system: str = SYSTEM, **columns: Any) -> Row:
@@ -50,23 +57,38 @@ def ask(row: Row, system: str = SYSTEM, **columns: Any) -> Row:
 
 def demonstrate(prompt: Row, completion: str) -> Row:
     """A prompt with what to say."""
-    message = {"role": "assistant", "content": completion}
-    return {"prompt": prompt["prompt"], "completion": [message]}
+    return {"prompt": prompt["prompt"], "completion": said(completion)}
+
+
+def said(completion: str) -> list[Row]:
+    """A completion as a message."""
+    return [{"role": "assistant", "content": completion}]
+
+
+def label(prompts: Iterable[Row]) -> Iterable[Row]:
+    """Prompts with their answers, but every fifth with "I don't know"."""
+    for number, prompt in enumerate(prompts):
+        yield demonstrate(prompt, prompt["answer"][0] if number % 5 else ABSTAIN)
 
 
 def fine_tune(folder: Path, model: Path, rows: Iterable[Row], seed: int) -> Path:
     """SFT on a few hundred demonstrations; the folder of its export."""
-    data = folder.with_suffix(".jsonl")
-    write_rows(data, rows)
     return run(
         "sft",
         folder,
         model=model,
-        data=data,
+        data=write_beside(folder, rows),
         max_length=160,
         learning_rate=5e-5,
         seed=seed,
     )
+
+
+def always_answering(out: Path, model: Path, facts: Facts, seed: int) -> Path:
+    """SFT on answers alone, for every chain in a folder the same run."""
+    prompts = map(ask, facts.shown)
+    shown = (demonstrate(prompt, prompt["answer"][0]) for prompt in prompts)
+    return fine_tune(out / "sft_always", model, shown, seed)
 
 
 def reinforce(
@@ -79,13 +101,11 @@ def reinforce(
     weighs as much as one wrong, whatever the wrong one costs: the threshold would
     always be near ½.
     """
-    data = folder.with_suffix(".jsonl")
-    write_rows(data, rows)
     return run(
         "grpo",
         folder,
         model=model,
-        data=data,
+        data=write_beside(folder, rows),
         reward=reward,
         algorithm="rloo",
         batch_size=32,
@@ -119,14 +139,12 @@ def sample(
       For each, in the rows' order, `row`, `completion`, `outcome`, `confidence`, and
       the columns of its row.
     """
-    data = folder.with_suffix(".jsonl")
     rows = list(rows)
-    write_rows(data, rows)
     run(
         "evaluate",
         folder,
         model=model,
-        data=data,
+        data=write_beside(folder, rows),
         reward=reward,
         num_samples=num_samples,
         temperature=temperature,
@@ -135,8 +153,7 @@ def sample(
         seed=seed,
         **flags,
     )
-    lines = (folder / "completions.jsonl").read_text("utf-8").splitlines()
-    found = [json.loads(line) for line in lines]
+    found = lines_of(folder / "completions.jsonl")
     return [{**line, **rows[n // num_samples]} for n, line in enumerate(found)]
 
 
@@ -152,11 +169,4 @@ def known_facts(folder: Path, model: Path, rows: list[Row], seed: int) -> list[b
         max_new_tokens=FREE_TOKENS,
         seed=seed,
     )
-    right = [line["outcome"] == "correct" for line in found]
-    groups = (right[i : i + KNOWN_BY] for i in range(0, len(right), KNOWN_BY))
-    return [2 * sum(group) >= KNOWN_BY for group in groups]
-
-
-def each(rows: Iterable[Row], make: Callable[[int, Row], Row]) -> list[Row]:
-    """A new row of each, told its number."""
-    return [make(number, row) for number, row in enumerate(rows)]
+    return known_rows([line["outcome"] for line in found], KNOWN_BY).tolist()

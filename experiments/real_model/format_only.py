@@ -10,21 +10,20 @@ it; beside it RL for right completions in any form, from the same start and with
 updates. Measured by correctness on held-out facts, greedily, paired with SFT.
 """
 
-import json
+import itertools
 import re
 
 from experiments.real_model.facts import (
     ask,
     demonstrate,
-    each,
     fine_tune,
     read_facts,
     reinforce,
     sample,
 )
 from experiments.real_model.instruments import Instruments
-from experiments.real_model.intervals import interval
-from experiments.real_model.stages import Row, arguments
+from experiments.real_model.intervals import interval, report
+from experiments.real_model.stages import arguments
 
 FORM = "Answer: [^.]+[.]"
 REWARDS = {
@@ -38,13 +37,12 @@ def main():
     args = arguments(__doc__)
     facts = read_facts(args.data, args.seed)
 
-    def say(number: int, row: Row) -> Row:
-        text = row["answer"][0]
-        return demonstrate(ask(row), text if number % 2 else f"Answer: {text}.")
-
-    sft = fine_tune(
-        args.out / "sft_forms", args.model, each(facts.shown, say), args.seed
+    forms = itertools.cycle(("Answer: {}.", "{}"))
+    shown = (
+        demonstrate(ask(row), form.format(row["answer"][0]))
+        for row, form in zip(facts.shown, forms, strict=False)
     )
+    sft = fine_tune(args.out / "sft_forms", args.model, shown, args.seed)
     asked, held_out = ([ask(x) for x in rows] for rows in (facts.asked, facts.held_out))
     found, before = {}, []
     for name, reward in {"sft": "", **REWARDS}.items():
@@ -60,11 +58,7 @@ def main():
         gain = [a - b for a, b in zip(right, before, strict=True)]
         columns = {"correct": right, "gain": gain, "formed": formed}
         found[name] = {x: interval(values, args.seed) for x, values in columns.items()}
-        # After each arm, so that a chain that is cut short leaves what it found.
-        (args.out / "format_only.json").write_text(json.dumps(found, indent=2) + "\n")
-        for measure, m in found[name].items():
-            low, high = m["low"], m["high"]
-            print(f"{name:6s} {measure:8s} {m['value']:7.3f} ({low:.3f}, {high:.3f})")
+        report(args.out / "format_only.json", found)
 
 
 if __name__ == "__main__":

@@ -18,17 +18,19 @@ from pathlib import Path
 from experiments.real_model.facts import (
     ABSTAIN,
     SYSTEM,
+    always_answering,
     ask,
     demonstrate,
-    each,
     fine_tune,
     known_facts,
+    label,
     read_facts,
     reinforce,
+    said,
     sample,
 )
 from experiments.real_model.instruments import Instruments
-from experiments.real_model.stages import Row, arguments, run, write_rows
+from experiments.real_model.stages import Row, arguments, run, write_beside
 
 PENALTIES = (0.25, 1, 3, 9)
 HONEST = f'{SYSTEM} If you are not sure, say "I don\'t know".'
@@ -50,27 +52,20 @@ def pairs_of(lines: list[Row]) -> list[Row]:
         best = {x["outcome"]: x["completion"] for x in group}
         there = [best[x] for x in ORDER if x in best]
         pairs += [
-            {"prompt": group[0]["prompt"], "chosen": say(a), "rejected": say(b)}
+            {"prompt": group[0]["prompt"], "chosen": said(a), "rejected": said(b)}
             for n, a in enumerate(there)
             for b in there[n + 1 :]
         ]
     return pairs
 
 
-def say(text: str) -> list[Row]:
-    """A completion as a message."""
-    return [{"role": "assistant", "content": text}]
-
-
 def prefer(folder: Path, model: Path, lines: list[Row], seed: int) -> Path:
     """DPO on those pairs."""
-    data = folder.with_suffix(".jsonl")
-    write_rows(data, pairs_of(lines))
     return run(
         "dpo",
         folder,
         model=model,
-        data=data,
+        data=write_beside(folder, pairs_of(lines)),
         max_length=160,
         learning_rate=1e-5,
         seed=seed,
@@ -107,35 +102,23 @@ def main():
         shares = (f"{x} {whole[x] / whole.total():6.1%}" for x in ORDER)
         print(f"{name:12s}", *shares, flush=True)
 
-    def labelled(number: int, row: Row) -> Row:
-        text = ABSTAIN if number % 5 == 0 else row["answer"][0]
-        return demonstrate(ask(row), text)
-
-    sft = fine_tune(
-        args.out / "sft", args.model, each(facts.shown, labelled), args.seed
-    )
+    shown = list(map(ask, facts.shown))
+    sft = fine_tune(args.out / "sft", args.model, label(shown), args.seed)
     measure("sft", sft)
     prompts = [ask(row) for row in facts.asked]
     for penalty in (1, *(x for x in PENALTIES if x != 1)):
         folder = args.out / f"rl_{penalty}"
         policy = reinforce(folder, sft, prompts, f"abstention(wrong=-{penalty})", args)
         measure(f"rl_{penalty}", policy)
-    always = fine_tune(
-        args.out / "sft_always",
-        args.model,
-        (demonstrate(ask(row), row["answer"][0]) for row in facts.shown),
-        args.seed,
-    )
+    always = always_answering(args.out, args.model, facts, args.seed)
     measure("always", always)
     measure("prompted", always, HONEST)
     knows = known_facts(args.out / "known_shown", args.model, facts.shown, args.seed)
-
-    def tuned(number: int, row: Row) -> Row:
-        return demonstrate(ask(row), row["answer"][0] if knows[number] else ABSTAIN)
-
-    r_tuning = fine_tune(
-        args.out / "r_tuning", args.model, each(facts.shown, tuned), args.seed
+    tuned = (
+        demonstrate(prompt, prompt["answer"][0] if is_known else ABSTAIN)
+        for prompt, is_known in zip(shown, knows, strict=True)
     )
+    r_tuning = fine_tune(args.out / "r_tuning", args.model, tuned, args.seed)
     measure("r_tuning", r_tuning)
     own = sample(
         args.out / "own",

@@ -116,6 +116,30 @@ def begin(args: Namespace, out: Path, seed: int) -> Start:
     return Start(rows, sft, reward, classifier, found)
 
 
+def reinforce(
+    folder: Path, start: Start, steps: int, seed: int, kl_coef: float
+) -> Path:
+    """PPO on the reward model, which the critic starts from; the exported policy."""
+    return run(
+        "ppo",
+        folder,
+        model=start.sft,
+        critic=start.reward,
+        reward=start.reward,
+        data=start.rows / "prefixes.jsonl",
+        batch_size=32,
+        num_ppo_epochs=1,
+        num_minibatches=2,
+        max_new_tokens=NEW_TOKENS,
+        missing_eos_penalty=1,
+        learning_rate=1e-5,
+        kl_coef=kl_coef,
+        max_steps=steps,
+        max_length=MAX_LENGTH,
+        seed=seed,
+    )
+
+
 def complete(
     folder: Path, model: Path, start: Start, seed: int, *, prefixes: str, **flags: Any
 ) -> list[Row]:

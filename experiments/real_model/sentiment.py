@@ -20,8 +20,8 @@ import numpy as np
 from experiments.real_model import reviews
 from experiments.real_model.intervals import interval
 from experiments.real_model.plots import draw_training
-from experiments.real_model.reviews import begin, complete
-from experiments.real_model.stages import arguments, results, run
+from experiments.real_model.reviews import begin, complete, reinforce
+from experiments.real_model.stages import arguments, results
 
 INSTRUMENTS = reviews.INSTRUMENTS
 MEASURES = tuple(f"second_classifier/{x}" for x in ("positive", "share", "gain"))
@@ -31,24 +31,7 @@ MEASURES = tuple(f"second_classifier/{x}" for x in ("positive", "share", "gain")
 def main():
     args = arguments(__doc__)
     start = begin(args, args.out, args.seed)
-    ppo = run(
-        "ppo",
-        args.out / "ppo",
-        model=start.sft,
-        critic=start.reward,
-        reward=start.reward,
-        data=start.rows / "prefixes.jsonl",
-        batch_size=32,
-        num_ppo_epochs=1,
-        num_minibatches=2,
-        max_new_tokens=reviews.NEW_TOKENS,
-        missing_eos_penalty=1,
-        learning_rate=1e-5,
-        kl_coef=0.05,
-        max_steps=args.iterations,
-        max_length=reviews.MAX_LENGTH,
-        seed=args.seed,
-    )
+    ppo = reinforce(args.out / "ppo", start, args.iterations, args.seed, kl_coef=0.05)
     found, before = {"instruments": start.found}, None
     for stage, model in {"after SFT": start.sft, "after PPO": ppo}.items():
         folder = args.out / "evaluate" / stage.replace(" ", "_")

@@ -54,6 +54,12 @@ def write_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     return file
 
 
+def write_beside(folder: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Writes what a run reads next to its folder, under its name."""
+    # No `with_suffix`, to which the .25 of `rl_0.25` would be one.
+    return write_rows(folder.parent / f"{folder.name}.jsonl", rows)
+
+
 def run(command: str, folder: Path, **flags: Any) -> Path:
     """Runs `jaxalign COMMAND --output-dir FOLDER` unless it has run to its end.
 

@@ -17,12 +17,11 @@ from collections import Counter
 import numpy as np
 
 from experiments.real_model.facts import (
-    ABSTAIN,
     SYSTEM,
+    always_answering,
     ask,
-    demonstrate,
-    each,
     fine_tune,
+    label,
     read_facts,
     reinforce,
     sample,
@@ -89,20 +88,11 @@ def main():
     facts = read_facts(args.data, args.seed)
     asked = [told(row, t) for t in THRESHOLDS for row in facts.held_out[:ASKED_OF_EACH]]
     shown = drawn(facts.shown, args.seed)
-
-    def say(number: int, row: Row) -> Row:
-        return demonstrate(row, ABSTAIN if number % 5 == 0 else row["answer"][0])
-
-    sft = fine_tune(args.out / "sft_told", args.model, each(shown, say), args.seed)
+    sft = fine_tune(args.out / "sft_told", args.model, label(shown), args.seed)
     policy = reinforce(
         args.out / "rl_told", sft, drawn(facts.asked, args.seed), REWARD, args
     )
-    always = fine_tune(
-        args.out / "sft_always",
-        args.model,
-        (demonstrate(ask(row), row["answer"][0]) for row in facts.shown),
-        args.seed,
-    )
+    always = always_answering(args.out, args.model, facts, args.seed)
     agreeing = sample(
         args.out / "agreement",
         always,

@@ -29,7 +29,7 @@ CHAINS = sorted(
     x.stem for x in FOLDER.glob("*.py") if "\ndef main():" in x.read_text("utf-8")
 )
 SIZES = {
-    abstention: {"SFT_ROWS": 20, "HELD_OUT": 20},
+    abstention: {"HELD_OUT": 20},
     dpo_hh: {"HELD_OUT": 10},
     facts: {"SHOWN": 20, "HELD_OUT": 20},
     preference: {"HELD_OUT": 10},
