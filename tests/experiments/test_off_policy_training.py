@@ -12,11 +12,7 @@ from experiments.e13_off_policy import run as e13
 from experiments.e13_off_policy.train import Plan, loss_of, train
 from experiments.enumlm import make_world
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.fixture(scope="module")

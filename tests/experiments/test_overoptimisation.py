@@ -18,10 +18,7 @@ from tests.experiments.quick import assert_twice_the_same
 RESULTS = EXPERIMENT.folder / "results.csv"
 
 
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 
@@ -12,11 +11,7 @@ from experiments.e06_overoptimisation.curves import FIXED, TRAINED_BETAS, Curve,
 from experiments.e06_overoptimisation.proxies import proxy_of
 from experiments.enumlm import draw_preferences, make_world
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,7 @@ from experiments.e10_reward_models.linear import fit
 from experiments.e10_reward_models.transformer import train
 from experiments.enumlm import make_world
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,7 @@ from experiments.e10_reward_models.transformer import SIZE, batches_of
 from experiments.enumlm import make_world
 from tests.experiments.quick import assert_twice_the_same
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.fixture(scope="module")
