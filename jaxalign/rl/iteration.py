@@ -157,7 +157,7 @@ class Iteration:
 
         totals = rollout.scores.total.reshape(rollout.groups)
         applies = rollout.scores.applies.reshape(rollout.groups)
-        # In float64 on the host: 1e6 + 0.1 and 1e6 + 0.2 are one number in float32.
+        # In float64 on the host: 1e9 and 1e9 + 1 are one number in float32.
         best = centred(totals, applies, self.algorithm.around, rollout.greedy)
         rewards = best.rewards.astype(np.float32)
         self._compare(totals, applies, rewards)

@@ -105,7 +105,7 @@ def make_iteration(
     _check(algorithm, critic, ref_params, sampling, num_minibatches)
     devices = devices or Devices()
     decoder = decoder or _recomputing(model)
-    # Nash-MD samples the rival from a mixture with the reference.
+    # The reference writes the second completion in XPO, a mixture in Nash-MD.
     rival = algorithm.rival and algorithm.rival(decoder)
     sampler = Sampler(
         decoder,

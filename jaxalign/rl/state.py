@@ -63,5 +63,5 @@ class RLState:
         """
         zero = jnp.zeros((), jnp.int32)
         control = Control(jnp.full((), kl_coef), jnp.zeros(()), zero)
-        state = cls(zero, TrainState.create(params, optimizer, key), control)
-        return on_mesh_of(params, state)
+        step, control = on_mesh_of(params, (zero, control))
+        return cls(step, TrainState.create(params, optimizer, key), control)

@@ -104,7 +104,9 @@ def without_confidence(text: str) -> str:
     >>> without_confidence("I don't know. Confidence: 30%")
     "I don't know."
     """
-    return stated_confidence(text).rest if _statements(plain(text)) else text
+    shown = plain(text)
+    found = _statements(shown)
+    return _without(shown, found).strip() if found else text
 
 
 def _statements(text: str) -> list[re.Match[str]]:
