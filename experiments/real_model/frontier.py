@@ -32,7 +32,7 @@ from experiments.real_model.facts import (
 from experiments.real_model.instruments import Instruments
 from experiments.real_model.stages import Row, arguments, run, write_beside
 
-PENALTIES = (0.25, 1, 3, 9)
+PENALTIES = (1, 0.25, 3, 9)
 HONEST = f'{SYSTEM} If you are not sure, say "I don\'t know".'
 PAIRED, SAMPLES = 480, 6
 """Facts that make preference pairs, and completions of each."""
@@ -106,10 +106,6 @@ def main():
     sft = fine_tune(args.out / "sft", args.model, label(shown), args.seed)
     measure("sft", sft)
     prompts = [ask(row) for row in facts.asked]
-    for penalty in (1, *(x for x in PENALTIES if x != 1)):
-        folder = args.out / f"rl_{penalty}"
-        policy = reinforce(folder, sft, prompts, f"abstention(wrong=-{penalty})", args)
-        measure(f"rl_{penalty}", policy)
     always = always_answering(args.out, args.model, facts, args.seed)
     measure("always", always)
     measure("prompted", always, HONEST)
@@ -130,6 +126,11 @@ def main():
         seed=args.seed,
     )
     measure("dpo", prefer(args.out / "dpo", sft, own, args.seed))
+    # Last, for each takes as long as all the others together.
+    for penalty in PENALTIES:
+        folder = args.out / f"rl_{penalty}"
+        policy = reinforce(folder, sft, prompts, f"abstention(wrong=-{penalty})", args)
+        measure(f"rl_{penalty}", policy)
 
 
 if __name__ == "__main__":

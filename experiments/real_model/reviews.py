@@ -2,10 +2,12 @@
 
 Sentences are the movie reviews of Pang and Lee (2005),
 DATA/movie_reviews/sentences.jsonl. No sentence serves twice: SFT, the reward model, the
-prefixes and the second classifier have rows of their own.
+prefixes and the second classifier have rows of their own, and no other row begins with
+a prefix.
 """
 
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,12 +64,11 @@ def write_data(source: Path, folder: Path, seed: int) -> None:
     held_out, pairs = pairs[:HELD_OUT], pairs[HELD_OUT : HELD_OUT + PAIRS]
     rest = mixed[2 * (HELD_OUT + PAIRS) :]
     shown, rest = rest[:SFT_ROWS], rest[SFT_ROWS:]
-    begun, rest = rest[: HELD_OUT + PREFIXES], rest[HELD_OUT + PREFIXES :]
-    prefixes = [
-        {"prompt": PROMPT + " " + " ".join(text.split()[:PREFIX_WORDS])}
-        for text in begun
-    ]
-    positive = set(good)
+    often = Counter(beginning(row["text"]) for row in (*rows, *short))
+    begun = [x for x in rest if often[beginning(x)] == 1][: HELD_OUT + PREFIXES]
+    prefixes = [{"prompt": f"{PROMPT} {beginning(text)}"} for text in begun]
+    taken, positive = set(begun), set(good)
+    rest = [x for x in rest if x not in taken]
     read = [{"text": x.strip(), "label": int(x in positive)} for x in rest]
     write_rows(folder / "pairs_held_out.jsonl", held_out)
     write_rows(folder / "pairs.jsonl", pairs)
@@ -78,6 +79,11 @@ def write_data(source: Path, folder: Path, seed: int) -> None:
     write_rows(folder / "prefixes.jsonl", prefixes[HELD_OUT:])
     # Last: where it is, the others are too.
     write_rows(folder / "classifier.jsonl", read + short)
+
+
+def beginning(text: str) -> str:
+    """The first words, which a policy goes on from."""
+    return " ".join(text.split()[:PREFIX_WORDS])
 
 
 def begin(args: Namespace, out: Path, seed: int) -> Start:
