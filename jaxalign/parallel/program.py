@@ -89,6 +89,11 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         compiled = jax.jit(step)
         return lambda *arrays: compiled(*arrays, frozen)
 
+    def place(batch):
+        placed = jax.device_put(batch, batch_sharding(mesh))
+        # A program runs where it is called only if all that it reads is there.
+        return jax.block_until_ready(placed) if on_cpu else placed
+
     def compile_map(fn):
         def mapped(*arrays):
             with laid_out(layout):
@@ -100,7 +105,7 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         row_devices=devices,
         replicate=lambda tree: tree,
         unreplicate=lambda tree: tree,
-        place=lambda batch: jax.device_put(batch, batch_sharding(mesh)),
+        place=place,
         rows=np.asarray,
         map=compile_map,
         train=train,

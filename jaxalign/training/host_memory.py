@@ -1,9 +1,9 @@
-"""How the C library hands memory to a CPU computation: settings of this process.
+"""How a CPU computation is given its memory: settings of this process.
 
 A compiled step takes its scratch memory (hundreds of MB) in one piece and gives it back
 at its end. By default glibc returns such a piece to the kernel, and the next step
-touches every page of it for the first time: a tenth of a step's time went there. All
-functions do nothing where the C library is another one.
+touches every page of it for the first time: a tenth of a step's time went there. What
+is about the C library does nothing where that is another one.
 """
 
 import ctypes
@@ -19,13 +19,16 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # of malloc.h
 def keep_freed_memory() -> bool:
     """Lets freed memory stay with this process, for the next step to use.
 
-    What a compilation leaves behind, hundreds of MB in pieces too small for a step, is
-    given back when it ends: before the program that was compiled first runs. Call it
-    once, before the first computation.
+    Programs on CPUs then run in the thread that calls them. Else results are there
+    before the scratch memory behind them is given back, and the next step takes another
+    piece, which stays as well. What a compilation leaves behind, hundreds of MB in
+    pieces too small for a step, is given back when it ends: before the program that was
+    compiled first runs. Call it once, before the first computation.
 
     Returns:
       Whether the C library took the settings.
     """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     libc = _glibc()
     if libc is None:
         return False

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from experiments import mlp
+from experiments.e07_forgetting import run as program
 from experiments.e07_forgetting import train as e07
-from experiments.e07_forgetting.train import CLASSES, INPUTS, Seed, Task
+from experiments.e07_forgetting.train import CLASSES, INPUTS, History, Seed, Task
 
 
 def always(logits: dict[int, float]):
@@ -118,3 +119,43 @@ def test_each_seed_has_its_own_base_and_its_own_samples(monkeypatch):
         keys = (jax.random.fold_in(jax.random.key(seed), x) for x in (0, 1))
         drawn = [float(jax.random.uniform(key)) for key in keys]
         assert [bases[i], taught[i]] == pytest.approx(drawn)
+
+
+def test_a_row_is_of_its_seed_and_beside_the_other_arms(monkeypatch):
+    """Two seeds, three records; the new rule is right at the second or the third."""
+    new = {
+        "sft_canonical": [[0.5, 0.96, 0.97], [0.5, 0.8, 0.98]],
+        "sft_oracle": [[0.4, 0.95, 0.99], [0.4, 0.95, 0.99]],
+        "rl": [[0.3, 0.9, 0.97], [0.3, 0.97, 0.98]],
+    }
+    kept = {
+        "sft_canonical": [[0.98, 0.6, 0.5], [0.97, 0.7, 0.55]],
+        "sft_oracle": [[0.98, 0.94, 0.9], [0.97, 0.93, 0.89]],
+        "rl": [[0.98, 0.96, 0.86], [0.97, 0.95, 0.85]],
+    }
+
+    def histories(arm, together, num_steps, pretrain_steps):
+        assert together == (3, 5)
+        return History(*map(np.array, (new[arm], kept[arm], kept[arm])))
+
+    monkeypatch.setattr(program, "histories", histories)
+    rows = {
+        (arm, key): program.run(program.Config(arm, key, (3, 5))).row
+        for arm in new
+        for key in (3, 5)
+    }
+    found = {
+        run: [row[x] for x in ("kept", "kept_minus_canonical", "kept_minus_rl")]
+        for run, row in rows.items()
+    }
+    by_hand = {
+        ("sft_canonical", 3): [0.6, 0, 0.6 - 0.86],
+        ("sft_canonical", 5): [0.55, 0, 0.55 - 0.95],
+        ("sft_oracle", 3): [0.94, 0.94 - 0.6, 0.94 - 0.86],
+        ("sft_oracle", 5): [0.93, 0.93 - 0.55, 0.93 - 0.95],
+        ("rl", 3): [0.86, 0.86 - 0.6, 0],
+        ("rl", 5): [0.95, 0.95 - 0.55, 0],
+    }
+    assert found == {run: pytest.approx(x) for run, x in by_hand.items()}
+    assert rows["rl", 5]["step"] == e07.LOG_EVERY
+    assert rows["rl", 3]["kept_at_end"] == 0.86

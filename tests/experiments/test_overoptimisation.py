@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from experiments.e06_overoptimisation.curves import BETAS, curve, fit
+from experiments.e06_overoptimisation import run as program
+from experiments.e06_overoptimisation.curves import BETAS, Curve, curve, fit
 from experiments.e06_overoptimisation.proxies import RIDGE, fit_linear, proxy_of
 from experiments.e06_overoptimisation.run import EXPERIMENT
 from experiments.enumlm import draw_preferences, make_world
@@ -82,6 +83,27 @@ def test_the_published_forms_fit_themselves():
     assert fit("best_of_n", kl, d * (2 - 0.3 * d)) == pytest.approx(1)
     assert fit("exact", kl, d * (2 - 0.3 * np.log(d))) == pytest.approx(1)
     assert fit("exact", kl, np.sin(5 * kl)) < 0.5
+
+
+def test_an_ensemble_is_beside_one_model_of_the_same_pairs(monkeypatch):
+    """Proxies that are numbers, and policies that end at them."""
+    worth = {"single": 1.0, "ensemble_mean": 1.3, "dpo": 0.6}
+
+    def proxy_of(kind, world, num_pairs, seed):
+        return np.full(world.rewards.shape, worth[kind] + num_pairs + 10 * seed)
+
+    def ends_at(optimiser, world, proxy, key):
+        return Curve(*[np.linspace(0, proxy[:, 0], 8)] * 3)
+
+    monkeypatch.setattr(program, "proxy_of", proxy_of)
+    monkeypatch.setattr(program, "curve", ends_at)
+    program._proxy.cache_clear()
+    for kind, value in worth.items():
+        config = program.Config(kind, "best_of_n", n_pairs=200, data_seed=4)
+        row = program.run(config).row
+        assert row["gold_end"] == pytest.approx(value + 240)
+        assert row["gold_end_minus_single"] == pytest.approx(value - 1)
+    program._proxy.cache_clear()
 
 
 @pytest.mark.slow

@@ -118,3 +118,43 @@ def test_a_checkpoint_takes_no_second_copy_of_the_state(tmp_path):
     saved, restored = map(float, out.split())
     assert saved < 0.5
     assert 0.9 < restored < 1.5
+
+
+# A program runs again and again, on batches of its own; printed is how far the peak of
+# later runs is above what the first one left, in parts of its scratch memory.
+STEPPING = """
+import pathlib
+import jax, jax.numpy as jnp, numpy as np
+from jaxalign.parallel import make_mesh, replicated
+from jaxalign.parallel.program import mesh_program
+from jaxalign.training.host_memory import keep_freed_memory
+keep_freed_memory()
+mesh = make_mesh({"data": 1})
+program = mesh_program(mesh)
+def step(state, batch):
+    grown = jnp.sin(batch[:, None] * jnp.arange(1 << 15)[None])
+    held = jax.lax.optimization_barrier(grown)
+    total = jnp.sum(held * held[::-1])
+    return state + total, total
+compiled = jax.jit(step, donate_argnums=0)
+state = jax.device_put(jnp.zeros(()), replicated(mesh))
+def run(i):
+    global state
+    state, total = compiled(state, program.place(np.full(512, i, np.float32)))
+    return float(total)
+def kilobytes(name):
+    text = pathlib.Path("/proc/self/status").read_text()
+    return int(text.split(name + ":")[1].split()[0])
+run(0)
+before = kilobytes("VmHWM")
+for i in range(12):
+    run(i)
+print((kilobytes("VmHWM") - before) * 1024 / (512 * 4 << 15))
+"""
+
+
+@glibc
+def test_steps_take_the_scratch_memory_of_one():
+    command = [sys.executable, "-c", STEPPING]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert float(out) < 0.3
