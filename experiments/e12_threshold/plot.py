@@ -9,7 +9,13 @@ import matplotlib.pyplot as plt
 
 from experiments.runner import Row
 
-_COLOURS = {"exact": "#3b6ea5", "trained": "#c8553d"}
+_COLOURS = {
+    "exact": "#3b6ea5",
+    "trained": "#c8553d",
+    "rloo_4": "#d9a441",
+    "grpo_4": "#5b8c5a",
+    "grpo_32": "#9ac29a",
+}
 
 
 def plot(rows: list[Row], folder: Path) -> None:
@@ -17,6 +23,8 @@ def plot(rows: list[Row], folder: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")
     for arm, colour in _COLOURS.items():
         told = [x for x in rows if x["arm"] == arm and x["threshold"]]
+        if not told:
+            continue
         left.plot(
             [x["threshold"] for x in told],
             [x["crossing"] for x in told],

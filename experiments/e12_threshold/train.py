@@ -1,5 +1,8 @@
 """Training of a table of logits on sampled completions."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,21 +10,44 @@ import optax
 
 from experiments.e12_threshold.world import Actions, World
 from jaxalign.losses import policy_gradient_loss
-from jaxalign.ops import rloo_advantages
+from jaxalign.ops import group_advantages, rloo_advantages
 
-GROUP = 32  # samples a question and update
 RATE = 2.0
 
 
-def train(world: World, actions: Actions, seed: int, num_steps: int) -> np.ndarray:
+class Credit(NamedTuple):
+    """How an update values its samples.
+
+    Attributes:
+      advantages: From rewards `[Q, G]` and which of them count.
+      group: G, samples a question.
+    """
+
+    advantages: Callable[[jax.Array, jax.Array], jax.Array]
+    group: int
+
+
+ARMS = {
+    "trained": Credit(rloo_advantages, 32),
+    "rloo_4": Credit(rloo_advantages, 4),
+    "grpo_4": Credit(group_advantages, 4),
+    "grpo_32": Credit(group_advantages, 32),
+}
+"""GRPO divides by the deviation within the group, leave-one-out does not."""
+
+
+def train(
+    world: World, actions: Actions, seed: int, num_steps: int, arm: str = "trained"
+) -> np.ndarray:
     """The policy `[Q, A]` after so many updates, each from a group a question."""
+    credit = ARMS[arm]
     right = jnp.asarray(world.right)
     # What is drawn beyond the candidates says that none of them is right.
     chances = jnp.concatenate([right, 1 - right.sum(axis=1, keepdims=True)], axis=1)
     candidate = jnp.asarray(actions.candidate)
     table = jnp.asarray(actions.if_right), jnp.asarray(actions.if_wrong)
     optimizer = optax.sgd(optax.linear_schedule(RATE, 0.1 * RATE, num_steps))
-    shape = len(world.right), GROUP
+    shape = len(world.right), credit.group
 
     def step(state, key):
         logits, opt_state = state
@@ -32,7 +58,7 @@ def train(world: World, actions: Actions, seed: int, num_steps: int) -> np.ndarr
         )
         is_right = candidate[said] == truth
         rewards = jnp.where(is_right, table[0][said], table[1][said])
-        advantages = rloo_advantages(rewards, jnp.ones(shape, bool))
+        advantages = credit.advantages(rewards, jnp.ones(shape, bool))
 
         def loss(logits):
             logps = jnp.take_along_axis(jax.nn.log_softmax(logits), said, axis=1)

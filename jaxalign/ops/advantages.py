@@ -19,7 +19,9 @@ def group_advantages(
 
     Sec. 4.1.2 of DeepSeekMath, https://arxiv.org/abs/2402.03300, with n − 1 in the
     standard deviation, as the usual implementations have it. Equal rewards give exactly
-    0, and no advantage is above (K − 1)/√K.
+    0, and no advantage is above (K − 1)/√K. One response that differs from all others
+    gets that much, however far it differs: what a mistake costs beside a right answer
+    is lost on a policy that seldom answers. `rloo_advantages` keeps it.
 
     Args:
       rewards: `[..., K]`, float; K ≥ 2.

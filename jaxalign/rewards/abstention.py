@@ -34,7 +34,10 @@ def abstention(
 ) -> list[float]:
     """`correct` for a right answer, `abstain` for "I don't know", `wrong` for others.
 
-    Answering pays iff the chance of being right is above `abstention_threshold`.
+    Answering pays iff the chance of being right is above `abstention_threshold`. A
+    policy learns that from unscaled advantages (RLOO, Dr. GRPO, PPO): GRPO's, divided
+    by the deviation of small groups, put the threshold near one half whatever the three
+    are.
 
     Args:
       completions: What to score. What states a confidence is no part of the answer.

@@ -29,7 +29,8 @@ def confidence_target(
 
     Answering pays iff it is right with a probability above t (Kalai et al.,
     https://arxiv.org/abs/2509.04664). With t in the prompt, drawn anew for each row,
-    one policy learns to answer at any threshold: see `target_instruction`.
+    one policy learns to answer at any threshold: see `target_instruction`. Not so with
+    GRPO's scaled advantages: see `abstention`.
 
     Args:
       completions: What to score.
