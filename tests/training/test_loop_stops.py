@@ -171,4 +171,5 @@ def test_a_failing_save_stops_within_one_step(tmp_path, monkeypatch):
     with pytest.raises(CheckpointSaveError, match=r"6\.tmp.*No space left"):
         go(tmp_path, step_fn=patient, checkpoints=checkpoints, save_steps=3)
     assert checkpoints.latest() == 3
-    assert lines(tmp_path)[-1]["step"] == 6
+    # Of step 7 there is a line if it was done when the save was looked at.
+    assert lines(tmp_path)[-1]["step"] in (6, 7)
