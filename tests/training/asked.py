@@ -90,7 +90,7 @@ def forking(stop: StopRequest) -> None:
     child.start()
     time.sleep(0.3)
     child.terminate()
-    child.join(5)
+    child.join(30)
     print(child.exitcode, stop.requested, flush=True)
 
 
