@@ -1,0 +1,88 @@
+"""The part of the tests whose numbers a device could get wrong, run on that device.
+
+    python -m experiments.benchmarks.device_part --platform gpu
+
+Losses, token statistics, attention, models, decoding and updates against their
+oracles. One device is enough: what needs several, asks TPU compilers or only reads files
+is not in the list. With `--platform cpu` it is the same list on one CPU.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FILES: list[str] = []
+SEVERAL_DEVICES: list[str] = []
+"""Tests in those files that need more than one device."""
+
+
+def run_tests(platform: str) -> dict[str, Any]:
+    """Runs the part in a process of its own and counts how its tests ended.
+
+    Args:
+      platform: `gpu`, or `cpu` for the one CPU.
+
+    Returns:
+      Counts `passed`, `failed` and `skipped`, the names in `failed_tests`, and pytest's
+      `exit_code`, which alone says whether all is well.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}"]
+        command += [f"--deselect={name}" for name in SEVERAL_DEVICES]
+        done = subprocess.run(
+            [*command, *FILES],
+            cwd=ROOT,
+            env=os.environ | {"JAXALIGN_TEST_PLATFORM": platform},
+            check=False,
+        )
+        counts = read_report(report.read_text()) if report.exists() else {}
+    return {"platform": platform, "exit_code": done.returncode} | counts
+
+
+def read_report(text: str) -> dict[str, Any]:
+    """How the tests of a JUnit report ended.
+
+    >>> read_report('<a><testcase name="x"/><testcase name="y"><error/></testcase></a>')
+    {'passed': 1, 'failed': 1, 'skipped': 0, 'failed_tests': ['.y']}
+    """
+    tests = list(ET.fromstring(text).iter("testcase"))
+    failed = [x for x in tests if {"failure", "error"} & {part.tag for part in x}]
+    skipped = [x for x in tests if x.find("skipped") is not None]
+    return {
+        "passed": len(tests) - len(failed) - len(skipped),
+        "failed": len(failed),
+        "skipped": len(skipped),
+        "failed_tests": [f"{x.get('classname', '')}.{x.get('name')}" for x in failed],
+    }
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """What `run_tests` found, in a line."""
+    if "passed" not in found:
+        return (
+            f"tests on {found['platform']}: no report, exit code {found['exit_code']}"
+        )
+    counts = ", ".join(f"{found[x]} {x}" for x in ("passed", "failed", "skipped"))
+    return f"tests on {found['platform']}: {counts}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--platform", choices=["gpu", "cpu"], default="gpu")
+    found = run_tests(parser.parse_args().platform)
+    print(sentence(found))
+    raise SystemExit(found["exit_code"])
+
+
+if __name__ == "__main__":
+    main()
