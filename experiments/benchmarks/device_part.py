@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.device_part --platform gpu
 
 Losses, token statistics, attention, models, decoding and updates against their
-oracles. One device is enough: what needs several, asks TPU compilers or only reads files
-is not in the list. With `--platform cpu` it is the same list on one CPU.
+oracles. One device is enough: what needs several, what asks a compiler for TPUs and
+what only reads files is not in the list. With `--platform cpu` the list runs on one CPU.
 """
 
 import argparse

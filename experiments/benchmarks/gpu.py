@@ -8,10 +8,10 @@ In this order, and `--parts` takes some of it:
 - `tests`: those of the tests whose numbers a device could get wrong (device_part.py).
 - `trl`: SFT and DPO of TRL on the ids that ours are timed on, where `--trl` has it.
 - `losses`: every loss and its gradient, there and on the CPU.
-- `speed`: SFT, DPO (packed rows, prompts shared by both sides), an iteration of GRPO and
-  plain sampling on a Llama of random weights, matrix products in bfloat16: tokens/s,
-  and for updates the share of the machine's peak (MFU) by the formula 6 N per token and
-  attention, without what is computed anew.
+- `speed`: SFT, DPO (packed rows, prompts shared by both sides), an iteration of GRPO
+  and plain sampling on a Llama of random weights, matrix products in bfloat16:
+  tokens/s, and for updates the share of the machine's peak (MFU) by the formula 6 N per
+  token and attention, without what is computed anew.
 
 Expected: every test passes, and no loss is further off than 1e-3 of its size; the exit
 code is 1 if not. Half an hour, of which `losses` and `speed` are ten minutes.
@@ -31,7 +31,7 @@ from experiments.benchmarks import beside_trl, device_part
 from experiments.benchmarks.gpu_speed import measure_speed
 from experiments.benchmarks.shapes import SHAPES
 
-PARTS = ("tests", "trl", "losses", "speed")
+LARGEST_DIFFERENCE = 1e-3
 
 
 def check_losses(device: Any) -> dict[str, float]:
@@ -72,8 +72,9 @@ def run_trl(args: argparse.Namespace) -> dict[str, Any]:
     return {"absent": absent}
 
 
-def run_losses() -> dict[str, Any]:
-    """The loss that is furthest off."""
+def run_losses(args: argparse.Namespace) -> dict[str, Any]:
+    """The loss that is furthest off, printed too."""
+    del args
     found = check_losses(jax.devices()[0])
     worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
     print(f"{len(found)} losses; furthest off {worst}: {found[worst]:.1e}", flush=True)
@@ -91,49 +92,49 @@ def ratios(speed: list[dict[str, Any]], trl: dict[str, Any]) -> dict[str, float]
     return {row["task"]: row["tokens_per_s"] / theirs[row["task"]] for row in both}
 
 
+PARTS = {
+    # Children come first: JAX takes most of a GPU's memory once it looks for devices.
+    "tests": run_device_part,
+    "trl": run_trl,
+    "losses": run_losses,
+    "speed": measure_speed,
+}
+
+
 def faults(found: dict[str, Any]) -> list[str]:
     """What is not as expected, a sentence each."""
     wrong = []
-    if "tests" in found and found["tests"]["exit_code"] != 0:
-        failed = " ".join(found["tests"].get("failed_tests", []))
-        wrong.append(f"{device_part.sentence(found['tests'])}: {failed}")
-    if "losses" in found and not found["losses"]["difference"] <= 1e-3:
-        loss = found["losses"]
-        wrong.append(f"{loss['furthest_off']} is off by {loss['difference']:.1e}")
+    tests, losses = found.get("tests"), found.get("losses")
+    if tests and tests["exit_code"] != 0:
+        failed = " ".join(tests.get("failed_tests", []))
+        wrong.append(f"{device_part.sentence(tests)}: {failed}")
+    if losses and not losses["difference"] <= LARGEST_DIFFERENCE:  # nor is NaN
+        wrong.append(f"{losses['furthest_off']} is off by {losses['difference']:.1e}")
     return wrong
-
-
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """All parts that are asked for.
-
-    Children come first: JAX takes most of a GPU's memory once it looks for devices.
-    """
-    found: dict[str, Any] = {"parts": args.parts}
-    if "tests" in args.parts:
-        found["tests"] = run_device_part(args)
-    if "trl" in args.parts:
-        found["trl"] = run_trl(args)
-    jax.config.update("jax_platforms", "cpu" if args.platform == "cpu" else "cuda,cpu")
-    found |= {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
-    found |= {"shape": args.shape, "dtype": args.dtype}
-    if "losses" in args.parts:
-        found["losses"] = run_losses()
-    if "speed" in args.parts:
-        found["measured"] = measure_speed(args)
-        found["ours_over_trl"] = ratios(found["measured"], found.get("trl", {}))
-        print(f"ours over TRL: {found['ours_over_trl'] or 'not measured'}", flush=True)
-    return found
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     if args.platform == "gpu":
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one, for every library
-    found = measure(args)
-    args.out.write_text(json.dumps(found, indent=1) + "\n")
+    jax.config.update("jax_platforms", "cpu" if args.platform == "cpu" else "cuda,cpu")
+    found = {"jax": jax.__version__, "shape": args.shape, "dtype": args.dtype}
+    for name, run in PARTS.items():
+        if name in args.parts:
+            found[name] = run(args)
+            write(found, args.out)
+    found["device"] = jax.devices()[0].device_kind
+    if {"trl", "speed"} <= found.keys():
+        found["ours_over_trl"] = ratios(found["speed"], found["trl"])
+        print(f"ours over TRL: {found['ours_over_trl'] or 'not measured'}")
+    write(found, args.out)
     wrong = faults(found)
     if wrong:
         raise SystemExit("\n".join(wrong))
+
+
+def write(found: dict[str, Any], file: Path) -> None:
+    file.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
