@@ -4,7 +4,7 @@
 
 Losses, token statistics, attention, models, decoding and updates against their
 oracles. One device is enough: what needs several, what asks a compiler for TPUs and
-what only reads files is not in the list. With `--platform cpu` the list runs on one CPU.
+what only reads files is not in the list. With `--platform cpu` it runs on one CPU.
 """
 
 import argparse

@@ -67,7 +67,7 @@ def run_trl(args: argparse.Namespace) -> dict[str, Any]:
     """TRL's lines by task, or why there are none."""
     if beside_trl.has_trl(args.trl):
         return {line["task"]: line for line in beside_trl.measure_trl(args)}
-    absent = f"not measured: {args.trl} has no trl (--trl PYTHON names one that has)"
+    absent = f"not measured: {args.trl} has no trl"
     print(f"TRL {absent}", flush=True)
     return {"absent": absent}
 
@@ -153,7 +153,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="of matrix products; default bfloat16 on a GPU, float32 on a CPU",
     )
     parser.add_argument(
-        "--trl", metavar="PYTHON", default=sys.executable, help="has TRL; default: this"
+        "--trl",
+        metavar="PYTHON",
+        default=sys.executable,
+        help="interpreter that has trl",
     )
     parser.add_argument("--timeout", type=float, default=900, help="s per TRL process")
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
