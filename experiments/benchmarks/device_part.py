@@ -18,9 +18,42 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FILES: list[str] = []
-SEVERAL_DEVICES: list[str] = []
-"""Tests in those files that need more than one device."""
+FILES = [
+    "tests/ops/test_advantages.py",
+    "tests/ops/test_chunked.py",
+    "tests/ops/test_chunked_kl.py",
+    "tests/ops/test_decode_matmul.py",
+    "tests/ops/test_estimators.py",
+    "tests/ops/test_fused.py",
+    "tests/ops/test_logps.py",
+    "tests/ops/test_reduce.py",
+    "tests/ops/test_returns.py",
+    "tests/losses/test_dpo.py",
+    "tests/losses/test_kto.py",
+    "tests/losses/test_limits.py",
+    "tests/losses/test_policy_oracles.py",
+    "tests/losses/test_preference_oracles.py",
+    "tests/losses/test_sft.py",
+    "tests/models/test_attention.py",
+    "tests/models/test_cached_attention.py",
+    "tests/models/test_cudnn.py",
+    "tests/models/test_golden.py",
+    "tests/models/test_rows.py",
+    "tests/rollout/test_families.py",
+    "tests/rollout/test_generate.py",
+    "tests/rollout/test_sampling.py",
+    "tests/rollout/test_shaping.py",
+    "tests/objectives/test_packed.py",
+    "tests/training/test_step.py",
+]
+LEFT_OUT = [
+    "tests/models/test_attention.py::"
+    "test_memory_grows_with_the_length_and_not_with_its_square",
+    "tests/models/test_cached_attention.py::"
+    "test_a_long_prompt_never_has_all_of_its_scores",
+    "tests/ops/test_chunked_kl.py::test_no_array_of_all_logits_forward_or_backward",
+]
+"""Tests in those files that read what a CPU's compiler made, and no numbers."""
 
 
 def run_tests(platform: str) -> dict[str, Any]:
@@ -36,7 +69,7 @@ def run_tests(platform: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}"]
-        command += [f"--deselect={name}" for name in SEVERAL_DEVICES]
+        command += [f"--deselect={name}" for name in LEFT_OUT]
         done = subprocess.run(
             [*command, *FILES],
             cwd=ROOT,

@@ -53,7 +53,7 @@ def part(tmp_path, monkeypatch):
         file = tmp_path / "test_part.py"
         file.write_text(text)
         monkeypatch.setattr(device_part, "FILES", [str(file)])
-        monkeypatch.setattr(device_part, "SEVERAL_DEVICES", [])
+        monkeypatch.setattr(device_part, "LEFT_OUT", [])
 
     return write
 
@@ -96,7 +96,7 @@ def test_a_part_without_tests_is_not_well(text, part, tmp_path):
 def test_the_part_is_of_tests_that_exist():
     assert len(set(device_part.FILES)) == len(device_part.FILES) > 10
     assert all((ROOT / file).is_file() for file in device_part.FILES)
-    for name in device_part.SEVERAL_DEVICES:
+    for name in device_part.LEFT_OUT:
         file, test = name.split("::")
         assert file in device_part.FILES
         assert f"def {test}(" in (ROOT / file).read_text("utf-8")
