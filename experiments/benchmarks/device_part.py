@@ -2,7 +2,7 @@
 
     python -m experiments.benchmarks.device_part --platform gpu
 
-Losses, token statistics, attention, models, decoding and updates against their
+Losses, token statistics, attention, models and decoding against their
 oracles. One device is enough: what needs several, what asks a compiler for TPUs and
 what only reads files is not in the list. With `--platform cpu` it runs on one CPU.
 """
@@ -44,7 +44,6 @@ FILES = [
     "tests/rollout/test_sampling.py",
     "tests/rollout/test_shaping.py",
     "tests/objectives/test_packed.py",
-    "tests/training/test_step.py",
 ]
 LEFT_OUT = [
     # They read what a CPU's compiler made, and no numbers.
