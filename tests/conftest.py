@@ -2,6 +2,11 @@
 
 Programs are many here and each runs a few times: they are compiled without optimizing,
 and what a run of the tests has compiled is not compiled again in that run.
+
+`JAXALIGN_TEST_PLATFORM` chooses real devices in place of the eight, for the tests that
+need only one (`experiments/benchmarks/device_part.py` lists them): `gpu` is the GPUs of
+the machine, with optimized programs and matrix products in full float32 (TF32 is what
+they would have by default); `cpu` is the one CPU, to try the list out without a GPU.
 """
 
 import gc
@@ -21,18 +26,36 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # A name that is no folder is looked for nowhere else: without it, retries take 20 s.
 os.environ["HF_HUB_OFFLINE"] = "1"
-jax.config.update("jax_platforms", "cpu")
-jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_disable_most_optimizations", True)
-if jax.__version_info__ < (0, 11):  # XLA dies of a flag that it does not know
-    # Half the time to compile: one kernel for each operation, no MLIR in between.
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {flags}"
-else:  # a tenth less, where each program is one piece for the compiler
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_parallel_codegen_split_count=1 {flags}"
+
+
+def use_gpus():
+    """The GPUs first, and the CPU for what a test asks of it by name."""
+    jax.config.update("jax_platforms", "cuda,cpu")
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def use_cpus(count):
+    """Virtual devices whose programs compile fast."""
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", count)
+    jax.config.update("jax_disable_most_optimizations", True)
+    if jax.__version_info__ < (0, 11):  # XLA dies of a flag that it does not know
+        # Half the time to compile: one kernel for each operation, no MLIR in between.
+        flag = "--xla_cpu_use_fusion_emitters=false"
+    else:  # a tenth less, where each program is one piece for the compiler
+        flag = "--xla_cpu_parallel_codegen_split_count=1"
+    os.environ["XLA_FLAGS"] = f"{flag} {os.environ.get('XLA_FLAGS', '')}"
+
+
+PLATFORM = os.environ.get("JAXALIGN_TEST_PLATFORM", "")
+if PLATFORM == "gpu":
+    use_gpus()
+elif PLATFORM in ("cpu", ""):
+    use_cpus(1 if PLATFORM else 8)
+else:
+    raise ValueError(f"JAXALIGN_TEST_PLATFORM is {PLATFORM!r}: it is gpu or cpu")
 
 
 def pytest_configure(config):

@@ -3,43 +3,35 @@
     python -m experiments.benchmarks.gpu --out gpu.json
     python -m experiments.benchmarks.gpu --platform cpu --shape tiny --out gpu.json
 
-Every loss and its gradient are computed there and on the CPU. Then SFT, DPO (packed
-rows, prompts shared by both sides), an iteration of GRPO and plain sampling are timed
-on a Llama of random weights, matrix products in bfloat16: tokens/s, and for updates the
-share of the machine's peak (MFU) by the formula 6 N per token and attention, without
-what is computed anew. Expected: no loss further off than 1e-3 of its size. Ten minutes.
+In this order, and `--parts` takes some of it:
+
+- `tests`: those of the tests whose numbers a device could get wrong (device_part.py).
+- `trl`: SFT and DPO of TRL on the ids that ours are timed on, where `--trl` has it.
+- `losses`: every loss and its gradient, there and on the CPU.
+- `speed`: SFT, DPO (packed rows, prompts shared by both sides), an iteration of GRPO
+  and plain sampling on a Llama of random weights, matrix products in bfloat16:
+  tokens/s, and for updates the share of the machine's peak (MFU) by the formula 6 N per
+  token and attention, without what is computed anew.
+
+Expected: every test passes, and no loss is further off than 1e-3 of its size; the exit
+code is 1 if not. Half an hour, of which `losses` and `speed` are ten minutes.
 """
 
 import argparse
 import json
-import statistics
-from collections.abc import Callable
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.benchmarks import ours
-from experiments.benchmarks.generation_work import time_calls
-from experiments.benchmarks.ids import counts, dense_updates
-from experiments.benchmarks.shapes import SHAPES, Shape
-from jaxalign import rl
-from jaxalign.models import backbone_of, init_params
-from jaxalign.parallel.compute_type import compute_type
-from jaxalign.recipes.planning.formulas import train_flops
-from jaxalign.rollout import decoder_of, generate
-from jaxalign.training import OptimizerConfig, make_optimizer
+from experiments.benchmarks import beside_trl, device_part
+from experiments.benchmarks.gpu_speed import measure_speed
+from experiments.benchmarks.shapes import SHAPES
 
-# Dense bfloat16 products in FLOP/s, as NVIDIA states them.
-PEAKS = {
-    "H200": 989e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-}
-PROMPTS, COMPLETIONS = 8, 8
+LARGEST_DIFFERENCE = 1e-3
 
 
 def check_losses(device: Any) -> dict[str, float]:
@@ -64,126 +56,113 @@ def check_losses(device: Any) -> dict[str, float]:
     return found
 
 
-def measure_training(task: str, shape: Shape, peak: float | None, options: Any) -> dict:
-    """Tokens/s and MFU of updates, after one that compiles."""
-    updates = dense_updates(task, shape, options.steps + 1)
-    machine = ours.machine_of(shape, options.remat, options.dtype)
-    work = ours.work_of(machine, updates)
-    laps = ours.timed(work.update, work.batches)[0]
-    seconds = statistics.median(laps.wall)
-    batch = work.batches[1]
-    read = int(np.sum(batch.tokens.segment_ids > 0))
-    trained = int(np.sum(batch.tokens.target_mask))
-    # A token sees half of its row on average.
-    seen = shape.length / 2
-    flops = train_flops(machine.model.config, read, trained, seen)
-    return {
-        "task": task,
-        "tokens_per_s": counts(updates[1:2])["real_tokens"][0] / seconds,
-        "step_s": seconds,
-        "mfu": peak and flops / seconds / peak,
-    }
+def run_device_part(args: argparse.Namespace) -> dict[str, Any]:
+    """What the tests found, printed too."""
+    found = device_part.run_tests(args.platform)
+    print(device_part.sentence(found), flush=True)
+    return found
 
 
-def measure_grpo(shape: Shape, options: Any) -> dict:
-    """An iteration: sampling, scoring by a free reward, and one update."""
-    machine = ours.machine_of(shape, options.remat, options.dtype)
-    new = shape.length // 4
-    # Not laid over a mesh: `make_iteration` is plain `jax.jit` here.
-    params = jax.jit(lambda key: init_params(machine.model, key))(jax.random.key(0))
-    iterate = rl.make_iteration(
-        backbone_of(machine.model),
-        algorithm=rl.grpo(),
-        reward=lambda completions: [float(np.mean(x.ids)) for x in completions],
-        optimizer=make_optimizer(OptimizerConfig(learning_rate=1e-6), 100)[0],
-        sampling=rl.Sampling(new, num_generations=COMPLETIONS),
-        decoder=decoder_of(machine.model),
-    )
-    prompts = _prompts(shape, PROMPTS, shape.length // 4)
-    state = iterate.start(params, jax.random.key(1))
-
-    def call() -> list[int]:
-        nonlocal state
-        state, metrics = iterate(state, prompts)
-        float(metrics["loss"].value)
-        return [new] * (PROMPTS * COMPLETIONS)
-
-    return _timed("grpo", call, options)
+def run_trl(args: argparse.Namespace) -> dict[str, Any]:
+    """TRL's lines by task, or why there are none."""
+    if beside_trl.has_trl(args.trl):
+        return {line["task"]: line for line in beside_trl.measure_trl(args)}
+    absent = f"not measured: {args.trl} has no trl"
+    print(f"TRL {absent}", flush=True)
+    return {"absent": absent}
 
 
-def measure_sampling(shape: Shape, options: Any) -> dict:
-    """Completions of full length."""
-    machine = ours.machine_of(shape, "none", options.dtype)
-    params = machine.random_params(jax.random.key(0))
-    decoder, new = decoder_of(machine.model), shape.length // 4
-    prompts = _prompts(shape, PROMPTS * COMPLETIONS, shape.length // 4)
-
-    def call() -> list[int]:
-        done = generate(
-            decoder,
-            params,
-            prompts,
-            jax.random.key(1),
-            max_new_tokens=new,
-            batch_size=len(prompts),
-        )
-        return done.lengths.tolist()
-
-    return _timed("sampling", call, options)
+def run_losses(args: argparse.Namespace) -> dict[str, Any]:
+    """The loss that is furthest off, printed too."""
+    del args
+    found = check_losses(jax.devices()[0])
+    worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
+    print(f"{len(found)} losses; furthest off {worst}: {found[worst]:.1e}", flush=True)
+    return {"count": len(found), "furthest_off": worst, "difference": found[worst]}
 
 
-def _timed(task: str, call: Callable[[], list[int]], options: Any) -> dict:
-    """Tokens/s of calls that give the lengths of what they wrote."""
-    laps, _, lengths = time_calls(call, options.steps)
-    seconds = statistics.median(laps.wall)
-    return {"task": task, "tokens_per_s": sum(lengths) / seconds, "step_s": seconds}
+def ratios(speed: list[dict[str, Any]], trl: dict[str, Any]) -> dict[str, float]:
+    """Our tokens/s over TRL's, by task, where both were measured.
+
+    >>> ratios([{"task": "sft", "tokens_per_s": 6.0}], {"sft": {"tokens_per_s": 4.0}})
+    {'sft': 1.5}
+    """
+    theirs = {task: x["tokens_per_s"] for task, x in trl.items() if "tokens_per_s" in x}
+    both = [row for row in speed if row["task"] in theirs]
+    return {row["task"]: row["tokens_per_s"] / theirs[row["task"]] for row in both}
 
 
-def _prompts(shape: Shape, count: int, length: int) -> list[list[int]]:
-    ids = np.random.default_rng(0).integers(3, shape.vocab, (count, length))
-    return ids.tolist()
+PARTS = {
+    # Children come first: JAX takes most of a GPU's memory once it looks for devices.
+    "tests": run_device_part,
+    "trl": run_trl,
+    "losses": run_losses,
+    "speed": measure_speed,
+}
 
 
-def main() -> None:
-    args = _arguments()
+def faults(found: dict[str, Any]) -> list[str]:
+    """What is not as expected, a sentence each."""
+    wrong = []
+    tests, losses = found.get("tests"), found.get("losses")
+    if tests and tests["exit_code"] != 0:
+        failed = " ".join(tests.get("failed_tests", []))
+        wrong.append(f"{device_part.sentence(tests)}: {failed}")
+    if losses and not losses["difference"] <= LARGEST_DIFFERENCE:  # nor is NaN
+        wrong.append(f"{losses['furthest_off']} is off by {losses['difference']:.1e}")
+    return wrong
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    if args.platform == "gpu":
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one, for every library
     jax.config.update("jax_platforms", "cpu" if args.platform == "cpu" else "cuda,cpu")
-    device, shape = jax.devices()[0], SHAPES[args.shape]
-    args.dtype = str(compute_type("auto", device))
-    peaks = (x for kind, x in PEAKS.items() if kind in device.device_kind)
-    peak = next(peaks, None)
-    differences = check_losses(device)
-    worst = max(differences, key=lambda name: differences[name])
-    print(f"{len(differences)} losses; furthest off {worst}: {differences[worst]:.1e}")
-    rows = []
-    for task in ("sft", "dpo_128"):
-        rows.append(measure_training(task, shape, peak, args))
-        print(rows[-1], flush=True)
-    for measured in (measure_grpo, measure_sampling):
-        rows.append(measured(shape, args))
-        print(rows[-1], flush=True)
-    found = {
-        "device": device.device_kind,
-        "jax": jax.__version__,
-        "shape": args.shape,
-        "dtype": args.dtype,
-        "largest difference of a loss": differences[worst],
-        "measured": rows,
-    }
-    args.out.write_text(json.dumps(found, indent=1) + "\n")
-    if differences[worst] > 1e-3:
-        raise SystemExit(f"{worst} is off by {differences[worst]:.1e}")
+    found = {"jax": jax.__version__, "shape": args.shape, "dtype": args.dtype}
+    for name, run in PARTS.items():
+        if name in args.parts:
+            found[name] = run(args)
+            write(found, args.out)
+    found["device"] = jax.devices()[0].device_kind
+    if {"trl", "speed"} <= found.keys():
+        found["ours_over_trl"] = ratios(found["speed"], found["trl"])
+        print(f"ours over TRL: {found['ours_over_trl'] or 'not measured'}")
+    write(found, args.out)
+    wrong = faults(found)
+    if wrong:
+        raise SystemExit("\n".join(wrong))
 
 
-def _arguments() -> argparse.Namespace:
+def write(found: dict[str, Any], file: Path) -> None:
+    file.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; what depends on the platform is filled in."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--platform", choices=["gpu", "cpu"], default="gpu")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--shape", choices=list(SHAPES), default="1B")
     parser.add_argument("--steps", type=int, default=5, help="updates to time")
-    parser.add_argument("--remat", default="dots")
+    parser.add_argument("--remat", default="dots", help="of ours")
+    parser.add_argument(
+        "--dtype",
+        choices=["bfloat16", "float32"],
+        help="of matrix products; default bfloat16 on a GPU, float32 on a CPU",
+    )
+    parser.add_argument(
+        "--trl",
+        metavar="PYTHON",
+        default=sys.executable,
+        help="interpreter that has trl",
+    )
+    parser.add_argument("--timeout", type=float, default=900, help="s per TRL process")
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
-    return parser.parse_args()
+    args = parser.parse_args(argv)
+    args.dtype = args.dtype or ("bfloat16" if args.platform == "gpu" else "float32")
+    return args
 
 
 if __name__ == "__main__":

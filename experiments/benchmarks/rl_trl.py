@@ -38,7 +38,7 @@ def tokenizer_of(shape):
 
 def settings_of(args, folder: str, iterations: int) -> dict[str, Any]:
     return {
-        **quiet_settings(args, folder),
+        **quiet_settings(folder, checkpointing=args.checkpointing),
         "per_device_train_batch_size": BATCH,
         "learning_rate": rl_work.LEARNING_RATE,
         "logging_steps": iterations,

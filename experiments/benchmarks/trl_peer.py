@@ -2,9 +2,11 @@
 
     python -m experiments.benchmarks.trl_peer --task sft --shape A
 
-Run it with an interpreter that has torch and trl.
+Run it with an interpreter that has torch and trl. `--platform gpu --dtype bfloat16` is
+one GPU with float32 parameters and matrix products in bfloat16 (autocast).
 """
 
+import argparse
 import os
 import tempfile
 from typing import Any
@@ -67,23 +69,35 @@ def columns_of(rows: list[Row]) -> dict[str, list[list[int]]]:
 
 
 def lap_callback(laps: Laps):
+    import torch  # pyright: ignore[reportMissingImports]
     import transformers  # pyright: ignore[reportMissingImports]
 
     class EndOfUpdate(transformers.TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
+            if torch.cuda.is_initialized():  # what was asked for is not yet done
+                torch.cuda.synchronize()
             laps.lap()
 
     return EndOfUpdate()
 
 
-def quiet_settings(args, folder: str) -> dict[str, Any]:
-    """What all trainers are told: float32 on the CPU, and nothing written but there."""
+def quiet_settings(
+    folder: str, *, checkpointing: bool, platform: str = "cpu", dtype: str = "float32"
+) -> dict[str, Any]:
+    """What all trainers are told: where and how to compute; to write only in `folder`.
+
+    Args:
+      folder: For what a trainer writes.
+      checkpointing: Compute activations anew in the backward pass.
+      platform: `cpu` or `gpu`.
+      dtype: Of matrix products; parameters are float32 in any case.
+    """
     return {
         "output_dir": folder,
-        "gradient_checkpointing": args.checkpointing,
-        "bf16": False,
-        "use_cpu": True,
-        "dataloader_pin_memory": False,
+        "gradient_checkpointing": checkpointing,
+        "bf16": dtype == "bfloat16",
+        "use_cpu": platform == "cpu",
+        "dataloader_pin_memory": platform == "gpu",
         "report_to": "none",
         "save_strategy": "no",
         "disable_tqdm": True,
@@ -99,7 +113,12 @@ def trainer_of(args, updates: list[list[Row]], folder: str, laps: Laps):
     if batch % at_a_time:
         raise SystemExit(f"--per-device {at_a_time} does not divide {batch} examples")
     common: dict[str, Any] = {
-        **quiet_settings(args, folder),
+        **quiet_settings(
+            folder,
+            checkpointing=args.checkpointing,
+            platform=args.platform,
+            dtype=args.dtype,
+        ),
         "max_steps": len(updates),
         "per_device_train_batch_size": at_a_time,
         "gradient_accumulation_steps": batch // at_a_time,
@@ -161,16 +180,32 @@ def measure(args):
         first_loss=losses[0],
         first_step_s=first,
         settings=f"{at_a_time} rows a forward pass, dynamic padding, "
-        f"gradient checkpointing {'on' if args.checkpointing else 'off'}",
+        f"gradient checkpointing {'on' if args.checkpointing else 'off'}, "
+        f"{args.dtype}",
+        **(gpu_facts(torch) if args.platform == "gpu" else {}),
     )
 
 
-def main():
+def gpu_facts(torch) -> dict[str, Any]:
+    """Name of the GPU, and the most that its tensors took."""
+    peak = torch.cuda.max_memory_allocated() / 2**20
+    return {"device": torch.cuda.get_device_name(), "peak_gpu_mb": peak}
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line of this script."""
     parser = arguments(__doc__)
     parser.add_argument("--per-device", type=int, help="examples of a forward pass")
     parser.add_argument("--checkpointing", action="store_true")
-    measure(parser.parse_args())
+    parser.add_argument("--platform", choices=["cpu", "gpu"], default="cpu")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="of products",
+    )
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
-    main()
+    measure(parse())

@@ -1,7 +1,13 @@
-"""Plans of public models: the commands are commands, and the tables tell the plans."""
+"""Plans of public models: the commands are commands, and the tables tell the plans.
+
+The tables of the page are read cell by cell and compared with the committed JSON files,
+not with the functions that print tables: neither may go stale.
+"""
 
 import importlib
+import json
 import math
+import pathlib
 
 import jax
 import pytest
@@ -17,7 +23,9 @@ COMMANDS = [
     *run.LINES.values(),
     *(text.format(n=n[0], four=4 * n[0]) for text, n in limits.CASES.values()),
 ]
-GIB = 1 << 30
+GIB, MIB = 1 << 30, 1 << 20
+BENCHMARKS = pathlib.Path(run.__file__).parents[1]
+PAGE = (BENCHMARKS / "README.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +91,102 @@ def test_what_is_exchanged_is_added_up():
     plan = {"devices": 4, "programs": [{"bytes": held, "collectives": collectives}]}
     row = scaling.row("data", plan)
     assert row == "| data | 4 | 1.0 | 2.0 | 3.0 | 4.0 | 18.0 | 30.0 |"
+
+
+def rows_below(header, page=PAGE):
+    """Cells of the rows of the one table of a page that begins with this header."""
+    lines = page.splitlines()
+    (start,) = (n for n, line in enumerate(lines) if line.startswith(header))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def kept(name):
+    return json.loads((BENCHMARKS / "plans" / f"{name}.json").read_text("utf-8"))
+
+
+def peaks(plan):
+    """GiB of a device, by program."""
+    return {x["name"]: x["bytes"]["peak"] / GIB for x in plan["programs"]}
+
+
+def yes(is_so):
+    return "yes" if is_so else "**no**"
+
+
+def of_results(_, plan):
+    """What the page says of a plan of a public model."""
+    by_name = peaks(plan)
+    largest = max(by_name, key=by_name.__getitem__)
+    each = ", ".join(f"{name} {gib:.2f}" for name, gib in by_name.items())
+    seconds = sum(x["compile_seconds"] for x in plan["programs"])
+    return [f"`{plan['command']}`", yes(plan["fits"]), largest, each, f"{seconds:.0f}"]
+
+
+def of_scaling(name, plan):
+    """What the page says of a machine that grows."""
+    axis, devices = name.split()
+    assert plan["devices"] == int(devices)
+    (step,) = plan["programs"]
+    sent = {x["kind"]: x["bytes"] for x in step["collectives"]}
+    gathered = sent.pop("all-gather")
+    moved = sent.pop("collective-permute", 0)
+    held = [step["bytes"][x] for x in ("arguments", "temporaries", "peak")]
+    summed = sum(sent.values())
+    amounts = [*held, gathered, summed, gathered + summed + moved]
+    return [axis, devices, *(f"{x / MIB:.1f}" for x in amounts)]
+
+
+def of_limits(name, plan):
+    """What the page says of a size near the memory of a device."""
+    what, size = name.rsplit(": ", 1)
+    compiled = all("compiler_says" not in x for x in plan["programs"])
+    verdict = "fits" if plan["fits"] else "does not fit"
+    compiler = "compiled" if compiled else "out of memory"
+    largest = f"{max(peaks(plan).values()):.2f}"
+    return [what, size, largest, verdict, compiler, yes(plan["fits"] == compiled)]
+
+
+TABLES = {
+    "results": ("| command | fits |", of_results),
+    "scaling": ("| what grows | devices |", of_scaling),
+    "limits": ("| what grows | size |", of_limits),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_page_says_what_the_committed_plans_say(name):
+    header, row_of = TABLES[name]
+    expected = [row_of(*item) for item in kept(name).items()]
+    assert sorted(rows_below(header)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("results", "reference scorer 3.11", "reference scorer 3.12"),
+        ("results", "--batch-size 64` | yes |", "--batch-size 64` | **no** |"),
+        ("scaling", "| 264.0 |", "| 264.1 |"),
+        ("limits", "| 16.02 | does not fit |", "| 16.02 | fits |"),
+    ],
+)
+def test_a_wrong_cell_is_seen(name, right, wrong):
+    header, row_of = TABLES[name]
+    assert right in PAGE
+    rows = rows_below(header, PAGE.replace(right, wrong, 1))
+    assert sorted(rows) != sorted(row_of(*item) for item in kept(name).items())
+
+
+def test_only_that_page_has_tables_of_plans():
+    """A second one would need a test of its own."""
+    root = BENCHMARKS.parents[1]
+    pages = [*(root / "tpu_setup").rglob("*.md"), *(root / "experiments").rglob("*.md")]
+    headers = [header for header, _ in TABLES.values()]
+    found = {
+        page for page in pages if any(x in page.read_text("utf-8") for x in headers)
+    }
+    assert found == {BENCHMARKS / "README.md"}
