@@ -18,14 +18,6 @@ ROWS, LENGTH, TARGETS, V, WIDTH = 16, 28, 20, 48, 40
 LAYERS, HEADS, HEAD_DIM, INNER = 2, 4, 8, 80
 
 
-@pytest.fixture(autouse=True)
-def as_users_compile():
-    """With the optimizations that the other tests do without."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-
-
 @functools.cache
 def compiled(name, **sizes):
     """The program of a step with a microbatch of one row for each device."""
