@@ -186,7 +186,7 @@ def must_run(command: Printed, folder: pathlib.Path) -> None:
 
 
 def must_run_here(command: Printed, folder: pathlib.Path, monkeypatch) -> None:
-    """In this process, which has imported everything: 5 s less for each command."""
+    """In this process, which has imported everything."""
     monkeypatch.chdir(folder)
     with pytest.raises(SystemExit) as end:
         main([*command.words[1:]])
