@@ -1,4 +1,7 @@
-"""What the compiled training steps hold, read from the compiler's own text."""
+"""What the compiled training steps hold, read from the compiler's own text.
+
+The optimizations that tests do without are of machine code, behind this text.
+"""
 
 import functools
 import math
@@ -38,14 +41,6 @@ ROWS, LENGTH, TARGETS, VOCAB = 2 * 13, 37, 29, 211
 OPTIMIZER = optax.sgd(1.0)
 
 
-@pytest.fixture(autouse=True)
-def as_users_compile():
-    """With the optimizations that the other tests do without."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-
-
 def batch_of(task, rows=ROWS):
     both = task in ("dpo", "bco", "tdpo", "online")
     examples = [[Prompted([1, 2], [[3, 4, 5], [6, 7]][: 1 + both])]] * rows
@@ -74,7 +69,7 @@ def objective_of(task, model, chunk_size=64, other=None):
 
 
 @functools.cache
-def compile_step(task, vocab_size=VOCAB, **options):
+def compile_step(task, vocab_size=VOCAB, optimize=False, **options):
     # Untied, so that the vocabulary is met nowhere but in the unembedding.
     model = make_model(vocab_size, tie_embeddings=False)
     batch = batch_of(task)
@@ -91,7 +86,14 @@ def compile_step(task, vocab_size=VOCAB, **options):
 
     state = jax.eval_shape(start, jax.random.key(0))
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch, state.params)
-    return compiled.compile()
+    return compiled.compile(
+        {
+            "xla_backend_optimization_level": 3,
+            "xla_llvm_disable_expensive_passes": False,
+        }
+        if optimize
+        else None
+    )
 
 
 def sizes_in(text: str) -> dict[int, str]:
@@ -129,6 +131,25 @@ def test_no_array_holds_all_logits(task, num_microbatches):
     assert max(with_vocab) < rows * TARGETS * VOCAB / 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["sft", "dpo"])
+def test_the_text_is_that_of_users(task):
+    """But for the lines of this file in it."""
+    as_here, as_there = (
+        compile_step(task, optimize=optimize, num_microbatches=2)
+        for optimize in (False, True)
+    )
+    texts = [
+        re.sub(
+            r"line=\d+ end_line=\d+ column=\d+ end_column=\d+", "", x.as_text() or ""
+        )
+        for x in (as_here, as_there)
+    ]
+    assert texts[0] == texts[1]
+    memory = [str(x.memory_analysis()) for x in (as_here, as_there)]
+    assert memory[0] == memory[1]
+
+
 def test_the_test_sees_whole_logits():
     def whole(hidden, kernel):
         return jax.nn.logsumexp(hidden @ kernel.T, axis=-1).sum()
@@ -163,7 +184,7 @@ def test_a_step_compiles_once_for_each_number_of_rows():
     step = jax.jit(make_train_step(objective, OPTIMIZER))
     state = TrainState.create(start(jax.random.key(0)), OPTIMIZER, jax.random.key(1))
     rng = np.random.default_rng(0)
-    for n in range(50):
+    for n in range(10):
         rows = (2, 4)[n % 2]
         lengths = rng.integers(1, 20, size=rows)
         examples = [[Prompted([1], [[2] * int(k)])] for k in lengths]

@@ -21,10 +21,12 @@ from tests.models.cases import CASES, load_case, place
 
 # Of the families, those that differ in how a cache is read.
 USUAL = ("llama", "gpt2", "gpt_neox", "qwen2_window", "gemma3_text", "phi3")
+# Layers one after the other in one array: a loop over them, with windows and without.
+STACKED = ("llama", "gemma3_text")
 DECODED = [
     pytest.param(
         *(name, prepared),
-        marks=[] if name in USUAL else pytest.mark.slow,
+        marks=[] if name in (USUAL if prepared else STACKED) else pytest.mark.slow,
         id=f"{name}-{'as CPUs read it faster' if prepared else 'as it is'}",
     )
     for name in CASES

@@ -143,18 +143,25 @@ def start(loss, table):
     return objective, TrainState.create(jnp.asarray(table), SGD, key, objective.carry)
 
 
+WAYS = [(by_jit, None), (by_jit, 2)]
+WAYS += [(by_sharded_jit, None), (by_shard_map, None), (by_pmap, 1)]
+
+
 @pytest.mark.parametrize(
-    ("way", "size"),
+    ("method", "way", "size"),
     [
-        pytest.param(by_jit, None, marks=pytest.mark.slow),
-        (by_jit, 2),
-        (by_sharded_jit, None),
-        (by_shard_map, None),
-        (by_pmap, 1),
+        *((Bco, *way) for way in WAYS[1:]),
+        *((BetaDpo, *way) for way in (WAYS[1], WAYS[3])),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                *((Bco, *WAYS[0]), (BetaDpo, *WAYS[0])),
+                *((BetaDpo, *way) for way in (WAYS[2], WAYS[4])),
+            )
+        ),
     ],
 )
-@pytest.mark.parametrize("method", [Bco, BetaDpo])
-def test_every_step_reads_the_batches_before(method, size, way):
+def test_every_step_reads_the_batches_before(method, way, size):
     table, ref, pairs, batches = setup()
     oracle, expected = method(), np.asarray(table, np.float64)
     objective, state = start(method.loss, table)

@@ -181,8 +181,19 @@ def dpo():
     return dpo_loss, plain_batch(examples, 12, ref)
 
 
-@pytest.mark.parametrize("task", [sft, dpo])
-@pytest.mark.parametrize("make", [plain_function, pytree, flax_nnx, flax_linen])
+@pytest.mark.parametrize(
+    ("make", "task"),
+    [
+        *((plain_function, sft), (pytree, dpo), (flax_nnx, dpo), (flax_linen, sft)),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                *((plain_function, dpo), (pytree, sft)),
+                *((flax_nnx, sft), (flax_linen, dpo)),
+            )
+        ),
+    ],
+)
 def test_it_learns(make, task):
     params, apply_fn = make()
     loss, batch = task()

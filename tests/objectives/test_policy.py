@@ -81,21 +81,20 @@ def critic(params, rows):
 
 def unpacked_stats(params, answers):
     """Log-probs, entropy and values of every answer on its own, `[B, N]`."""
-    prompts, tokens, lengths, _, _ = answers
-    rows = []
+    prompts, tokens, _, mask, _ = answers
+    ids, at = np.zeros((2, G * K, N), np.int32)
     for b, answer in enumerate(tokens):
         prompt = prompts[b // K]
-        whole = np.concatenate([prompt, answer])[: len(prompt) + lengths[b]]
-        at = np.arange(len(prompt) - 1, len(whole) - 1)
-        hidden = toy.states(params, whole[at], at)
-        logits = hidden @ params["head"].T / TEMPERATURE
-        logp = logits - jax.scipy.special.logsumexp(logits, axis=1, keepdims=True)
-        picked = logp[np.arange(len(at)), whole[at + 1]]
-        entropy = -jnp.sum(jnp.exp(logp) * logp, axis=1)
-        values = hidden @ params["score"]
-        pad = (0, N - len(at))
-        rows.append([jnp.pad(x, pad) for x in (picked, entropy, values)])
-    return [jnp.stack(column) for column in zip(*rows, strict=True)]
+        whole = np.concatenate([prompt, answer])
+        at[b] = np.arange(len(prompt) - 1, len(whole) - 1)
+        ids[b] = whole[at[b]]
+    hidden = toy.states(params, ids, at)
+    logits = hidden @ params["head"].T / TEMPERATURE
+    logp = logits - jax.scipy.special.logsumexp(logits, axis=-1, keepdims=True)
+    picked = jnp.take_along_axis(logp, tokens[..., None], axis=-1)[..., 0]
+    entropy = -jnp.sum(jnp.exp(logp) * logp, axis=-1)
+    values = hidden @ params["score"]
+    return [jnp.where(mask, x, 0.0) for x in (picked, entropy, values)]
 
 
 LOSSES = {
@@ -124,7 +123,7 @@ def update(objective, batch, params, **parts):
 
 
 def gradient_step(value, params):
-    loss, grads = jax.value_and_grad(value)(params)
+    loss, grads = jax.jit(jax.value_and_grad(value))(params)
     return jax.tree.map(lambda p, g: np.asarray(p - g), params, grads), np.asarray(loss)
 
 
@@ -288,7 +287,7 @@ def test_a_sum_of_both_gradients_is_what_a_very_large_coefficient_leaves():
             def value(p):
                 return objective(p, batch, jax.random.key(0)).loss.value
 
-            leaves = jax.tree.leaves(jax.grad(value)(params))
+            leaves = jax.tree.leaves(jax.jit(jax.grad(value))(params))
             return np.concatenate([np.ravel(x) for x in leaves])
 
         a, b = grads(mixed, MixedBatch(batch, rows)), grads(sft, rows)

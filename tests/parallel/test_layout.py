@@ -18,20 +18,12 @@ ROWS, LENGTH, TARGETS, V, WIDTH = 16, 28, 20, 48, 40
 LAYERS, HEADS, HEAD_DIM, INNER = 2, 4, 8, 80
 
 
-@pytest.fixture(autouse=True)
-def as_users_compile():
-    """With the optimizations that the other tests do without."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-
-
 @functools.cache
-def compiled(name, **sizes):
+def compiled(name, rows=ROWS, **sizes):
     """The program of a step with a microbatch of one row for each device."""
     model = make_model(V, WIDTH, tie_embeddings=False).clone(remat="full")
-    task = task_of(name, model, ROWS, LENGTH, TARGETS, chunk_size=8)
-    mesh = make_mesh(sizes)
+    task = task_of(name, model, rows, LENGTH, TARGETS, chunk_size=8)
+    mesh = make_mesh(sizes, jax.devices()[: math.prod(sizes.values())])
     state = state_of(task.params)
     places = shardings(PARTITION_RULES, mesh, state)
 
@@ -39,9 +31,9 @@ def compiled(name, **sizes):
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
 
     state = jax.tree.map(as_shape, state, places)
-    rows = batch_sharding(mesh)
-    batch = jax.tree.map(lambda x: as_shape(np.asarray(x), rows), task.batch)
-    parts = ROWS // (sizes.get("data", 1) * sizes.get("fsdp", 1))
+    split = batch_sharding(mesh)
+    batch = jax.tree.map(lambda x: as_shape(np.asarray(x), split), task.batch)
+    parts = rows // (sizes.get("data", 1) * sizes.get("fsdp", 1))
     step = jax.jit(
         step_on(mesh, task.objective, num_microbatches=parts),
         donate_argnums=0,
@@ -149,27 +141,10 @@ def test_weights_are_gathered_a_layer_at_a_time(task, sizes):
 def test_what_is_sent_does_not_grow_with_the_devices():
     """At one row for each device; the gathers of parameters are as large as they."""
 
-    def sent(count):
-        program = compiled_for(count)
+    def sent(program):
         kinds = ("all-to-all", "all-gather", "all-reduce", "reduce-scatter")
         return sum(c.nbytes * c.times for c in program.collectives if c.kind in kinds)
 
-    small, large = sent(2), sent(8)
+    small = sent(compiled("sft", rows=ROWS // 4, fsdp=2))
+    large = sent(compiled("sft", fsdp=8))
     assert large < 1.1 * small
-
-
-@functools.cache
-def compiled_for(count):
-    model = make_model(V, WIDTH, tie_embeddings=False).clone(remat="full")
-    task = task_of("sft", model, count, LENGTH, TARGETS, chunk_size=8)
-    mesh = make_mesh({"fsdp": count}, jax.devices()[:count])
-    state = state_of(task.params)
-    places = shardings(PARTITION_RULES, mesh, state)
-    state, batch = (
-        jax.device_put(state, places),
-        jax.device_put(task.batch, batch_sharding(mesh)),
-    )
-    step = jax.jit(
-        step_on(mesh, task.objective), out_shardings=(places, replicated(mesh))
-    )
-    return HloProgram(step.lower(state, batch).compile().as_text() or "")

@@ -14,6 +14,7 @@ import sys
 
 import pytest
 
+from jaxalign.__main__ import main
 from tests.recipes.printed import Printed, commands_of
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -29,6 +30,9 @@ LONGER = (
     *("runs/simpo", "runs/pl", "runs/student", "runs/kto", "runs/ppo", "runs/xpo"),
     *("runs/sft", "runs/reward_eval", "runs/eval"),
 )
+
+# A process of its own for every command: the slow test of the whole chain.
+IN_A_SHELL = ("plan", "env")
 
 SLOW = (
     "make quickstart",
@@ -178,6 +182,19 @@ def must_run(command: Printed, folder: pathlib.Path) -> None:
         assert ended.returncode == 2, ended.stdout
         return  # without the compiler for TPUs it says what is missing
     assert ended.returncode == 0, f"{command.text}\n{ended.stdout}"
+    must_have_written(command, folder)
+
+
+def must_run_here(command: Printed, folder: pathlib.Path, monkeypatch) -> None:
+    """In this process, which has imported everything."""
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit) as end:
+        main([*command.words[1:]])
+    assert end.value.code == 0, command.text
+    must_have_written(command, folder)
+
+
+def must_have_written(command: Printed, folder: pathlib.Path) -> None:
     for flag in ("--output-dir", "--output", "--out"):
         if flag in command.words:
             written = folder / command.words[command.words.index(flag) + 1]
@@ -197,17 +214,20 @@ def test_every_command_is_run_or_said_not_to_be():
     assert all(sum(x in command.words for command in CHAIN) == 1 for x in LONGER)
 
 
-def test_lines_of_the_readme_run_one_after_the_other(desk):
+def test_lines_of_the_readme_run_one_after_the_other(desk, monkeypatch):
     for command in CHAIN:
-        if not is_longer(command):
+        if command.words[1] in IN_A_SHELL:
             must_run(command, desk)
+        elif not is_longer(command):
+            must_run_here(command, desk, monkeypatch)
 
 
 @pytest.mark.slow
-def test_all_lines_of_the_readme_run_one_after_the_other(desk):
+def test_all_lines_of_the_readme_run_in_a_shell(desk):
+    shutil.rmtree(desk / "runs", ignore_errors=True)
+    shutil.rmtree(desk / "models", ignore_errors=True)
     for command in CHAIN:
-        if is_longer(command) or not (desk / "runs").exists():
-            must_run(command, desk)
+        must_run(command, desk)
 
 
 def chosen(names):

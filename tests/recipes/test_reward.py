@@ -167,7 +167,26 @@ def test_ranked_lists_of_unequal_length(tiny_model, pairs, tmp_path):
     tied = rows_to(tmp_path / "tied.jsonl", rows)
     with pytest.raises(UserError, match=r":4: two completions .* --loss kwise"):
         run(tiny_model, tied, tmp_path / "x", loss="plackett_luce", dry_run=True)
-    run(tiny_model, tied, tmp_path / "kwise", loss="kwise", max_steps=1, export=False)
+    ready = reward.Config(
+        model=str(tiny_model),
+        data=str(tied),
+        output_dir=str(tmp_path / "kwise"),
+        loss="kwise",
+        dry_run=True,
+        **COMMON,
+    )
+    assert reward.main(ready) == 0
+
+
+@pytest.mark.slow
+def test_tied_lists_are_trained_on(tiny_model, pairs, tmp_path):
+    rows = [
+        {"prompt": p, "completions": [" " + r, " " + c, f" {c}!"], "ranks": [1, 0, 1]}
+        for p, c, r in plain_rows(pairs)
+    ]
+    tied = rows_to(tmp_path / "tied.jsonl", rows)
+    options = {"loss": "kwise", "max_steps": 1, "export": False}
+    assert run(tiny_model, tied, tmp_path / "run", **options)[0]["loss"] > 0
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """`jaxalign dpo --loss` with losses that remember: logged, resumed and exported."""
 
+import functools
 import json
 import shutil
 from typing import Any
@@ -10,8 +11,6 @@ from safetensors.numpy import load_file
 
 from jaxalign.recipes import dpo, export
 from jaxalign.training import OptimizerConfig
-
-LOSSES = ["bco_loss", "beta_dpo_loss"]
 
 
 def run(tiny_model, pairs, out, loss, **settings):
@@ -41,15 +40,18 @@ def run(tiny_model, pairs, out, loss, **settings):
 
 @pytest.fixture(scope="module")
 def runs(tiny_model, pairs, tmp_path_factory):
+    """By the name of its loss the folder and the log of a run, made when asked for."""
     folder = tmp_path_factory.mktemp("running")
-    return {
-        loss: (folder / loss, *run(tiny_model, pairs, folder / loss, loss))
-        for loss in LOSSES
-    }
+
+    @functools.cache
+    def of(loss):
+        return folder / loss, *run(tiny_model, pairs, folder / loss, loss)
+
+    return of
 
 
 def test_the_shift_is_the_mean_of_all_rewards_so_far(runs):
-    _, train, held_out = runs["bco_loss"]
+    _, train, held_out = runs("bco_loss")
     both = [(x["rewards/chosen"] + x["rewards/rejected"]) / 2 for x in train]
     means = [np.mean(both[: n + 1]) for n in range(len(both))]
     np.testing.assert_allclose([x["delta"] for x in train], means, atol=1e-5)
@@ -62,7 +64,7 @@ def test_the_shift_is_the_mean_of_all_rewards_so_far(runs):
 
 @pytest.mark.slow
 def test_beta_follows_the_usual_margin(runs):
-    _, train, held_out = runs["beta_dpo_loss"]
+    _, train, held_out = runs("beta_dpo_loss")
     usual, after = 0.0, {0: 0.0}
     for n, line in enumerate(train):
         margin = line["rewards/margins"]
@@ -90,11 +92,11 @@ def test_every_layout_remembers_the_same(
 ):
     train, held_out = run(tiny_model, pairs, tmp_path / "run", loss, **settings)
     name = {"bco_loss": "delta", "beta_dpo_loss": "beta"}[loss]
-    for got, expected in zip(train, runs[loss][1], strict=True):
+    for got, expected in zip(train, runs(loss)[1], strict=True):
         for x in ("loss", name):
             np.testing.assert_allclose(got[x], expected[x], rtol=1e-3, atol=2e-5)
     for step, line in held_out.items():
-        expected = runs[loss][2][step]["eval_loss"]
+        expected = runs(loss)[2][step]["eval_loss"]
         np.testing.assert_allclose(line["eval_loss"], expected, rtol=1e-3)
 
 
@@ -103,7 +105,7 @@ def test_every_layout_remembers_the_same(
 )
 def test_a_resumed_run_remembers(runs, tiny_model, pairs, tmp_path, loss):
     """From the checkpoint in the middle on, to the same bits."""
-    straight, again = runs[loss][0], tmp_path / "run"
+    straight, again = runs(loss)[0], tmp_path / "run"
     shutil.copytree(straight, again)
     run(tiny_model, pairs, again, loss, resume="2")
     assert (again / "metrics.jsonl").read_bytes() == (
@@ -120,6 +122,6 @@ def test_a_resumed_run_remembers(runs, tiny_model, pairs, tmp_path, loss):
 
 @pytest.mark.slow
 def test_a_checkpoint_that_remembers_is_exported(runs, tmp_path):
-    folder, out = runs["bco_loss"][0], tmp_path / "export"
+    folder, out = runs("bco_loss")[0], tmp_path / "export"
     assert export.main(export.Config(run=str(folder), output=str(out))) == 0
     assert load_file(out / "model.safetensors")

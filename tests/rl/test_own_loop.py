@@ -73,7 +73,10 @@ def test_a_function_of_whole_sequences_learns_a_reward():
     check(learn(plain, rl.rloo(), params()))
 
 
-def test_a_critic_of_one_s_own_learns_too():
+@pytest.mark.parametrize(
+    "model", [BACKBONE, pytest.param(plain, marks=pytest.mark.slow)]
+)
+def test_a_critic_of_one_s_own_learns_too(model):
     """Somebody's PPO: the value is linear in a table's row for the token before."""
 
     def critic(table, tokens: Tokens):
@@ -82,15 +85,14 @@ def test_a_critic_of_one_s_own_learns_too():
 
     start = {"policy": params(), "critic": jnp.zeros(32)}
     algorithm = rl.ppo(kl_coef=1e-3, passes=2, value_coef=1.0, warm_up=1)
-    for model in (BACKBONE, plain):
-        history = learn(
-            model, algorithm, start, critic=critic, ref_params=params(), iterations=8
-        )
-        check(history, passes=2)
-        assert "loss/policy_avg" not in history[0]  # The critic alone.
-        assert history[-1]["val/explained_variance"] > history[0].get(
-            "val/explained_variance", 0
-        )
+    history = learn(
+        model, algorithm, start, critic=critic, ref_params=params(), iterations=8
+    )
+    check(history, passes=2)
+    assert "loss/policy_avg" not in history[0]  # The critic alone.
+    assert history[-1]["val/explained_variance"] > history[0].get(
+        "val/explained_variance", 0
+    )
 
 
 @pytest.mark.parametrize(

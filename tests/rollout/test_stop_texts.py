@@ -96,7 +96,7 @@ def test_texts_over_the_borders_of_chunks(stop):
 
 
 def test_log_probabilities_are_the_models():
-    got = sample((">",), prompts=[[4]], num_samples=8, batch_size=8)
+    got = sample((">",), prompts=[[4]], num_samples=8)
     ended = [i for i in range(8) if got.by_text[i]]
     assert ended
     texts = [[4, *got.ids()[i][:20]] for i in ended]

@@ -94,34 +94,36 @@ def test_nothing_compiles_once_it_is_warm(grpo_run):
     assert "compile" not in warm
 
 
+@pytest.mark.parametrize(
+    ("temperature", "algorithm"),
+    [pytest.param(0.5, "grpo", marks=pytest.mark.slow), (2.0, "rloo")],
+)
 def test_at_first_policy_sampler_and_reference_are_one(
-    tiny_model, prompts, reward_file, tmp_path
+    tiny_model, prompts, reward_file, tmp_path, temperature, algorithm: Any
 ):
     """Fault 16: the sampler's temperature is in every log-prob, whatever it is."""
-    kinds: Any = {0.5: "grpo", 2.0: "rloo"}
-    for temperature, algorithm in kinds.items():
-        out = tmp_path / str(temperature)
-        config = grpo.Config(
-            **settings(tiny_model, prompts, reward_file, out, max_steps=1),
-            algorithm=algorithm,
-            num_generations=4,
-            temperature=temperature,
-            kl_coef=0.1,
-        )
-        assert grpo.main(config) == 0
-        (line,) = lines_of(out)
-        assert line["sampling/sampling_logp_difference/max"] < 1e-4
-        assert abs(line["val/ratio"] - 1) < 1e-5
-        assert line["policy/approxkl_avg"] < 1e-10
-        assert abs(line["kl"]) < 1e-6
-        assert abs(line["objective/kl"]) < 1e-4
-        assert line.get("clip_ratio/region_mean", 0) == 0
-        first = answers_of(out, 1)
-        groups = np.reshape([x["reward"] for x in first], (-1, 4))
-        if algorithm == "rloo":
-            centred = groups - (groups.sum(1, keepdims=True) - groups) / 3
-            found = [x["advantage"] for x in first]
-            np.testing.assert_allclose(found, centred.ravel(), atol=1e-4)
+    out = tmp_path / "run"
+    config = grpo.Config(
+        **settings(tiny_model, prompts, reward_file, out, max_steps=1),
+        algorithm=algorithm,
+        num_generations=4,
+        temperature=temperature,
+        kl_coef=0.1,
+    )
+    assert grpo.main(config) == 0
+    (line,) = lines_of(out)
+    assert line["sampling/sampling_logp_difference/max"] < 1e-4
+    assert abs(line["val/ratio"] - 1) < 1e-5
+    assert line["policy/approxkl_avg"] < 1e-10
+    assert abs(line["kl"]) < 1e-6
+    assert abs(line["objective/kl"]) < 1e-4
+    assert line.get("clip_ratio/region_mean", 0) == 0
+    first = answers_of(out, 1)
+    groups = np.reshape([x["reward"] for x in first], (-1, 4))
+    if algorithm == "rloo":
+        centred = groups - (groups.sum(1, keepdims=True) - groups) / 3
+        found = [x["advantage"] for x in first]
+        np.testing.assert_allclose(found, centred.ravel(), atol=1e-4)
 
 
 def test_every_answer_is_kept(grpo_run):
