@@ -107,7 +107,7 @@ NOT_RUN = {
         f"python -m experiments.real_model.{name} {_REAL} --iterations 80": _HOURS
         for name in ("frontier", "threshold", "confidence")
     },
-    "python -m experiments.benchmarks.ours --task dpo_64 --shape B --steps 2": "memory "
+    "python -m experiments.benchmarks.ours --task dpo_64 --shape B --steps 4": "memory "
     "of a model of 135 M parameters",
     f"python -m experiments.real_model.dpo_frontier {_REAL} --iterations 50": _HOURS,
     f"python -m experiments.real_model.dpo_frontier {_REAL} --scale gpu": _HOURS,
