@@ -187,6 +187,7 @@ def test_ppo_learns_from_what_the_policy_says(world, params):
     assert after > before + 0.1
 
 
+@pytest.mark.slow
 def test_sft_and_the_exact_gradient_go_where_they_should(world, params):
     stream = jnp.asarray(only(6), jnp.float32)
     key, beta = jax.random.key(1), jnp.float32(0.5)
@@ -217,6 +218,7 @@ def test_the_table_of_a_transformer_is_what_it_says_to_each_prefix(params):
     assert np.ptp(table, axis=0).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_the_fit_begins_at_its_distance_from_the_reference(world):
     key = jax.random.key(5)
     _, after, distances = fit_to_reference(POLICY, world, key, 2)

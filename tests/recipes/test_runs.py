@@ -76,7 +76,7 @@ def test_the_run_folder_is_whole(dpo_run):
     [
         pytest.param({"packing": False, "row_length": None}, marks=pytest.mark.slow),
         {"parallel": "pmap"},
-        {"ref": "online"},
+        pytest.param({"ref": "online"}, marks=pytest.mark.slow),
         pytest.param({"mesh": {"fsdp": 4, "tensor": 2}}, marks=pytest.mark.slow),
         pytest.param({"microbatch_size": 1, "row_length": 128}, marks=pytest.mark.slow),
     ],

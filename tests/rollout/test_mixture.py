@@ -22,7 +22,10 @@ def another():
     )
 
 
-@pytest.mark.parametrize(("weight", "temperature"), [(0.3, 1.0), (0.8, 0.7)])
+@pytest.mark.parametrize(
+    ("weight", "temperature"),
+    [(0.3, 1.0), pytest.param(0.8, 0.7, marks=pytest.mark.slow)],
+)
 def test_each_token_is_from_the_renormalised_geometric_mean(weight, temperature):
     from jaxalign.models import logits
 
