@@ -86,14 +86,11 @@ def compile_step(task, vocab_size=VOCAB, optimize=False, **options):
 
     state = jax.eval_shape(start, jax.random.key(0))
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch, state.params)
-    return compiled.compile(
-        {
-            "xla_backend_optimization_level": 3,
-            "xla_llvm_disable_expensive_passes": False,
-        }
-        if optimize
-        else None
-    )
+    optimized: Any = {
+        "xla_backend_optimization_level": 3,
+        "xla_llvm_disable_expensive_passes": False,
+    }
+    return compiled.compile(optimized if optimize else None)
 
 
 def sizes_in(text: str) -> dict[int, str]:

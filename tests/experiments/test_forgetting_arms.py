@@ -1,5 +1,7 @@
 """E7: what each arm trains on, and what is measured of it, by hand."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,7 +138,8 @@ def test_a_row_is_of_its_seed_and_beside_the_other_arms(monkeypatch):
 
     def histories(arm, together, num_steps, pretrain_steps):
         assert together == (3, 5)
-        return History(*map(np.array, (new[arm], kept[arm], kept[arm])))
+        arrays: Any = map(np.array, (new[arm], kept[arm], kept[arm]))
+        return History(*arrays)
 
     monkeypatch.setattr(program, "histories", histories)
     rows = {
