@@ -89,11 +89,6 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         compiled = jax.jit(step)
         return lambda *arrays: compiled(*arrays, frozen)
 
-    def place(batch):
-        placed = jax.device_put(batch, batch_sharding(mesh))
-        # A program runs where it is called only if all that it reads is there.
-        return jax.block_until_ready(placed) if on_cpu else placed
-
     def compile_map(fn):
         def mapped(*arrays):
             with laid_out(layout):
@@ -105,7 +100,7 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
         row_devices=devices,
         replicate=lambda tree: tree,
         unreplicate=lambda tree: tree,
-        place=place,
+        place=lambda batch: _on_devices(batch, batch_sharding(mesh)),
         rows=np.asarray,
         map=compile_map,
         train=train,
@@ -129,7 +124,7 @@ def pmap_program() -> Program:
         def cut(x):
             return np.reshape(x, (len(devices), -1, *x.shape[1:]))
 
-        return jax.device_put(jax.tree.map(cut, batch), copies)
+        return _on_devices(jax.tree.map(cut, batch), copies)
 
     def train(
         objective: Objective | LossFn,
@@ -182,6 +177,13 @@ def _beside(objective: Objective | LossFn, frozen: Any) -> Objective:
         loss=lambda params, *rest: loss((params, frozen), *rest),
         measure=measure and (lambda params, *rest: measure((params, frozen), *rest)),
     )
+
+
+def _on_devices(batch, sharding: jax.sharding.NamedSharding):
+    placed = jax.device_put(batch, sharding)
+    on_cpu = all(device.platform == "cpu" for device in sharding.device_set)
+    # There, a program runs where it is called only if all that it reads has come.
+    return jax.block_until_ready(placed) if on_cpu else placed
 
 
 def _first(tree):

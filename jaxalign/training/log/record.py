@@ -1,13 +1,13 @@
 """The record of a run: metrics read without a wait, averaged, logged, and timed."""
 
-import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxalign.training.folder.own_files import append_line
+from jaxalign.training.log.bad_batches import write_bad_batches
 from jaxalign.training.log.clock import Clock
 from jaxalign.training.log.metrics import MetricsLog, Window
 from jaxalign.training.log.progress import Progress
@@ -286,20 +286,3 @@ def host_is_sound(host: Mapping[str, Any]) -> bool:
         )
         and all(map(is_number, (*counts, host.get("num_tokens", 0))))
     )
-
-
-def write_bad_batches(path: pathlib.Path, bad: list[tuple[int, Any]]) -> None:
-    """Writes the last batch and the example ids of all as plain arrays."""
-    arrays = {"steps": np.asarray([step for step, _ in bad])}
-    for step, batch in bad:
-        named = dict(_named_leaves(batch))
-        if "example_ids" in named:
-            arrays[f"example_ids/{step}"] = named["example_ids"]
-    last = {f"batch/{name}": x for name, x in _named_leaves(bad[-1][1])}
-    np.savez(path, allow_pickle=False, **arrays, **last)
-
-
-def _named_leaves(batch: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of a batch by the last part of their path, `example_ids` say."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
-        yield jax.tree_util.keystr(path[-1:], simple=True), np.asarray(leaf)
