@@ -16,7 +16,7 @@ from jaxalign.recipes.evaluation.measure import (
     best_of,
     win_rate,
 )
-from jaxalign.recipes.scoring.judge import JUDGED_ABSTENTION
+from jaxalign.recipes.scoring.judge_rewards import JUDGED_ABSTENTION
 from jaxalign.recipes.scoring.reward_failures import Failures
 from jaxalign.rewards import Completion, Reward, Scores, score
 from jaxalign.rewards.abstention import Outcome, abstention

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.scoring.judge_rewards import TEMPLATES, read_judge_template
+from jaxalign.recipes.scoring.judge_rewards import JUDGES, read_judge_template
 from jaxalign.rewards import Completion, Reward, read_reward
 from jaxalign.rewards.requests import Respond
 from jaxalign.rewards.served.client import Clients
@@ -30,13 +30,13 @@ class Asking:
     the name there, and the other fields of `Endpoint`.
     """
 
-    __name__: str
-
-    def __init__(self, function: Callable[..., Any], asked: Asked, clients: Clients):
-        """Takes the reward, the judges in folders, and those that are served."""
-        functools.update_wrapper(self, function)
-        self._function, self._asked, self.clients = function, asked, clients
-        self.__signature__ = _signature(function)
+    def __init__(self, name: str, asked: Asked, clients: Clients):
+        """Takes the reward's name, the judges in folders, and those that are served."""
+        self._function, self._template = JUDGES[name]
+        functools.update_wrapper(self, self._function)
+        self.__name__ = name
+        self._asked, self.clients = asked, clients
+        self.__signature__ = _signature(self._function)
 
     def __call__(
         self,
@@ -65,7 +65,7 @@ class Asking:
         names = [x for x in given if x in ("url", "model", "parameters")]
         endpoint = Endpoint(**{x: given[x] for x in names})
         rest = {k: v for k, v in given.items() if k not in _FIELDS and k != "template"}
-        template = read_judge_template(given.get("template"), TEMPLATES[self.__name__])
+        template = read_judge_template(given.get("template"), self._template)
         about = [endpoint.digest(), template, rest]
         text = json.dumps(about, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()

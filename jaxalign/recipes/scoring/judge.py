@@ -11,16 +11,13 @@ from jaxalign.recipes.evaluation.checkpoint import (
     open_checkpoint,
 )
 from jaxalign.recipes.inputs.prompt import encode_prompts
-from jaxalign.recipes.scoring import judge_rewards
 from jaxalign.recipes.scoring.asking import Asking
+from jaxalign.recipes.scoring.judge_rewards import JUDGES
 from jaxalign.rewards.requests import Respond
 from jaxalign.rewards.served.client import Clients
 
 # Tokens of a reply: some reasons, and a verdict behind them.
 LONGEST_VERDICT = 256
-JUDGED_ABSTENTION = "judged_abstention"
-JUDGES = ("judge", "rival_judge", "rubric_judge", JUDGED_ABSTENTION)
-"""Rewards that a language model gives, by name."""
 
 
 def respond_of(judge: Checkpoint, batch_size: int) -> Respond:
@@ -51,6 +48,4 @@ def judges(dtype: str) -> dict[str, Asking]:
         return lambda requests: respond_of(opened(model), batch_size)(requests)
 
     clients = Clients()
-    return {
-        name: Asking(getattr(judge_rewards, name), asked, clients) for name in JUDGES
-    }
+    return {name: Asking(name, asked, clients) for name in JUDGES}

@@ -7,25 +7,22 @@ import dataclasses
 
 from jaxalign.errors import UserError
 from jaxalign.plain_files import UnreadableError, read_plain
-from jaxalign.rewards import Completion, abstention, abstention_judge, rating_judge
-from jaxalign.rewards import rival_judge as rival_judge_of
-from jaxalign.rewards import rubric_judge as rubric_judge_of
+from jaxalign.rewards import (
+    Completion,
+    abstention,
+    abstention_judge,
+    rating_judge,
+    rival_judge,
+    rubric_judge,
+)
 from jaxalign.rewards.abstention import Match
 from jaxalign.rewards.comparison import COMPARE
 from jaxalign.rewards.judge import ABSTAINS, GRADE, RATE
 from jaxalign.rewards.requests import Respond
 from jaxalign.rewards.rubric import RUBRIC, read_criteria
 
-TEMPLATES = {
-    "judge": RATE,
-    "rival_judge": COMPARE,
-    "rubric_judge": RUBRIC,
-    "judged_abstention": ABSTAINS,
-}
-"""What each asks, unless a file says otherwise."""
 
-
-def judge(
+def rate(
     completions: list[Completion],
     *,
     respond: Respond,
@@ -59,7 +56,7 @@ def judge(
     return list(grade(_as_questions(completions)))  # pyright: ignore[reportArgumentType]
 
 
-def rival_judge(
+def compare(
     completions: list[Completion], *, respond: Respond, template: str | None = None
 ) -> list[float | None]:
     """How probably a language model prefers a completion to others of its prompt.
@@ -73,11 +70,11 @@ def rival_judge(
       template: A text file with {prompt}, {first} and {second} that asks for a
         verdict, [[A]], [[B]] or, for a tie, [[C]].
     """
-    compare = rival_judge_of(respond, template=read_judge_template(template, COMPARE))
-    return list(compare(_as_questions(completions)))  # pyright: ignore[reportArgumentType]
+    preferred = rival_judge(respond, template=read_judge_template(template, COMPARE))
+    return list(preferred(_as_questions(completions)))  # pyright: ignore[reportArgumentType]
 
 
-def rubric_judge(
+def rate_by_criteria(
     completions: list[Completion],
     *,
     respond: Respond,
@@ -99,7 +96,7 @@ def rubric_judge(
       lowest: The grade that becomes 0.
       highest: The grade that becomes 1.
     """
-    grade = rubric_judge_of(
+    grade = rubric_judge(
         respond,
         read_criteria(criteria),
         template=read_judge_template(template, RUBRIC),
@@ -109,7 +106,7 @@ def rubric_judge(
     return list(grade(_as_questions(completions)))  # pyright: ignore[reportArgumentType]
 
 
-def judged_abstention(
+def abstain_by_judge(
     completions: list[Completion],
     *,
     respond: Respond,
@@ -145,6 +142,16 @@ def judged_abstention(
         match=match,
         detector=lambda x: detector(_as_questions(x)),
     )
+
+
+JUDGED_ABSTENTION = "judged_abstention"
+JUDGES = {
+    "judge": (rate, RATE),
+    "rival_judge": (compare, COMPARE),
+    "rubric_judge": (rate_by_criteria, RUBRIC),
+    JUDGED_ABSTENTION: (abstain_by_judge, ABSTAINS),
+}
+"""By the reward's name: what computes it, and what it asks unless a file says else."""
 
 
 def read_judge_template(file: str | None, default: str) -> str:

@@ -10,7 +10,8 @@ from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import resolve_model
 from jaxalign.recipes.scoring.asking import served_judges
-from jaxalign.recipes.scoring.judge import JUDGES, judges
+from jaxalign.recipes.scoring.judge import judges
+from jaxalign.recipes.scoring.judge_rewards import JUDGES
 from jaxalign.recipes.scoring.reference import weights_digest
 from jaxalign.recipes.scoring.scorer import load_scorer
 from jaxalign.rewards import Reward, model_reward, parse_reward, read_reward
