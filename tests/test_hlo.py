@@ -102,7 +102,6 @@ def sizes_in(text: str) -> dict[int, str]:
 @pytest.mark.parametrize(
     ("task", "num_microbatches"),
     [
-        ("sft", 2),
         ("dpo", 2),
         ("grpo", 2),
         ("distill", 2),
@@ -110,7 +109,7 @@ def sizes_in(text: str) -> dict[int, str]:
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
-                *(("sft", 1), ("dpo", 1), ("tdpo", 2), ("bco", 2)),
+                *(("sft", 1), ("sft", 2), ("dpo", 1), ("tdpo", 2), ("bco", 2)),
                 ("online", 2),
             )
         ),

@@ -96,9 +96,16 @@ def changed(folder, tmp_path, change):
     return copy
 
 
-@pytest.mark.parametrize(
-    ("name", "key"), [(name, key) for name, keys in CHANGES.items() for key in keys]
-)
+def fields():
+    """Every field of every family; those of an earlier one too in the slow set."""
+    seen = set()
+    for name, keys in CHANGES.items():
+        for key in keys:
+            yield pytest.param(name, key, marks=[pytest.mark.slow] * (key in seen))
+        seen |= keys.keys()
+
+
+@pytest.mark.parametrize(("name", "key"), list(fields()))
 def test_every_field_moves_the_logits(name, key, tmp_path):
     """Or its change is refused, because the weights do not fit any more."""
     case = load_case(name)

@@ -122,7 +122,7 @@ def test_a_checkpoint_takes_no_second_copy_of_the_state(tmp_path):
 
 # A program runs again and again, on batches of its own; printed is how far the peak of
 # later runs is above what the first one left, in parts of its scratch memory. Before,
-# free pieces of memory are made, as compiling a larger program leaves them: small pieces
+# free pieces of memory are made, as compiling a large program leaves them: small pieces
 # find a place there, and none behind the scratch memory.
 STEPPING = """
 import ctypes, pathlib
