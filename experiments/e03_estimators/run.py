@@ -35,7 +35,15 @@ from experiments import sweep
 from experiments.e03_estimators.arms import ARMS, place_of_kl
 from experiments.e03_estimators.plot import plot
 from experiments.e03_estimators.train import History, Plan, train
-from experiments.enumlm import World, checked_numbers, make_world, optimum
+from experiments.enumlm import (
+    Steps,
+    Trained,
+    World,
+    checked_numbers,
+    optimum,
+    train_exactly,
+)
+from experiments.enumlm.learners import POLICIES, Learner, named
 from experiments.runner import Experiment, Result, main
 
 BETAS = (0.5, 1.0)
@@ -43,18 +51,32 @@ FRONTIER = (
     *(0.02, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
     *(0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0),
 )
+OF_TRANSFORMER = (
+    *("rloo", "grpo", "dr_grpo", "ppo"),
+    *("rloo_sequence_k2", "rloo_token_k2", "dr_grpo_k3", "grpo_k3", "dr_grpo_k1"),
+)
+PLANS = {
+    "table": Plan(),
+    # Of 5e-4, 1e-3 and 3e-3, one key: no arm did better by half at another.
+    "transformer": Plan(learning_rate=1e-3, critic_rate=0.05),
+}
+EXACTLY = Steps(3000, 3e-3)
 LOG_EVERY = 10
 
 
 @dataclass(frozen=True)
 class Config:
-    """One run of an arm. `optimum` is no training but the exact solution."""
+    """One run of an arm. `optimum` is no training but the exact solution.
+
+    `exact_gradient` has no samples: it shows what the policy can reach.
+    """
 
     arm: str = "optimum"
+    policy: str = "table"
     beta: float = 1.0
     world_seed: int = 0
     key: int = 0
-    num_steps: int = 300
+    num_steps: int = Plan().num_steps
 
 
 BASE = Config()
@@ -63,24 +85,42 @@ BASE = Config()
 def configs(seeds: Sequence[int], quick: bool) -> list[Config]:
     arms = ("rloo", "dr_grpo_k1") if quick else tuple(ARMS)
     betas = BETAS[:1] if quick else BETAS
-    runs = sweep.grid(arm=arms, beta=betas, key=seeds[:1] if quick else seeds)
-    return sweep.configs(BASE, sweep.chain(sweep.grid(beta=FRONTIER), runs))
+    keys = seeds[:1] if quick else seeds
+    runs = sweep.grid(arm=arms, beta=betas, key=keys)
+    arms = ("rloo",) if quick else OF_TRANSFORMER
+    others = sweep.grid(policy=["transformer"], arm=arms, beta=betas, key=keys)
+    exact = {"arm": "exact_gradient", "policy": "transformer"}
+    if not quick:
+        others += [exact | {"beta": x, "num_steps": EXACTLY.number} for x in betas]
+    return sweep.configs(BASE, sweep.chain(sweep.grid(beta=FRONTIER), runs, others))
 
 
 def run(config: Config) -> Result:
     with jax.enable_x64(True):
-        world = make_world(config.world_seed)
+        learner = POLICIES[config.policy](config.world_seed)
         if config.arm == "optimum":
-            return Result(row(world, config, optimum(world, config.beta)), [])
-        beta, plan = jnp.float64(config.beta), Plan(config.num_steps)
-        key = jax.random.key(config.key)
-        logps, history = train(world, config.arm, beta, key, plan)
-        return Result(row(world, config, logps), records(config, history))
+            logps = optimum(learner.world, config.beta)
+            return Result(row(learner.world, config, logps), [])
+        logps, history = trained(learner, config)
+        return Result(row(learner.world, config, logps), records(config, history))
+
+
+def trained(learner: Learner, config: Config) -> tuple[jax.Array, History | Trained]:
+    """Log-probabilities `[X, S]` that a run ends with, and how it came there."""
+    world, start, table_of = learner
+    beta = jnp.float64(config.beta)
+    if config.arm == "exact_gradient":
+        steps = EXACTLY._replace(number=config.num_steps)
+        found = train_exactly(world, beta, steps=steps, start=start, table_of=table_of)
+        return found.logps, found
+    plan = PLANS[config.policy]._replace(num_steps=config.num_steps)
+    key = jax.random.key(config.key)
+    return train(world, config.arm, beta, key, plan, start=start, table_of=table_of)
 
 
 def row(world: World, config: Config, logps: jax.Array) -> dict:
     return {
-        "arm": config.arm,
+        "arm": named(config.policy, config.arm),
         "kl_term": place_of_kl(config.arm),
         "beta": config.beta,
         "world_seed": config.world_seed,
@@ -90,10 +130,10 @@ def row(world: World, config: Config, logps: jax.Array) -> dict:
     }
 
 
-def records(config: Config, history: History) -> list[dict]:
+def records(config: Config, history: History | Trained) -> list[dict]:
     return [
         {
-            "arm": config.arm,
+            "arm": named(config.policy, config.arm),
             "beta": config.beta,
             "key": config.key,
             "step": step,

@@ -13,6 +13,7 @@ from experiments.enumlm.exact import (
     expected,
     frontier_reward,
     kl_divergence,
+    objective,
     optimum,
 )
 from experiments.enumlm.expectation import expected_loss, expected_loss_of_groups
@@ -21,6 +22,7 @@ from experiments.enumlm.policy import (
     response_logps,
     sample,
     state_logps,
+    tabular,
     token_logps,
 )
 from experiments.enumlm.preferences import (
@@ -36,6 +38,7 @@ from experiments.enumlm.training import (
     Steps,
     Trained,
     logged,
+    train_exactly,
     train_on_pairs,
 )
 from experiments.enumlm.world import World, make_world, standardised
@@ -61,6 +64,7 @@ __all__ = [
     "logged",
     "logits_of",
     "make_world",
+    "objective",
     "optimum",
     "population_preferences",
     "preference_loss",
@@ -69,6 +73,8 @@ __all__ = [
     "sample",
     "standardised",
     "state_logps",
+    "tabular",
     "token_logps",
+    "train_exactly",
     "train_on_pairs",
 ]

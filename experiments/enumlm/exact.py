@@ -33,6 +33,12 @@ def optimal_value(world: World, beta: float | jax.Array) -> jax.Array:
     return beta * jnp.mean(logz)
 
 
+def objective(world: World, logps: jax.Array, beta: float | jax.Array) -> jax.Array:
+    """J = R − β KL of a policy, from its log-probabilities `[X, S]`; a scalar."""
+    gain = expected(logps, jnp.asarray(world.rewards))
+    return gain - beta * kl_divergence(logps, jnp.asarray(world.ref_logps))
+
+
 @jax.jit
 def frontier_reward(world: World, kl: jax.Array) -> jax.Array:
     """The largest reward of any policy whose KL divergence is `kl`, a scalar.
