@@ -40,7 +40,8 @@ from experiments import sweep
 from experiments.e01_frontier.arms import Config, policy
 from experiments.e01_frontier.plot import plot
 from experiments.e03_estimators.run import FRONTIER
-from experiments.enumlm import World, checked_numbers, make_world
+from experiments.enumlm import World, checked_numbers
+from experiments.enumlm.learners import POLICIES, named
 from experiments.results import Row
 from experiments.runner import Experiment, Result, main
 
@@ -48,6 +49,9 @@ BETAS = (0.25, 0.5, 1.0, 2.0)
 NUM_PAIRS = (100, 1_000, 10_000, 100_000)
 ALPHAS = (0.05, 0.1, 0.5, 1.0)
 BEST_OF = tuple(2**k for k in range(1, 13))
+
+TRANSFORMER = {"policy": ["transformer"], "step": [400], "rate": [1e-3]}
+EXACTLY = {"step": [2000], "rate": [3e-3]}
 
 BASE = Config()
 
@@ -85,6 +89,12 @@ def configs(seeds: Sequence[int], quick: bool) -> list[Config]:
                 for beta in BETAS
                 for seed in keys
             ],
+            sweep.grid(**population | TRANSFORMER | EXACTLY, beta=BETAS),
+            sweep.grid(
+                **{"arm": ["dpo"], **on_pairs, **TRANSFORMER},
+                n_pairs=NUM_PAIRS,
+                beta=BETAS,
+            ),
         ),
     )
 
@@ -108,15 +118,16 @@ def _quick(seeds: Sequence[int]) -> list[Config]:
                 arm=["learned_linear"], n_pairs=[100], beta=[1.0], data_seed=seeds
             ),
             sweep.grid(arm=["rloo"], beta=[1.0], key=seeds, step=[300]),
+            sweep.grid(arm=["dpo"], n_pairs=[10_000], beta=[1.0], **TRANSFORMER),
         ),
     )
 
 
 def run(config: Config) -> Result:
     with jax.enable_x64(True):
-        world = make_world(config.world_seed)
-        logps, records = policy(world, config)
-        return Result(row(world, config, logps), records)
+        learner = POLICIES[config.policy](config.world_seed)
+        logps, records = policy(learner, config)
+        return Result(row(learner.world, config, logps), records)
 
 
 def row(world: World, config: Config, logps: jax.Array) -> Row:
@@ -125,7 +136,7 @@ def row(world: World, config: Config, logps: jax.Array) -> Row:
         del numbers["rho"]  # there is no β for which it would be the regret
     settings = ("beta", "n_pairs", "alpha", "n")
     return {
-        "arm": config.arm,
+        "arm": named(config.policy, config.arm),
         **{name: x for name in settings if (x := getattr(config, name))},
         "world_seed": config.world_seed,
         "data_seed": config.data_seed,
@@ -141,6 +152,7 @@ def derive(rows: list[Row]) -> list[Row]:
         ("learned_linear", "dpo"),
         ("learned_tabular", "dpo"),
         ("ppo_learned_linear", "learned_linear"),
+        ("transformer_dpo", "dpo"),
     ]
     further = []
     for arm, other in compared:

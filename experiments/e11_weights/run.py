@@ -42,9 +42,9 @@ from experiments.enumlm import (
     count_preferences,
     frontier_reward,
     logged,
-    make_world,
     train_on_pairs,
 )
+from experiments.enumlm.learners import POLICIES, named
 from experiments.results import Row
 from experiments.runner import Experiment, Result, main
 
@@ -53,7 +53,12 @@ LOSSES = {
     "unweighted": PairLoss("unweighted_dpo_loss"),
     "unlikelihood": PairLoss("unlikelihood_loss", "alpha"),
 }
-NUM_STEPS = 3000
+STEPS = {
+    "table": Steps(3000, 0.05, decay=False),
+    "transformer": Steps(1000, 1e-3, decay=False),
+}
+DPO_BESIDE = {named(x, arm): named(x, "dpo") for x in POLICIES for arm in LOSSES}
+"""DPO of the same policy, which an arm is set beside."""
 
 
 @dataclass(frozen=True)
@@ -61,26 +66,36 @@ class Config:
     """One run: `strength` is β, or the weight of the rejected response."""
 
     arm: str = "dpo"
+    policy: str = "table"
     strength: float = 1.0
     n_pairs: int = 10_000
     world_seed: int = 0
     data_seed: int = 0
-    step: int = NUM_STEPS
-    rate: float = 0.05
+    step: int = STEPS["table"].number
+    rate: float = STEPS["table"].rate
 
 
 BASE = Config()
 
 
 def configs(seeds: Sequence[int], quick: bool) -> list[Config]:
-    seeds, steps = (seeds[:1], 300) if quick else (seeds, NUM_STEPS)
-    arms = [
-        *sweep.grid(arm=["dpo", "unweighted"]),
-        *sweep.grid(arm=["unlikelihood"], strength=[0.05, 0.1, 0.5, 1.0]),
-    ]
-    return sweep.configs(
-        BASE, [arm | {"data_seed": x, "step": steps} for arm in arms for x in seeds]
-    )
+    seeds = seeds[:1] if quick else seeds
+    both = sweep.grid(arm=["dpo", "unweighted"])
+    alphas = {
+        "table": [0.05, 0.1, 0.5, 1.0],
+        "transformer": [] if quick else [0.1, 1.0],
+    }
+    runs = []
+    for policy, (number, rate, _) in STEPS.items():
+        how = {
+            "policy": policy,
+            "rate": rate,
+            "step": number // 10 if quick else number,
+        }
+        unlikelihood = sweep.grid(arm=["unlikelihood"], strength=alphas[policy])
+        arms = [*both, *unlikelihood]
+        runs += [arm | how | {"data_seed": x} for arm in arms for x in seeds]
+    return sweep.configs(BASE, runs)
 
 
 def reported(num_steps: int) -> list[int]:
@@ -90,7 +105,7 @@ def reported(num_steps: int) -> list[int]:
 
 def run(config: Config) -> Result:
     with jax.enable_x64(True):
-        world = make_world(config.world_seed)
+        world, start, table_of = POLICIES[config.policy](config.world_seed)
         pairs = count_preferences(world, config.n_pairs, config.data_seed)
         trained = train_on_pairs(
             world,
@@ -98,6 +113,8 @@ def run(config: Config) -> Result:
             jnp.float64(config.strength),
             loss=LOSSES[config.arm],
             steps=Steps(config.step, config.rate, decay=False),
+            start=start,
+            table_of=table_of,
         )
         rows = [
             row(world, config, step, [float(x[step - 1]) for x in trained[1:]])
@@ -109,12 +126,12 @@ def run(config: Config) -> Result:
 
 
 def row(world: World, config: Config, step: int, history: list[float]) -> Row:
-    reward, kl, forward_kl = history
+    reward, kl, forward_kl, repeated = history
     frontier = float(frontier_reward(world, jnp.float64(kl)))
     assert kl >= 0, (config, kl)
     assert reward / frontier <= 1 + 1e-6, (config, reward, frontier)
     return {
-        "arm": config.arm,
+        "arm": named(config.policy, config.arm),
         "strength": config.strength,
         "step": step,
         "n_pairs": config.n_pairs,
@@ -125,6 +142,7 @@ def row(world: World, config: Config, step: int, history: list[float]) -> Row:
         "frontier_reward": frontier,
         "efficiency": reward / frontier,
         "forward_kl": forward_kl,
+        "repeated": repeated,
     }
 
 
@@ -139,7 +157,7 @@ def derive(rows: list[Row]) -> list[Row]:
         runs.setdefault((x["arm"], x["strength"], x["data_seed"]), []).append(x)
     further = []
     for (arm, strength, seed), mine in runs.items():
-        dpo = runs["dpo", 1.0, seed]
+        dpo = runs[DPO_BESIDE[arm], 1.0, seed]
         best = max(x["reward"] for x in mine)
         kl, kl_dpo = kl_at(mine, SHARE * best), kl_at(dpo, SHARE * best)
         end = mine[-1]

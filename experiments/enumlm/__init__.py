@@ -15,6 +15,7 @@ from experiments.enumlm.exact import (
     kl_divergence,
     objective,
     optimum,
+    repeated_share,
 )
 from experiments.enumlm.expectation import expected_loss, expected_loss_of_groups
 from experiments.enumlm.policy import (
@@ -69,6 +70,7 @@ __all__ = [
     "population_preferences",
     "preference_loss",
     "preferences_of",
+    "repeated_share",
     "response_logps",
     "sample",
     "standardised",

@@ -15,7 +15,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.enumlm.exact import expected, kl_divergence, objective
+from experiments.enumlm.exact import (
+    expected,
+    kl_divergence,
+    objective,
+    repeated_share,
+)
 from experiments.enumlm.policy import response_logps, tabular
 from experiments.enumlm.preferences import preference_loss
 from experiments.enumlm.world import World
@@ -64,12 +69,14 @@ class Trained(NamedTuple):
       reward: `[steps]`, after each step.
       kl: `[steps]`, KL(π ‖ π_ref).
       forward_kl: `[steps]`, KL(π_ref ‖ π): what the policy gives up.
+      repeated: `[steps]`, share of symbols that repeat the one before them.
     """
 
     logps: jax.Array
     reward: jax.Array
     kl: jax.Array
     forward_kl: jax.Array
+    repeated: jax.Array
 
 
 TableOf = Callable[[Any], jax.Array]
@@ -144,7 +151,8 @@ def _descended(
         logps = response_logps(table_of(params), world.responses)
         ref = jnp.asarray(world.ref_logps)
         kl = kl_divergence(logps, ref), kl_divergence(ref, logps)
-        return (params, state), (expected(logps, world.rewards), *kl)
+        repeated = repeated_share(logps, world.responses)
+        return (params, state), (expected(logps, world.rewards), *kl, repeated)
 
     params = jnp.asarray(world.ref_logits) if start is None else start
     carry = params, optimizer.init(params)
