@@ -30,6 +30,7 @@ from experiments.enumlm import (
     preferences_of,
     train_on_pairs,
 )
+from experiments.enumlm.learners import Learner
 
 PAIR_LOSSES = {
     "dpo_population": PairLoss("dpo_loss"),
@@ -48,6 +49,7 @@ class Config:
 
     Attributes:
       arm: `optimum` is the exact solution for the gold reward.
+      policy: Table or transformer; the latter for DPO.
       beta: Weight of the KL term.
       n_pairs: Pairs for each prompt.
       alpha: Weight of the rejected response in unlikelihood.
@@ -60,6 +62,7 @@ class Config:
     """
 
     arm: str = "optimum"
+    policy: str = "table"
     beta: float = 0.0
     n_pairs: int = 0
     alpha: float = 0.0
@@ -71,8 +74,9 @@ class Config:
     rate: float = 0.0
 
 
-def policy(world: World, config: Config) -> tuple[jax.Array, list[dict]]:
+def policy(learner: Learner, config: Config) -> tuple[jax.Array, list[dict]]:
     """Log-probabilities `[X, S]` that an arm ends with, and how it came there."""
+    world, start, table_of = learner
     if config.arm == "optimum":
         return optimum(world, config.beta), []
     if config.arm == "best_of_n":
@@ -91,6 +95,8 @@ def policy(world: World, config: Config) -> tuple[jax.Array, list[dict]]:
         jnp.float64(config.beta or config.alpha),
         loss=PAIR_LOSSES[config.arm],
         steps=Steps(config.step, config.rate),
+        start=start,
+        table_of=table_of,
     )
     return trained.logps, logged(trained.reward, trained.kl, **run)
 

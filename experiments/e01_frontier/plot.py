@@ -20,6 +20,12 @@ _BASELINES = {
     "preferred_ft": ("v", "preferred-FT, 10⁴ pairs"),
     "unlikelihood": ("^", "unlikelihood, 10⁴ pairs"),
 }
+_TRANSFORMER = {
+    "color": "k",
+    "mfc": "none",
+    "ms": 5,
+    "label": "DPO, transformer (pairs by shade)",
+}
 _SHADES = ("#9ecae1", "#6baed6", "#3182bd", "#08519c")
 
 
@@ -42,6 +48,8 @@ def _plane(ax, rows: list[Row]) -> None:
     for n_pairs, shade in zip(counts, _SHADES[-len(counts) :], strict=True):
         mine = [row for row in rows if row.get("n_pairs") == n_pairs]
         _line(ax, mine, "dpo", "o-", color=shade, ms=4, label=f"DPO, {n_pairs:,} pairs")
+        _line(ax, mine, "transformer_dpo", "D", color=shade, mfc="none", ms=5)
+    _line(ax, rows, "transformer_dpo_population", "D", **_TRANSFORMER)
     for arm, (mark, label) in _RL.items():
         _line(ax, rows, arm, mark, color="#c8553d", ms=9, label=label)
     for arm, (mark, label) in _BASELINES.items():
@@ -66,9 +74,15 @@ def _line(ax, rows: list[Row], arm: str, form: str = "-", **style) -> None:
 
 
 def _by_pairs(ax, rows: list[Row]) -> None:
-    looks = {"dpo": "o-", "learned_linear": "s--", "learned_tabular": "^:"}
+    looks = {
+        "dpo": "o-",
+        "transformer_dpo": "D-.",
+        "learned_linear": "s--",
+        "learned_tabular": "^:",
+    }
     names = {
         "dpo": "DPO",
+        "transformer_dpo": "DPO, transformer",
         "learned_linear": "optimum for a learned linear reward",
         "learned_tabular": "optimum for a learned table of rewards",
     }

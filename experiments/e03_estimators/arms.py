@@ -220,7 +220,7 @@ ARMS = IN_REWARD | IN_LOSS
 
 
 def place_of_kl(arm: str) -> str:
-    """Where an arm has its KL term: `reward`, `loss`, or `exact` for no training."""
+    """Where an arm has its KL term: `reward`, `loss`, or `exact` for no samples."""
     if arm not in ARMS:
         return "exact"
     return "reward" if arm in IN_REWARD else "loss"

@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from experiments.e03_estimators.arms import ARMS, place_of_kl
+from experiments.enumlm.learners import named
 from experiments.runner import Row
 
 _COLOURS = {"loss": "#c8553d", "reward": "#3b6ea5"}
@@ -26,23 +27,29 @@ def plot(rows: list[Row], folder: Path) -> None:
         squeeze=False,
     )
     for column, beta in zip(axes.T, betas, strict=True):
-        means = _means([row for row in rows if row["beta"] == beta])
+        mine = [row for row in rows if row["beta"] == beta]
+        means, others = _means(mine, "table"), _means(mine, "transformer")
         _plane(column[0], rows, means, beta)
         _regret(column[1], means)
+        style = {"mfc": "none", "color": "k", "label": "the same, transformer"}
+        for ax, (x, y) in zip(column, (("kl", "reward"), ("rho", "arm")), strict=True):
+            points = [(row[x], row[y]) for row in others.values()]
+            ax.plot(*zip(*points, strict=True), "D", ms=5, **style)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(folder / "estimators.png", dpi=130)
     plt.close(figure)
 
 
-def _means(rows: list[Row]) -> dict[str, Row]:
+def _means(rows: list[Row], policy: str) -> dict[str, Row]:
     return {
-        arm: {
+        arm: {"arm": arm}
+        | {
             name: statistics.fmean(row[name] for row in members)
             for name in ("kl", "reward", "rho")
         }
         for arm in ARMS
-        if (members := [row for row in rows if row["arm"] == arm])
+        if (members := [row for row in rows if row["arm"] == named(policy, arm)])
     }
 
 

@@ -13,11 +13,16 @@ import jax.numpy as jnp
 import optax
 
 from experiments.e03_estimators.arms import ARMS, Batch
-from experiments.e03_estimators.train import Params, at_prompt, make_batch, read
+from experiments.e03_estimators.train import (
+    Params,
+    at_prompt,
+    make_batch,
+    make_optimizer,
+    read,
+)
 from experiments.enumlm import (
     World,
-    expected,
-    kl_divergence,
+    objective,
     response_logps,
     sample,
     token_logps,
@@ -107,7 +112,7 @@ def train_ppo(
       The tables before each step and after the last one, `[num_steps + 1, X, P, V]`.
     """
     mine, everything = of_prompts(world, RL_PROMPTS), range(policy.num_prompts)
-    objective = mixed_objective(
+    both = mixed_objective(
         ppo_objective(mine, beta),
         likelihood(world, prompts),
         coef=coef,  # pyright: ignore[reportArgumentType]
@@ -115,10 +120,10 @@ def train_ppo(
     )
 
     def tables_of(params) -> Params:
-        return Params(policy.logits(params["policy"], everything), params["critic"])
+        return params._replace(policy=policy.logits(params.policy, everything))
 
     epochs = ARMS["ppo"].epochs
-    optimizer = _optimizer(plan, plan.num_steps * epochs)
+    optimizer = make_optimizer(plan.rate, plan.critic_rate, plan.num_steps * epochs)
 
     def update(sampled, carry, key):
         params, state = carry
@@ -126,7 +131,7 @@ def train_ppo(
         batch: Any = MixedBatch(sampled, texts)  # pyright: ignore[reportArgumentType]
 
         def cost(params):
-            return objective(tables_of(params), batch, None).loss.value
+            return both(tables_of(params), batch, None).loss.value
 
         grads = jax.grad(cost)(params)
         updates, state = optimizer.update(grads, state, params)
@@ -147,7 +152,7 @@ def train_ppo(
         return carry, table
 
     critic = jnp.zeros((len(RL_PROMPTS), mine.ref_logits.shape[1]))
-    params = {"policy": start, "critic": critic}
+    params = Params(start, critic)
     carry = params, optimizer.init(params)
     carry, tables = jax.lax.scan(step, carry, jax.random.split(key, plan.num_steps))
     return jnp.concatenate([tables, tables_of(carry[0]).policy[None]])
@@ -180,24 +185,12 @@ def train_exactly(
 ) -> Any:
     """R − β KL of the first prompts by its exact gradient: what can be reached."""
     mine = of_prompts(world, RL_PROMPTS)
-    ref = jnp.asarray(mine.ref_logps)
 
     def cost(params, _):
         logps = response_logps(policy.logits(params, RL_PROMPTS), mine.responses)
-        gain = expected(logps, jnp.asarray(mine.rewards))
-        return beta * kl_divergence(logps, ref) - gain
+        return -objective(mine, logps, beta)
 
     return _descended(cost, start, jnp.arange(plan.exact_steps), plan.rate)
-
-
-def _optimizer(plan: Plan, num_updates: int) -> optax.GradientTransformation:
-    """Adam, with a rate for each of the two."""
-    rates = {"policy": plan.rate, "critic": plan.critic_rate}
-    of_each: dict[Any, optax.GradientTransformation] = {
-        name: optax.adam(optax.cosine_decay_schedule(rate, num_updates))
-        for name, rate in rates.items()
-    }
-    return optax.partition(of_each, {name: name for name in rates})
 
 
 def _descended(cost, params, of_steps: jax.Array, rate: float):

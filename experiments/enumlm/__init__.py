@@ -13,7 +13,9 @@ from experiments.enumlm.exact import (
     expected,
     frontier_reward,
     kl_divergence,
+    objective,
     optimum,
+    repeated_share,
 )
 from experiments.enumlm.expectation import expected_loss, expected_loss_of_groups
 from experiments.enumlm.policy import (
@@ -21,6 +23,7 @@ from experiments.enumlm.policy import (
     response_logps,
     sample,
     state_logps,
+    tabular,
     token_logps,
 )
 from experiments.enumlm.preferences import (
@@ -36,6 +39,7 @@ from experiments.enumlm.training import (
     Steps,
     Trained,
     logged,
+    train_exactly,
     train_on_pairs,
 )
 from experiments.enumlm.world import World, make_world, standardised
@@ -61,14 +65,18 @@ __all__ = [
     "logged",
     "logits_of",
     "make_world",
+    "objective",
     "optimum",
     "population_preferences",
     "preference_loss",
     "preferences_of",
+    "repeated_share",
     "response_logps",
     "sample",
     "standardised",
     "state_logps",
+    "tabular",
     "token_logps",
+    "train_exactly",
     "train_on_pairs",
 ]

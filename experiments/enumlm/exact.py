@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.enumlm.responses import Responses
 from experiments.enumlm.world import World
 
 
@@ -31,6 +32,30 @@ def optimal_value(world: World, beta: float | jax.Array) -> jax.Array:
     """Max R − β KL = β log Z, averaged over prompts."""
     logz = jax.nn.logsumexp(world.ref_logps + world.rewards / beta, axis=-1)
     return beta * jnp.mean(logz)
+
+
+def repeated_share(logps: jax.Array, responses: Responses) -> jax.Array:
+    """Share of symbols that repeat the one before them, among those that have one.
+
+    Args:
+      logps: `[X, S]`, of the policy.
+      responses: The same S.
+
+    Returns:
+      A scalar, over all that the policy writes.
+    """
+    token, end = responses.token, responses.num_symbols
+    follows = responses.mask[:, 1:] & (token[:, 1:] != end)
+    repeats = follows & (token[:, 1:] == token[:, :-1])
+    shares = jnp.exp(logps)
+    written = (jnp.sum(shares @ x.sum(-1).astype(float)) for x in (repeats, follows))
+    return jnp.divide(*written)
+
+
+def objective(world: World, logps: jax.Array, beta: float | jax.Array) -> jax.Array:
+    """J = R − β KL of a policy, from its log-probabilities `[X, S]`; a scalar."""
+    gain = expected(logps, jnp.asarray(world.rewards))
+    return gain - beta * kl_divergence(logps, jnp.asarray(world.ref_logps))
 
 
 @jax.jit

@@ -8,6 +8,11 @@ from experiments.enumlm.responses import Responses
 from jaxalign.ops import sequence_logps
 
 
+def tabular(params: jax.Array) -> jax.Array:
+    """The table of a policy whose parameters are its table, `[X, P, V]`."""
+    return params
+
+
 def token_logps(logits: jax.Array, responses: Responses) -> jax.Array:
     """Log-probability of each token of each response.
 

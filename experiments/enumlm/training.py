@@ -1,4 +1,4 @@
-"""Training of a table on pairs by a loss of the library, the whole of it one program.
+"""Training on pairs by a loss of the library, the whole of it one program.
 
 Runs that differ in strength and data only go one after the other through the one
 program. Under `vmap` they take longer: on two busy cores 8.2 s for twelve runs of 400
@@ -8,14 +8,20 @@ time): the work is that of all S² pairs either way, and one run's fits into the
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.enumlm.exact import expected, kl_divergence
-from experiments.enumlm.policy import response_logps
+from experiments.enumlm.exact import (
+    expected,
+    kl_divergence,
+    objective,
+    repeated_share,
+)
+from experiments.enumlm.policy import response_logps, tabular
 from experiments.enumlm.preferences import preference_loss
 from experiments.enumlm.world import World
 from jaxalign import losses
@@ -63,15 +69,21 @@ class Trained(NamedTuple):
       reward: `[steps]`, after each step.
       kl: `[steps]`, KL(π ‖ π_ref).
       forward_kl: `[steps]`, KL(π_ref ‖ π): what the policy gives up.
+      repeated: `[steps]`, share of symbols that repeat the one before them.
     """
 
     logps: jax.Array
     reward: jax.Array
     kl: jax.Array
     forward_kl: jax.Array
+    repeated: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "steps"))
+TableOf = Callable[[Any], jax.Array]
+"""From a policy's parameters to its table of logits, `[X, P, V]`."""
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "steps", "table_of"))
 def train_on_pairs(
     world: World,
     preferences: jax.Array,
@@ -79,6 +91,8 @@ def train_on_pairs(
     *,
     loss: PairLoss,
     steps: Steps,
+    start: Any = None,
+    table_of: TableOf = tabular,
 ) -> Trained:
     """Trains from the reference.
 
@@ -88,30 +102,62 @@ def train_on_pairs(
       strength: What the loss leaves open, a scalar.
       loss: The loss.
       steps: How long, and how fast.
+      start: Parameters of the reference; None: its table.
+      table_of: What the policy is.
 
     Returns:
       The policy, and how it came there.
     """
+
+    def cost(params):
+        at_strength = functools.partial(loss, strength=strength)
+        return preference_loss(world, preferences, table_of(params), at_strength)
+
+    return _descended(world, cost, steps, start, table_of)
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "table_of"))
+def train_exactly(
+    world: World,
+    beta: jax.Array,
+    *,
+    steps: Steps,
+    start: Any = None,
+    table_of: TableOf = tabular,
+) -> Trained:
+    """R − β KL by its exact gradient: what a policy can reach. As `train_on_pairs`."""
+
+    def cost(params):
+        logps = response_logps(table_of(params), world.responses)
+        return -objective(world, logps, beta)
+
+    return _descended(world, cost, steps, start, table_of)
+
+
+def _descended(
+    world: World,
+    cost: Callable[[Any], jax.Array],
+    steps: Steps,
+    start: Any,
+    table_of: TableOf,
+) -> Trained:
     rate = optax.cosine_decay_schedule(steps.rate, steps.number)
     optimizer = optax.adam(rate if steps.decay else steps.rate)
 
-    def cost(logits):
-        at_strength = functools.partial(loss, strength=strength)
-        return preference_loss(world, preferences, logits, at_strength)
-
     def step(carry, _):
-        logits, state = carry
-        updates, state = optimizer.update(jax.grad(cost)(logits), state)
-        logits = optax.apply_updates(logits, updates)
-        logps = response_logps(jnp.asarray(logits), world.responses)
+        params, state = carry
+        updates, state = optimizer.update(jax.grad(cost)(params), state)
+        params = optax.apply_updates(params, updates)
+        logps = response_logps(table_of(params), world.responses)
         ref = jnp.asarray(world.ref_logps)
         kl = kl_divergence(logps, ref), kl_divergence(ref, logps)
-        return (logits, state), (expected(logps, world.rewards), *kl)
+        repeated = repeated_share(logps, world.responses)
+        return (params, state), (expected(logps, world.rewards), *kl, repeated)
 
-    logits = jnp.asarray(world.ref_logits)
-    carry = logits, optimizer.init(logits)
-    (logits, _), history = jax.lax.scan(step, carry, length=steps.number)
-    return Trained(response_logps(jnp.asarray(logits), world.responses), *history)
+    params = jnp.asarray(world.ref_logits) if start is None else start
+    carry = params, optimizer.init(params)
+    (params, _), history = jax.lax.scan(step, carry, length=steps.number)
+    return Trained(response_logps(table_of(params), world.responses), *history)
 
 
 def logged(reward: jax.Array, kl: jax.Array, every: int = 50, **run) -> list[dict]:

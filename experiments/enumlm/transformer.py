@@ -80,6 +80,10 @@ class SharedPolicy:
         out = out.reshape(*ids.shape, -1)[..., : self.vocab_size]
         return out[:, *self._first_seen()]
 
+    def table(self, params: Any) -> jax.Array:
+        """That of all prompts, `[X, P, V]`, in float64 where that is switched on."""
+        return self.logits(params, range(self.num_prompts)).astype(float)
+
     def _first_seen(self) -> tuple[np.ndarray, np.ndarray]:
         """Row and position of each prefix, in the order of `Responses`."""
         base = self.num_symbols

@@ -11,8 +11,10 @@ from experiments.enumlm import (
     Steps,
     count_preferences,
     make_world,
+    tabular,
     train_on_pairs,
 )
+from experiments.enumlm.learners import Learner
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +28,9 @@ def test_rows_are_of_their_own_pairs_and_steps(monkeypatch, arm):
     """At a constant rate a shorter run is how a longer one began."""
     with jax.enable_x64(True):
         world = make_world(1, max_length=3, num_prompts=2)
-    monkeypatch.setattr(e11, "make_world", lambda seed: world)
-    config = e11.Config(arm, 0.5, n_pairs=60, data_seed=3, step=4, rate=0.4)
+        learner = Learner(world, jnp.asarray(world.ref_logits), tabular)
+    monkeypatch.setitem(e11.POLICIES, "table", lambda seed: learner)
+    config = e11.Config(arm, strength=0.5, n_pairs=60, data_seed=3, step=4, rate=0.4)
     found = e11.run(config)
     rows = {x["step"]: x for x in (*found.earlier, found.row)}
     assert [*rows] == [1, 2, 3, 4]
