@@ -82,7 +82,7 @@ class GroupConfig(RLConfig):
     dynamic_sampling: bool = False
     """Leave out groups whose completions all have one reward, and sample more."""
     max_refills: int = 3
-    """How often an iteration may sample again for that."""
+    """Times that `dynamic_sampling` may sample again in an iteration."""
 
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""

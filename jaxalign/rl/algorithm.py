@@ -200,7 +200,8 @@ def policy_gradient(
       kl: Where the KL term stands; None: where the algorithm's paper has it.
       kl_coef: Strength of the pull towards the first policy, >= 0; 0 needs no
         reference.
-      kl_estimator: What stands in the loss; the reward always takes the log-ratio.
+      kl_estimator: Estimator of a KL term in the loss; the reward takes the
+        log-ratio.
       entropy_coef: Weight of the entropy, which is kept up, >= 0.
       log_entropy: Log the entropy, at the cost of a pass over the logits.
       importance_cap: Weigh tokens by trainer over sampler probability, at most this,

@@ -138,8 +138,9 @@ def sapo(
     """Soft adaptive policy optimization, https://arxiv.org/abs/2511.20347.
 
     Args:
-      gate_temperature: Of the gate of tokens with a positive advantage, > 0.
-      negative_gate_temperature: Of the gate of the others, > 0.
+      gate_temperature: Temperature of the gate of tokens with a positive advantage,
+        > 0.
+      negative_gate_temperature: Temperature of the gate of the other tokens, > 0.
       **options: Those of `policy_gradient`.
 
     Returns:

@@ -32,9 +32,9 @@ def keep_freed_memory() -> bool:
     libc = _glibc()
     if libc is None:
         return False
-    # One arena, on the heap: only there a large piece is kept when it is freed. A small
-    # piece that is taken meanwhile may come to lie behind it, so that the next step needs
-    # another one: not where compiling has left holes for small pieces, as steps do.
+    # One arena, on the heap: only there a large piece is kept when it is freed. Small
+    # pieces that are taken meanwhile may lie behind it, so that the next step takes
+    # another one: not where compiling has left holes for them, as that of steps does.
     settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
     jax.monitoring.register_event_duration_secs_listener(_after_event)
     return all(libc.mallopt(name, value) for name, value in settings)

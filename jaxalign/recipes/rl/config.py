@@ -33,19 +33,19 @@ class RLConfig(TrainingConfig):
     """Texts at which a completion ends, such as `</answer>`; the tokens that complete
     the text are part of it, and it counts as ended."""
     temperature: float = 1.0
-    """Of the sampler, and of every log-probability in training."""
+    """Temperature of the sampler, and of every log-probability in training."""
     generation_batch_size: int | None = None
     """Completions sampled at a time, to save memory; all by default."""
     missing_eos_score: float | None = None
     """Score of a completion without a stop token, in place of what rewards say."""
     missing_eos_penalty: float = 0.0
-    """What a completion without a stop token loses."""
+    """Reward that a completion without a stop token loses."""
     ref_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type that the reference's parameters are kept in; bfloat16 is half the memory."""
     mix_data: RowsAt | None = None
     """Further rows to learn from: text (PPO-ptx) or demonstrations (hybrid SFT)."""
     mix_coef: float = 0.0
-    """Weight of their mean negative log-likelihood."""
+    """Weight of the mean negative log-likelihood of `mix_data`."""
     mix_batch_size: int = 16
     """Examples of `mix_data` in each update."""
     max_clipped: float = 0.5
@@ -53,7 +53,7 @@ class RLConfig(TrainingConfig):
     patience: int = 20
     """Warn after this many iterations in a row in which no reward differed."""
     on_dead_signal: Literal["warn", "stop"] = "warn"
-    """What happens then."""
+    """Warn or stop after `patience` such iterations."""
     save_steps: int = 10
     """Iterations between checkpoints; one is written at the end in any case."""
     eval_steps: int = 10
