@@ -28,7 +28,7 @@ from experiments.real_model.facts import (
 )
 from experiments.real_model.instruments import Instruments
 from experiments.real_model.stages import Row, arguments
-from jaxalign.rewards.abstention import wrong_reward
+from experiments.real_model.threshold_plot import draw_thresholds, measures
 from jaxalign.rewards.calibration import target_instruction
 from jaxalign.rewards.matching import normalized
 
@@ -109,16 +109,14 @@ def main():
     found = {name: outcomes_by_threshold(x) for name, x in tables.items()}
     found["oracle"] = oracle(agreeing)
     (args.out / "threshold.json").write_text(json.dumps(found, indent=2) + "\n")
+    draw_thresholds(args.out / "threshold.json", args.out / "threshold.png")
     for name, rows in found.items():
         for row in rows:
-            right, wrong = row.get("correct", 0), row.get("wrong", 0)
-            reward = (right + wrong * wrong_reward(row["threshold"])) / row["asked"]
-            rate = (right + wrong) / row["asked"]
-            accuracy = right / max(right + wrong, 1)
-            print(
-                f"{name:10s} t {row['threshold']:4.2f} answers {rate:6.1%} "
-                f"right of those {accuracy:6.1%} reward {reward:6.3f}"
+            values = " ".join(
+                f"{measure} {value:6.3f} ± {error:.3f}"
+                for measure, (value, error) in measures(row).items()
             )
+            print(f"{name:10s} t {row['threshold']:4.2f} {values}")
 
 
 if __name__ == "__main__":
