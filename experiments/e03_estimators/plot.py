@@ -43,10 +43,12 @@ def plot(rows: list[Row], folder: Path) -> None:
 
 def _means(rows: list[Row], policy: str) -> dict[str, Row]:
     return {
-        arm: {"arm": arm}
-        | {
-            name: statistics.fmean(row[name] for row in members)
-            for name in ("kl", "reward", "rho")
+        arm: {
+            "arm": arm,
+            **{
+                name: statistics.fmean(row[name] for row in members)
+                for name in ("kl", "reward", "rho")
+            },
         }
         for arm in ARMS
         if (members := [row for row in rows if row["arm"] == named(policy, arm)])

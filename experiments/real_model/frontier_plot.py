@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from experiments.real_model.plots import new_figure
+from experiments.real_model.plots import new_figure, save_with_legend
 
 PANELS = {
     "positive, by the second classifier": "positive",
@@ -32,6 +32,4 @@ def draw_frontier(table: Path, file: Path) -> None:
         ax.set_title(title)
         ax.set_xlabel("KL to the SFT policy, nats per completion")
         ax.grid(alpha=0.3)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False)
-    figure.savefig(file, dpi=120)
+    save_with_legend(figure, axes, file)

@@ -35,9 +35,7 @@ def draw_outcomes(tables: dict[str, dict[str, dict]], file: Path) -> None:
             bottom = [a + b for a, b in zip(bottom, shares, strict=True)]
         ax.set_title(group)
         ax.set_ylim(0, 1)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False)
-    figure.savefig(file, dpi=120)
+    save_with_legend(figure, axes, file)
 
 
 def new_figure(count: int):
@@ -48,3 +46,10 @@ def new_figure(count: int):
     figure = Figure(figsize=(4 * count, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def save_with_legend(figure, axes, file: Path) -> None:
+    """Writes a figure whose panels show the same, with one legend beside them."""
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    figure.savefig(file, dpi=120)

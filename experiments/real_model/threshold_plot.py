@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.real_model.plots import new_figure
+from experiments.real_model.plots import new_figure, save_with_legend
 from jaxalign.rewards.abstention import wrong_reward
 
 PANELS = {
@@ -37,9 +37,8 @@ def measures(row: dict[str, Any]) -> dict[str, tuple[float, float]]:
 def _mean(outcomes: list[float]) -> tuple[float, float]:
     if not outcomes:
         return float("nan"), float("nan")
-    return float(np.mean(outcomes)), WIDTH * float(np.std(outcomes)) / len(
-        outcomes
-    ) ** 0.5
+    error = float(np.std(outcomes)) / len(outcomes) ** 0.5
+    return float(np.mean(outcomes)), WIDTH * error
 
 
 def draw_thresholds(table: Path, file: Path) -> None:
@@ -54,6 +53,4 @@ def draw_thresholds(table: Path, file: Path) -> None:
         ax.set_title(title)
         ax.set_xlabel("threshold told in the prompt")
         ax.grid(alpha=0.3)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False)
-    figure.savefig(file, dpi=120)
+    save_with_legend(figure, axes, file)

@@ -88,7 +88,7 @@ class Sampling:
       batch_size: Completions sampled at a time; None: all.
       informative: Dynamic sampling: which groups to keep, from rewards `[G, K]` and
         which of them apply, as `rewards.informative_groups`; None keeps all.
-      max_refills: How often an iteration may sample again for that.
+      max_refills: Times that an iteration may sample again for dynamic sampling.
       refill: From the number of an iteration (from 0) and its prompts to those that it
         may draw on further, in turn; by default they come again, with other noise.
     """
