@@ -273,6 +273,9 @@ def _select(rounds: list[Rollout], size: int) -> Rollout:
     )
     best = [x.greedy for x in rounds if x.greedy is not None]
     greedy = np.concatenate(best)[groups] if best else None
+    own = None
+    if rounds[0].own is not None:
+        own = of_completions(lambda x: x.own)
     return Rollout(
         [prompts[i] for i in groups],
         completions,
@@ -280,4 +283,5 @@ def _select(rounds: list[Rollout], size: int) -> Rollout:
         scores,
         kept[groups],
         greedy,
+        own,
     )

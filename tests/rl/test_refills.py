@@ -4,9 +4,10 @@ import jax
 import numpy as np
 
 from jaxalign.rewards import score
+from jaxalign.rl.rollout import Rival
 from jaxalign.training import Clock
 from tests.rl.test_faults import PROMPTS, sampler
-from tests.rollout.models_under_test import params
+from tests.rollout.models_under_test import DECODER, params
 
 
 def worth_to(wanted):
@@ -41,6 +42,16 @@ def test_a_prompt_that_comes_again_in_a_refill_gets_other_noise():
     _, rounds = sample(params(), 0, PROMPTS[:1], jax.random.key(0), Clock())
     texts = {tuple(map(tuple, x.completions.ids())) for x in rounds}
     assert len(rounds) == len(texts) == 3
+
+
+def test_what_a_rival_wrote_is_the_rivals_after_a_refill_too():
+    rival = Rival(DECODER, lambda policy, reference: reference)
+    options = worth_to("p1") | {"rival": rival, "reference": params()}
+    sample = sampler(**options, num_generations=2, max_refills=1)
+    answers, rounds = sample(params(), 0, PROMPTS, jax.random.key(0), Clock())
+    assert len(rounds) == 2
+    assert answers.own is not None
+    assert answers.own.tolist() == [True, False] * 4
 
 
 def test_a_prompt_whose_greedy_answer_has_no_reward_is_left_out():
