@@ -77,6 +77,7 @@ def compute_advantages(
     ref = arrays.logps if arrays.ref_logps is None else arrays.ref_logps
     coef = control.kl_coef if algorithm.kl_in_reward else 0.0
     rewards = token_rewards(scores, arrays.logps, ref, mask, kl_coef=coef)
+    # Before credit: both GAE and the critic's targets are in the scaled unit.
     if algorithm.rescale:
         rewards = masked_rescale(rewards, mask)
     sampled = Sampled(mask, rewards, control.baseline, arrays.values, arrays.greedy)
@@ -90,6 +91,7 @@ def compute_advantages(
     if algorithm.weights is not None:
         columns["weights"] = algorithm.weights(arrays.logps, arrays.sampler_logps, mask)
     metrics = _metrics(arrays, mask, rewards, credit)
+    # The coefficient that this iteration used, not the next one's.
     metrics["objective/kl_coef"] = _once(control.kl_coef)
     return columns, _next(algorithm, control, arrays, sampled, metrics), metrics
 
@@ -99,6 +101,7 @@ def _next(
 ) -> Control:
     """The state for the next iteration, from what this one measured."""
     rewards = Mean.of(arrays.add_centre(sampled.rewards), where=sampled.valid)
+    # As many as were asked for: a horizon in completions must not depend on rewards.
     kl, completions = metrics["objective/kl"], arrays.used.size
     new = algorithm.kl_controller(control.kl_coef, kl.value, completions)
     return Control(
@@ -112,6 +115,7 @@ def _next(
 def _metrics(arrays: RolloutArrays, mask, rewards, credit) -> dict[str, Mean]:
     used = jnp.any(mask, axis=-1)
     scores = masked(arrays.scores, used)
+    # With KL in the reward they differ from the scores, by what is logged below.
     totals = jnp.sum(masked(rewards, mask), axis=-1)
     # Estimates of the policy's entropy and KL are means over what it wrote itself.
     own = mask if arrays.own is None else mask & arrays.own[..., None]

@@ -44,6 +44,7 @@ def make_reward_evaluation(
         return None
 
     def evaluate(state) -> dict[str, float] | None:
+        # Copied once for all batches, as sampling takes one copy of the policy.
         own = whole(iteration.policy_of(state.params))
         parts: list[Rollout] = []
         counts: list[int] = []
@@ -51,8 +52,10 @@ def make_reward_evaluation(
             chaos.at("eval")
             if stop is not None and stop.requested:
                 return None
+            # Filled up, so that the sampler compiles for one number of prompts.
             batch = [held_out[i % size] for i in range(start, start + batch_size)]
             noise = jax.random.fold_in(key, start)
+            # Rewards are told of the iteration that is over: the sampler adds one.
             part, _ = sampler(own, int(state.step) - 1, batch, noise, Clock())
             parts.append(part)
             counts.append(min(batch_size, size - start))
@@ -94,5 +97,6 @@ def means_of(parts: Sequence[Rollout], counts: Sequence[int]) -> dict[str, float
         )
         for name in parts[0].scores.faults
     }
+    # NaN where a reward does not apply.
     there = {name: x[~np.isnan(x)] for name, x in columns.items()}
     return {name: float(x.mean()) for name, x in there.items() if len(x)} | failed

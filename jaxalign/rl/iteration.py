@@ -81,6 +81,7 @@ class Iteration:
     observe: Callable[[Experience], None] | None = None
     at_once: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
     clock: Clock = dataclasses.field(default_factory=Clock)
+    # Of the process, not of the state: a run that goes on may say it once more.
     _warned: set[str] = dataclasses.field(default_factory=set)
 
     def start(self, params: Any, key: jax.Array) -> RLState:
@@ -117,11 +118,13 @@ class Iteration:
             # Before the models score: what float32 cannot hold costs no forward pass.
             for part in rounds:
                 refuse_too_large(part.scores, part.texts, self.algorithm.largest)
+            # First: what is not learnt from is not scored by the models either.
             laid = self.updates.lay_out(rollout)
             scored = self.updates.scores(self.scored(params), laid)
             chaos.at("score")
         # Nothing is dropped from here on: the state is about to be consumed.
         groups = sampled_metrics(rounds)
+        # Of all rounds: what dynamic sampling keeps is never silent.
         silent = _silent(groups["frac_reward_zero_std"])
         arrays = self._arrays(rollout, scored, silent)
         columns, control, metrics = self.compute(arrays, state.control)
@@ -132,6 +135,7 @@ class Iteration:
             advantages = columns["advantages"]
             known = iteration + 1, rounds, rollout, advantages, control, metrics
             self.observe(Experience(*known))
+        # From here on `state` is gone: its arrays are donated to the first update.
         inner, update = self.updates(state.inner, iteration, key, laid, columns)
         everything = {**metrics, **update, **groups, **reward_metrics(rounds)}
         return RLState(state.step + 1, inner, control), everything
@@ -161,6 +165,7 @@ class Iteration:
         best = centred(totals, applies, self.algorithm.around, rollout.greedy)
         rewards = best.rewards.astype(np.float32)
         self._compare(totals, applies, rewards)
+        # The same centre for the baseline: only the difference of the two matters.
         greedy = rollout.greedy
         if greedy is not None:
             greedy = jnp.asarray((greedy - best.centre).astype(np.float32))
@@ -187,6 +192,7 @@ class Iteration:
             totals, applies, on_device = (
                 x.reshape(1, -1) for x in (totals, applies, on_device)
             )
+        # Once: a reward that is too large is so in every iteration.
         lost = lost_difference(totals, applies, on_device)
         if lost is not None:
             self._warned.add("float32")
@@ -195,4 +201,5 @@ class Iteration:
 
 def _silent(equal: Mean) -> jax.Array:
     """Whether there is no group whose rewards differ; or no reward at all."""
+    # No group at all counts as silent too: there is nothing to learn from either.
     return equal.total >= equal.weight

@@ -104,6 +104,7 @@ def make_iteration(
     """
     _check(algorithm, critic, ref_params, sampling, num_minibatches)
     devices = devices or Devices()
+    # Slow, but right for any model: without a cache every token costs a whole pass.
     decoder = decoder or _recomputing(model)
     # The reference writes the second completion in XPO, a mixture in Nash-MD.
     rival = algorithm.rival and algorithm.rival(decoder)
@@ -124,6 +125,7 @@ def make_iteration(
         together=algorithm.together,
         packed=isinstance(model, Backbone) if packed is None else packed,
     )
+    # Losses divide by the longest completion possible, not by that of a batch.
     longest = sampling.max_new_tokens
     objective = algorithm.objective(
         model,
@@ -134,6 +136,7 @@ def make_iteration(
     )
     if mix is not None:
         objective = _mixed(objective, mix, model, chunk_size, algorithm.has_critic)
+    # Both log-probs and values in one program: rows are copied to the devices once.
     scorer = rollout_scorer(
         model,
         critic if algorithm.has_critic else None,
@@ -143,11 +146,13 @@ def make_iteration(
     )
     warm_up = None
     if algorithm.warm_up and critic is not None:
+        # A program of its own: the policy is not run while only the critic learns.
         alone = algorithm.critic_objective(model, critic, max_new_tokens=longest)
         warm_up = devices.train(alone, critic_alone(optimizer), microbatch_size)
     return Iteration(
         algorithm,
         sampler,
+        # The algorithm is part of the program: its settings are constants there.
         jax.jit(functools.partial(compute_advantages, algorithm)),
         Updates(
             plan,
@@ -182,6 +187,7 @@ def _check(
             f"{algorithm.name} measures the distance to a reference: give "
             "make_iteration its parameters, ref_params=params."
         )
+    # One completion differs from nothing: every group would be thrown away.
     if sampling.informative is not None and sampling.num_generations < 2:
         raise UserError("dynamic sampling needs num_generations of 2 or more")
     if minibatches < 1:
@@ -196,6 +202,7 @@ def _mixed(objective, mix: Mix, model: Model, chunk_size: int, has_critic: bool)
     else:
         other = bind(sft_loss, model)
 
+    # The other stream knows no critic: its likelihood is that of the policy alone.
     def policy_of(params: Any) -> Any:
         return params["policy"] if has_critic else params
 

@@ -69,6 +69,7 @@ def group_metrics(rewards: jax.Array, used: jax.Array) -> dict[str, Mean]:
     rewards = masked(rewards, used)
     count = jnp.sum(used, axis=-1, dtype=rewards.dtype)
     mean = jnp.sum(rewards, axis=-1) / jnp.maximum(count, 1)
+    # Masked again: the mean was taken off the places without a reward, too.
     centered = masked(rewards - mean[..., None], used)
     std = sample_std(centered, count[..., None])[..., 0]
     highest = jnp.max(jnp.where(used, rewards, -jnp.inf), axis=-1)
@@ -94,6 +95,7 @@ def kl_metrics(
       `kl`, the mean of k3 over tokens, and `objective/kl`, the mean over completions of
       the summed log-ratio (nats per completion).
     """
+    # Masked first: -inf less -inf on padding would be NaN.
     log_ratio = masked(logps, mask) - masked(ref_logps, mask)
     used = jnp.any(mask, axis=-1)
     return {
@@ -118,6 +120,7 @@ def explained_variance(
 
     def variance(x):
         x = masked(x, mask)
+        # Two passes: the mean of squares less the squared mean loses digits.
         mean = Mean.of(x, where=mask).value
         return Mean.of(jnp.square(x - mean), where=mask).value
 
@@ -144,6 +147,7 @@ def with_update(
     added = {k: x if sums is None else sums[k] + x for k, x in update.items()}
     for of, name, extreme in _CLIP_EXTREMES:
         if of in update:
+            # Extremes of whole updates: values, which are not added up.
             share = update[of].value
             if sums is not None:
                 share = extreme(share, sums[name].total)
@@ -160,6 +164,7 @@ _CLIP_EXTREMES = (
 def _spread(name: str, x, mask, which=("min", "mean", "max")) -> dict[str, Mean]:
     """Mean, smallest and largest; the latter two count once, 0 if there is none."""
     some = jnp.any(mask)
+    # Weight 1, so that means over several iterations are means of extremes.
     once = some.astype(x.dtype)
     ends = {
         "min": jnp.min(jnp.where(mask, x, jnp.inf)),

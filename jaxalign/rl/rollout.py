@@ -179,6 +179,7 @@ class Sampler:
                 best = self._sample(params, prompts, key, places, 0.0)
         chaos.at("rollout")
         with clock.phase("reward"):
+            # People count iterations from 1, in rewards as in the log.
             step = iteration + 1
             texts = self._texts(prompts, completions, step)
             scores = self.score(texts)
@@ -201,12 +202,14 @@ class Sampler:
         return Rollout(prompts, completions, texts, scores, kept, greedy, own)
 
     def _sample(self, params, prompts, key, places, temperature) -> Completions:
+        # Greedy completions are all the same.
         samples = 1 if temperature == 0 else self.sampling.num_generations
         draw = functools.partial(self._draw, prompts, places, temperature)
         if self.rival is None:
             return draw(self.decoder, params, key, samples)
         theirs = self.rival.params(params, self.reference)
         own = draw(self.decoder, params, key, 1)
+        # A key of its own: with the same noise both would write alike.
         other = draw(self.rival.decoder, theirs, jax.random.fold_in(key, _RIVAL), 1)
         return Completions(*map(_in_turn, own, other))
 
@@ -221,6 +224,7 @@ class Sampler:
             stop_ids=s.stop_ids,
             temperature=temperature,
             num_samples=samples,
+            # A batch larger than its rows would compile a program for empty places.
             batch_size=min(s.batch_size or rows, rows),
             prompt_indices=places,
             ends=s.ends,

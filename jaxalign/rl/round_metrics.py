@@ -20,10 +20,12 @@ def reward_metrics(rounds: Sequence[Rollout]) -> dict[str, Mean]:
     metrics = {}
     for name in rounds[0].scores.values:
         values = np.concatenate([x.scores.values[name] for x in rounds])
+        # NaN: the reward did not apply to that completion.
         values = values[~np.isnan(values)]
         n = np.float64(len(values))
         std = values.std() if len(values) else 0.0
         metrics[f"rewards/{name}/mean"] = Mean(values.sum(), n)  # pyright: ignore[reportArgumentType]
+        # A deviation is no sum: weighed by its completions, it is averaged over logs.
         metrics[f"rewards/{name}/std"] = Mean(std * n, n)  # pyright: ignore[reportArgumentType]
         failed = np.float64(sum(x.scores.failed[name] for x in rounds))
         metrics[f"rewards/{name}/failed"] = Mean(failed, np.float64(1))  # pyright: ignore[reportArgumentType]
@@ -40,8 +42,10 @@ def sampled_metrics(rounds: Sequence[Rollout]) -> dict[str, Mean]:
         groups, k = part.groups
         shape = (groups, k) if k > 1 else (1, groups)
         totals, applies = part.scores.total.reshape(shape), part.scores.applies
+        # In float32 large equal rewards and nearly equal ones would be one number.
         rewards = centred(totals, applies.reshape(shape)).rewards
         found = _group_metrics(rewards.astype(np.float32), applies.reshape(shape))
+        # The mean of rewards as they are, not of the centred ones.
         total = np.sum(part.scores.total, where=applies, dtype=np.float64)
         mean = Mean(total, np.float64(applies.sum()))  # pyright: ignore[reportArgumentType]
         parts.append(found | {"reward": mean})

@@ -39,11 +39,14 @@ def plan_rows(
         and branches; else it reads them one by one.
     """
     longest = bucket_width(max(len(x.ids) for x in prompts))
+    # Rounded up: no minibatch has more, and all have the rows of the largest.
     each = -(-len(prompts) // num_minibatches)
     if not packed:
         k = num_generations if together else 1
         count = each * num_generations // k
+        # Devices share rows evenly; those without a sequence are masked.
         count = -(-count // row_multiple) * row_multiple
+        # The last token of a completion is a target and never an input.
         return SequenceRows(k, longest + max_new_tokens - 1, count)
     shapes: Any = {"longest_prompt": longest, "longest_completion": max_new_tokens}
     return CompletionRows.plan(

@@ -37,6 +37,7 @@ class Scoring:
             total = np.where(stopped, total, self.missing_score)
         elif self.missing_penalty:
             total = np.where(stopped, total, total - self.missing_penalty)
+        # A score for a missing end is none for a completion without any reward.
         total = np.where(scores.applies, total, np.nan)
         return dataclasses.replace(scores, total=total)
 

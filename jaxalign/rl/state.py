@@ -63,5 +63,6 @@ class RLState:
         """
         zero = jnp.zeros((), jnp.int32)
         control = Control(jnp.full((), kl_coef), jnp.zeros(()), zero)
+        # On the devices of the parameters: a jitted function takes arrays of one mesh.
         step, control = on_mesh_of(params, (zero, control))
         return cls(step, TrainState.create(params, optimizer, key), control)

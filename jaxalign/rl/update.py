@@ -26,6 +26,7 @@ from jaxalign.rl.scorer import TokenScores
 from jaxalign.training import TrainState, chaos
 from jaxalign.training.step import Step
 
+# Any number that is no purpose of the sampler's keys in `rl.rollout`.
 _ORDER = 0x0DE2
 
 
@@ -81,14 +82,17 @@ class Updates:
             together=rows.together,
         )
         per_group = rollout.groups[1] // rows.together
+        # Groups left out by dynamic sampling cost no forward pass and no row.
         kept = [x for x in everything if rollout.kept[x.index // per_group]]
         return LaidOut(rows, kept, done.mask, rollout.used)
 
     def scores(self, models, laid: LaidOut) -> TokenScores:
         """What all models say of every token, as host arrays `[B, N]`."""
         out: dict[str, Any] = {}
+        # In parts as large as a minibatch: the same shapes, and no more memory.
         mask, size = laid.mask, self.part_size(len(laid.layouts))
         for start in range(0, len(laid.layouts), size):
+            # The order of sampling here; a column finds its completion by number.
             batch = laid.rows.batch(laid.layouts[start : start + size])
             placed = self.devices.place(batch.tokens)
             for name, column in self.score(models, placed)._asdict().items():
@@ -121,6 +125,7 @@ class Updates:
           laid: What `lay_out` gave.
           columns: By name, `[B, N]`.
         """
+        # Once for all passes: only the order of examples changes between them.
         filled = with_columns(laid.layouts, laid.mask, columns)
         step, mixes = self.step, True
         if self.warm_up is not None and iteration < self.warm_up_iterations:
@@ -141,6 +146,7 @@ class Updates:
         """Every pass has an order of its own; parts without an example are left out."""
         for number in range(self.passes):
             noise = jax.random.fold_in(jax.random.fold_in(key, _ORDER), number)
+            # Of whole examples, so that completions which are compared stay together.
             order = permutation(size, int(jax.random.bits(noise)), epoch=0)
             # Not padded: a part is packed into rows, and their number is rounded there.
             yield from (x for x in np.array_split(order, self.minibatches) if len(x))
@@ -155,6 +161,7 @@ def _batch(laid: LaidOut, layouts: Sequence[ExampleLayout]) -> Batch:
     """Completions that do not count are left out by their length."""
     batch = laid.rows.batch(layouts)
     groups = laid.used.reshape(-1, laid.rows.together)
+    # Empty places have the number -1; any count is right for what is not there.
     counts = groups[np.maximum(batch.example_ids, 0)]
     return batch._replace(length=np.where(counts, batch.length, 0))
 
@@ -167,6 +174,7 @@ def critic_alone(
     def update(updates: Any, state, params=None):
         updates, state = optimizer.update(updates, state, params)
         moves: Any = updates
+        # Zeroed behind the optimizer: a gradient of 0 would still leave weight decay.
         still = optax.tree.zeros_like(moves["policy"])
         return {**moves, "policy": still}, state
 

@@ -60,7 +60,9 @@ class Engine:
         # In the order of `SlotRows`: five columns of numbers, and `running`.
         columns: Any = *np.zeros((5, num_rows), np.int32), np.zeros(num_rows, bool)
         self._rows = SlotRows(*columns)
+        # Which completion a slot writes: prompts are taken in the order of lengths.
         self._completion_of = np.zeros(num_rows, np.int64)
+        # Made for the first rows, whose lengths say how long it must be.
         self._cache, self._slots = None, 0
         self._seen: np.ndarray | None = None
         if model.limits.repetition_penalty is not None:
@@ -110,6 +112,7 @@ class Engine:
                 self._seen[slot, prompt.ids] = True
         # First the cache grows, if it must: the blocks go into it.
         self._fit()
+        # By identity: a block is a tree of arrays, which cannot be hashed.
         blocks = {id(x.block): x.block for x in samples if x.block is not None}
         for block in blocks.values():
             sources, slots = np.zeros((2, len(self._completion_of)), np.int32)
@@ -127,6 +130,7 @@ class Engine:
         # The last token is never read, and needs no place.
         ends = rows.prompt_length + limits.max_new_tokens - 1
         ends = np.minimum(rows.position + settings.steps, ends)
+        # Of rows that run: an old long one keeps no memory once it is over.
         slots = bucket_width(int(ends[rows.running].max()))
         decoder = self._model.decoder
         if self._cache is None:
@@ -157,6 +161,7 @@ class Engine:
             completions.tokens[completion, at] = chunk.tokens[slot, :count]
             completions.logps[completion, at] = chunk.logps[slot, :count]
             completions.lengths[completion] += count
+            # The last token alone: rows end at their first stop token.
             completions.stopped[completion] = chunk.last[slot] in limits.stop_ids
             if self._seen is not None:
                 self._seen[slot, chunk.tokens[slot, :count]] = True
@@ -183,6 +188,7 @@ class Engine:
         self._rows.running[slot] = False
 
     def _check_finite(self, logps: np.ndarray) -> None:
+        # Free slots and places behind an end hold 0, which is finite.
         bad = np.flatnonzero(~np.isfinite(logps).all(axis=1))
         if len(bad):
             raise FloatingPointError(

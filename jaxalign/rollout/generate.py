@@ -101,7 +101,9 @@ def generate(
     )
     vocab_size = decoder.head(params)[2]
     check_prompts(prompts, vocab_size, decoder.max_length, max_new_tokens)
+    # The order and repetition of ids must not compile another program.
     stops = sorted(set(stop_ids))
+    # Out of range they would be dropped without a word, and no completion would end.
     if stops and not 0 <= stops[0] <= stops[-1] < vocab_size:
         raise UserError(
             f"stop_ids {stops} must be token ids of the model, 0 to {vocab_size - 1}."
@@ -110,6 +112,7 @@ def generate(
     settings = Settings(
         steps=steps.STEPS if ends is None else steps.STEPS_WITH_ENDS,
         greedy=greedy,
+        # Settings that greedy decoding does not read must not compile it anew.
         top_k=None if greedy else top_k,
         nucleus=not greedy and top_p < 1,
     )

@@ -33,6 +33,7 @@ def geometric_mixture(first: Decoder, second: Decoder, *, weight: float) -> Deco
             decoder.apply(p, tokens, starts, c)
             for decoder, p, c in zip((first, second), params, cache, strict=True)
         )
+        # The weights go into the states, which are small beside the unembeddings.
         states = (1 - weight) * mine[0], weight * theirs[0]
         return jnp.concatenate(states, axis=-1), (mine[1], theirs[1])
 

@@ -81,6 +81,7 @@ def draw(weights: jax.Array, uniforms: jax.Array) -> jax.Array:
     blocks = -(-weights.shape[1] // BLOCK)
     if blocks == 1:
         return invert(weights, uniforms[:, 0])
+    # Weight 0: what fills the last block is never drawn.
     padding = blocks * BLOCK - weights.shape[1]
     weights = jnp.pad(weights, ((0, 0), (0, padding)))
     weights = weights.reshape(-1, blocks, BLOCK)

@@ -53,6 +53,7 @@ def resize(decoder: Decoder, cache: Any, slots: int) -> Any:
     """The same cache with more slots, or without its last ones."""
 
     def one(x: jax.Array) -> jax.Array:
+        # Both ways: it grows with the longest row and shrinks once that one is over.
         more = max(slots - x.shape[-2], 0)
         padding = [(0, 0)] * (x.ndim - 2) + [(0, more), (0, 0)]
         return _by_rows(decoder, jnp.pad(x[..., :slots, :], padding))
@@ -135,12 +136,14 @@ def _decoded(
     decoder: Decoder, settings: Settings, params, cache, rows, limits, key, enough, seen
 ) -> tuple[Any, Chunk]:
     head = decoder.head(params)
+    # Folded in turn, not split: the numbers of other rows play no part.
     keys = _fold(jnp.full(rows.last.shape, key), rows.prompt_index)
     keys = _fold(keys, rows.sample_index)
     # Devices that share the tokens of a row have rows of padding like all others.
     stored = 0 if head[0] is None else len(head[0])
     together = stored > 0 and shares_vocabulary(stored)
     tokens = stored if together else head[2]
+    # A table and no comparison: one look-up a token, however many ids stop.
     stops = jnp.zeros(tokens, bool).at[limits.stop_ids].set(True, mode="drop")
 
     def unfinished(carry) -> jax.Array:

@@ -80,12 +80,14 @@ class Waiting:
         """Prefills the next prompts without their last token, which decoding reads."""
         count = min(self._per_block, len(self._prompts))
         width = bucket_width(len(self._prompts[count - 1].ids) - 1)
+        # Fewer prompts where they are long; one that is longer still is a block alone.
         rows = max(1, min(self._per_block, BLOCK_TOKENS // width))
         rows = self._whole_rows(rows)
         prompts = [self._prompts.popleft() for _ in range(min(rows, count))]
         tokens = np.zeros((rows, width), np.int32)
         for row, prompt in zip(tokens, prompts, strict=False):
             row[: len(prompt.ids) - 1] = prompt.ids[:-1]
+        # Decoding reads the last token, so a single token leaves nothing to prefill.
         alone = all(len(prompt.ids) == 1 for prompt in prompts)
         block = None if alone else self._prefill(tokens)
         self._ready.extend(
