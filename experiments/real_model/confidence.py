@@ -10,6 +10,8 @@ for right answers alone, is measured on held-out facts: calibration error, Brier
 AUROC, accuracy.
 """
 
+import json
+
 import numpy as np
 
 from experiments.real_model.facts import (
@@ -23,6 +25,7 @@ from experiments.real_model.facts import (
 )
 from experiments.real_model.instruments import Instruments
 from experiments.real_model.intervals import report
+from experiments.real_model.speaking_plot import draw_speaking, stated
 from experiments.real_model.stages import arguments, results
 
 ASKED = f"{SYSTEM} Then say how sure you are, from 0% to 100%."
@@ -46,24 +49,29 @@ INSTRUMENTS = Instruments(("brier", "log_score", "abstention"), ("brier",))
 def main():
     args = arguments(__doc__)
     facts = read_facts(args.data, args.seed)
-    stated = np.random.default_rng(args.seed).integers(1, 10, len(facts.shown)) * 10
+    drawn = np.random.default_rng(args.seed).integers(1, 10, len(facts.shown)) * 10
 
     shown = (
         demonstrate(ask(row, ASKED), f"{row['answer'][0]}. Confidence: {percent}%")
-        for row, percent in zip(facts.shown, stated, strict=True)
+        for row, percent in zip(facts.shown, drawn, strict=True)
     )
     sft = fine_tune(args.out / "sft_stating", args.model, shown, args.seed)
     held_out = [ask(row, ASKED) for row in facts.held_out]
     asked = [ask(row, ASKED) for row in facts.asked]
-    found = {}
+    found, answers = {}, {}
     for name, reward in {"sft": "", **REWARDS}.items():
         folder = args.out / f"rl_{name}"
         model = reinforce(folder, sft, asked, reward, args) if reward else sft
         folder = args.out / f"stating_{name}"
-        sample(folder, model, held_out, "brier", seed=args.seed)
+        lines = sample(folder, model, held_out, "brier", seed=args.seed)
+        answers[name] = {"asked": len(lines), "stated": stated(lines)}
         measures = results(folder)["measures"]
         found[name] = {x: measures[x] for x in MEASURES if x in measures}
         report(args.out / "confidence.json", found)
+        table = args.out / "stated.json"
+        table.write_text(json.dumps(answers) + "\n")
+        points = args.out / "frontier.json"
+        draw_speaking(table, points, args.out / "speaking.png")
 
 
 if __name__ == "__main__":
