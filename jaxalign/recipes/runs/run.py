@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 import jax
 
 from jaxalign.data.text.tokenizer import Tokenizer
-from jaxalign.recipes.inputs.chat_texts import chat_texts, keep_template
 from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.inputs.chat_texts import chat_texts, keep_template
 from jaxalign.recipes.inputs.display import open_console
+from jaxalign.recipes.inputs.template_time import start_template_time
 from jaxalign.recipes.runs.policy import Policy
-from jaxalign.recipes.scoring.reference import weights_digest
 from jaxalign.recipes.runs.run_files import open_run_files, open_run_folder
 from jaxalign.recipes.runs.stopping import Ending, ended_on_request, tell_start
-from jaxalign.recipes.inputs.template_time import start_template_time
+from jaxalign.recipes.scoring.reference import weights_digest
 from jaxalign.training import (
     AskedToStop,
     Clock,
@@ -23,8 +23,8 @@ from jaxalign.training import (
     chaos,
     restore_or_start,
 )
-from jaxalign.training.stopping.exits import FINISHED
 from jaxalign.training.host_memory import keep_freed_memory
+from jaxalign.training.stopping.exits import FINISHED
 
 Closable = TypeVar("Closable", bound=Any)
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from jaxalign.data.text.example import Example
 from jaxalign.data.text.preview import printable
 from jaxalign.data.text.tokenizer import Tokenizer
-from jaxalign.recipes.runs.policy import Policy
 from jaxalign.recipes.inputs.rows import Rows
+from jaxalign.recipes.runs.policy import Policy
 from jaxalign.recipes.runs.run import Run
 from jaxalign.rollout import Decoder, StopTexts, generate
 from jaxalign.training.folder.own_files import write_json_lines
