@@ -62,6 +62,7 @@ KINDS: Mapping[RowKind, Kind] = {
 def row_kind(loss: Callable[..., Any]) -> Kind:
     """The kind of rows that a loss is trained on."""
     rows = rows_of(loss)
+    # All others are refused by `find_loss`.
     assert rows is not None
     return KINDS[rows]
 
@@ -133,6 +134,7 @@ def main(config: PreferenceConfig) -> int:
         run.begin(policy, encoder.tokenizer, rows.fingerprints)
 
         params, ref = policy.load(), None
+        # That KL is between whole distributions, which no column of a batch can hold.
         if "kl" in objective.reads:
             # A copy: the step consumes the state, and the parameters with it.
             ref = policy.program.replicate(jax.tree.map(jnp.copy, params))
@@ -172,6 +174,7 @@ def check_preferences(
         if name in reads:
             check_label(rows.all, label, loss=config.loss, columns=columns)
     ranked = rows_of(find_loss(config.loss)) == "rankings"
+    # A loss that reads the scores themselves is defined for ties too.
     if ranked and "rewards" not in reads:
         check_ranks(rows.all, instead="choose --loss infonca_loss")
 

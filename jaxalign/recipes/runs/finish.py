@@ -48,4 +48,5 @@ def finish(
         run.console.print(
             f"after step {run.step} the model is in {export}", highlight=False
         )
+    # Last: a run whose export fails is recorded with the error's code.
     run.finished()

@@ -11,6 +11,7 @@ from jaxalign.json_file import read_json
 
 _HUB_NAME = re.compile(r"[\w.\-]+/[\w.\-]+")
 _CACHED_NAME = re.compile(r"models--([\w.\-]+?)--([\w.\-]+)")
+# A licence that the hub has no word for is `other`, and name and link say which.
 _OF_THE_LICENCE = ("license", "license_name", "license_link", "language")
 # An address is kept whole; of a path of this machine only the last part is.
 _ADDRESS_OR_PATH = re.compile(
@@ -93,6 +94,7 @@ def base_name(model: str) -> str | None:
         said = read_json(folder / "config.json").get("_name_or_path")
     except UserError:
         return None
+    # transformers writes there what a model was loaded from, which may be a path.
     return said if isinstance(said, str) and _HUB_NAME.fullmatch(said) else None
 
 

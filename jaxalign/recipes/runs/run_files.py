@@ -72,6 +72,7 @@ def open_run_files(
             "versions": versions(),
             "fingerprints": dict(fingerprints),
             "config": dataclasses.asdict(config),
+            # Paths in settings are absolute: a run that was moved knows its own by it.
             "place": os.getcwd(),
         },
     )
@@ -106,6 +107,8 @@ def export_place(
     export = folder.path / "export"
     if not config.export:
         return None
+    # Killed between the export and its record: it is whole, and of the step where
+    # training ended, from which this start goes on.
     of_step = folder.start_step if folder.exported is None else folder.exported
     if of_step == step and (export / "config.json").is_file():
         console.print(f"the model is in {export}", highlight=False)

@@ -22,6 +22,7 @@ def ends_of(
 ) -> StopTexts | None:
     """Where completions end besides stop tokens: at the texts of `--stop`, if any."""
     if not stop:
+        # With `ends` the sampler would pause more often, and decode each time.
         return None
     return StopTexts(tokenizer.decode, stop, min_new_tokens=min_new_tokens)
 
