@@ -133,6 +133,7 @@ def read_yaml(path: Path, names: dict[str, Any]) -> dict[str, Entry]:
     import yaml
 
     try:
+        # Some editors write a byte order mark in front, no part of the first key.
         text = read_plain(path).decode("utf-8-sig")
         # Composed, not loaded: values stay text (`no`, `1e-6`), and each has its line.
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -166,6 +167,7 @@ def _flatten(path, node, prefix, names, entries):
             continue
         if name not in names:
             raise UserError(f"{path}:{line}: {_unknown(name, names)}")
+        # Of two equal keys a loaded file has the last alone, without a word.
         if name in entries:
             first = entries[name].line
             raise UserError(
@@ -200,6 +202,7 @@ def _as_flags(name: str, values: list[str], hint) -> list[str]:
     values = ["None" if v.lower() in ("null", "~", "none", "") else v for v in values]
     if hint is bool:
         on = values[0].lower() in ("true", "yes", "on")
+        # tyro writes `no-` in front of the last name: --group.no-name.
         group, _, last = flag.removeprefix("--").rpartition(".")
         return [flag] if on else [f"--{group}.no-{last}" if group else f"--no-{last}"]
     return _several(flag, values) if get_origin(hint) is tuple else [flag, *values]

@@ -179,6 +179,7 @@ class TrainingConfig(DataConfig):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")
+        # In this form NaN is refused, too.
         if not self.num_train_epochs > 0:
             raise UserError(
                 f"num_train_epochs must be positive, got {self.num_train_epochs}"

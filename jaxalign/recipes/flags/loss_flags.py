@@ -128,6 +128,7 @@ def _arrays(loss: Loss) -> tuple[tuple[str, Any], ...]:
     """Name and kind of the arguments that are arrays."""
     parameters = inspect.signature(loss).parameters.values()
     return tuple(
+        # With `from __future__ import annotations` in a loss's file it would be text.
         (p.name, typing.get_origin(p.annotation) or p.annotation)
         for p in parameters
         if p.kind is p.POSITIONAL_OR_KEYWORD
