@@ -61,6 +61,7 @@ GROUP_FLAGS = {
 class GroupConfig(RLConfig):
     """Group-relative and other critic-free policy gradients on sampled completions."""
 
+    # Written out: type checkers take no Literal that is computed.
     algorithm: Literal[
         "grpo",
         "dr_grpo",

@@ -155,6 +155,7 @@ def prompt_batches(
     """What the training loop reads: the prompts of each iteration from `start` on."""
     while True:
         numbers = prompts_of(start, size=size, batch_size=batch_size, seed=seed)
+        # By this name `bad_batches` records them, if a loss is not finite.
         yield {"example_ids": np.asarray(numbers, np.int64)}
         start += 1
 
