@@ -68,7 +68,8 @@ class RLConfig(TrainingConfig):
             raise UserError(
                 "no reward is given; pass --reward, for example exact_match"
             )
-        for name in ("num_generations", "num_minibatches", "mix_batch_size"):
+        positive = ("num_generations", "num_minibatches", "mix_batch_size", "patience")
+        for name in positive:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.generation_batch_size is not None and self.generation_batch_size < 1:
