@@ -10,6 +10,8 @@ from jaxalign.errors import UserError
 from jaxalign.json_file import read_json
 
 _HUB_NAME = re.compile(r"[\w.\-]+/[\w.\-]+")
+# Behind the name may stand a configuration, a split and a weight.
+_DATA_ON_THE_HUB = re.compile(r"(?:^|,)\s*hf:([\w.\-]+/[\w.\-]+)")
 _CACHED_NAME = re.compile(r"models--([\w.\-]+?)--([\w.\-]+)")
 # A licence that the hub has no word for is `other`, and name and link say which.
 _OF_THE_LICENCE = ("license", "license_name", "license_link", "language")
@@ -26,6 +28,7 @@ def model_card(
     versions: Mapping[str, Any],
     *,
     scores: bool = False,
+    source: str | Path | None = None,
 ) -> str:
     """Where a model comes from, as text for people, under what the hub reads.
 
@@ -37,6 +40,7 @@ def model_card(
       results: The last evaluation.
       versions: Of the library and what it stands on.
       scores: Whether it is a reward model.
+      source: Where the base model lies, if the settings name it on the hub.
     """
     from huggingface_hub import ModelCardData
 
@@ -48,7 +52,7 @@ def model_card(
         datasets=_dataset_names(str(config["data"])),
         # An odd licence of the base model must not end a run at its export.
         ignore_metadata_errors=True,
-        **licence_of(config["model"]),
+        **licence_of(source or config["model"]),
     )
     said = without_paths(dict(config))
     lines = [
@@ -98,7 +102,7 @@ def base_name(model: str) -> str | None:
     return said if isinstance(said, str) and _HUB_NAME.fullmatch(said) else None
 
 
-def licence_of(model: str) -> dict[str, Any]:
+def licence_of(model: str | Path) -> dict[str, Any]:
     """What the card of the base model says of its licence and languages, if there."""
     from huggingface_hub import ModelCard
 
@@ -113,7 +117,9 @@ def licence_of(model: str) -> dict[str, Any]:
 
 
 def _dataset_names(data: str) -> list[str] | None:
-    """The name on the hub of the rows, where they are not files."""
+    """The names on the hub of the rows, where they are not files."""
+    if named := _DATA_ON_THE_HUB.findall(data):
+        return named
     # A file may be called like a data set of the hub.
     file = bool(re.search(r"\.\w{1,6}$", data)) or Path(data).expanduser().exists()
     return [data] if _HUB_NAME.fullmatch(data) and not file else None

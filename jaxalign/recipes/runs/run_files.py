@@ -119,7 +119,7 @@ def export_place(
 
 
 def write_card(
-    folder: Path, name: str, config: TrainingConfig, *, scores: bool = False
+    folder: Path, name: str, config: TrainingConfig, source: Path, *, scores: bool
 ) -> str:
     """Draws the plots of a run that is over, and writes its model card.
 
@@ -127,6 +127,7 @@ def write_card(
       folder: Of the run.
       name: Of the method.
       config: The settings.
+      source: The folder of the base model.
       scores: Whether the model is a reward model.
 
     Returns:
@@ -136,6 +137,6 @@ def write_card(
     lines = [x for x in read_metrics(folder / "metrics.jsonl") if x["split"] == "eval"]
     results = {k: v for k, v in lines[-1].items() if k != "split"} if lines else {}
     settings = dataclasses.asdict(config)
-    card = model_card(name, settings, results, versions(), scores=scores)
+    card = model_card(name, settings, results, versions(), scores=scores, source=source)
     write_text(folder / "README.md", card)
     return card
