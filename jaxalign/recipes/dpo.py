@@ -148,11 +148,10 @@ def main(config: PreferenceConfig) -> int:
         samples = sample_greedily(run, policy, encoder.tokenizer, rows)
         if run.is_new:
             samples.show(state.params, 0)
-        train_step = policy.program.train
         state = fit(
             run,
             policy,
-            train_step(objective, optimizer, packed.microbatch_size, ref),
+            policy.program.train(objective, optimizer, packed.microbatch_size, ref),
             state,
             packed,
             learning_rate=rate,
