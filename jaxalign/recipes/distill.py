@@ -35,6 +35,9 @@ class DistillConfig(TrainingConfig):
     lmbda: float = 0.5
     """Share of the updates whose completions the student samples."""
 
+    max_new_tokens: int = 64
+    """Longest completion of the student's, in updates and among samples, in tokens."""
+
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()

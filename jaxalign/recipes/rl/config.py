@@ -54,6 +54,8 @@ class RLConfig(TrainingConfig):
     """Warn after this many iterations in a row in which no reward differed."""
     on_dead_signal: Literal["warn", "stop"] = "warn"
     """Warn or stop after `patience` such iterations."""
+    samples: int = 2
+    """Number of completions in each table of them; all are in `completions/`."""
     save_steps: int = 10
     """Iterations between checkpoints; one is written at the end in any case."""
     eval_steps: int = 10
