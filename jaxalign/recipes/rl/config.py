@@ -84,6 +84,7 @@ class RLConfig(TrainingConfig):
                 f"num_minibatches {self.num_minibatches} is more than batch_size "
                 f"{self.batch_size}: an update needs a prompt"
             )
+        # In this form NaN is refused, too.
         if not self.temperature > 0:
             raise UserError(
                 f"temperature must be positive, got {self.temperature}: greedy "
