@@ -58,6 +58,11 @@ def test_every_layer_is_known():
     assert folders == MAY_IMPORT.keys() | {"recipes"}
 
 
+def test_every_folder_of_python_files_is_a_package():
+    folders = {p.parent for p in ROOT.rglob("*.py")}
+    assert [str(x) for x in folders if not (x / "__init__.py").is_file()] == []
+
+
 @pytest.mark.parametrize("layer", MAY_IMPORT)
 def test_imports_point_downwards(layer):
     for file in (ROOT / layer).rglob("*.py"):

@@ -35,6 +35,9 @@ class DistillConfig(TrainingConfig):
     lmbda: float = 0.5
     """Share of the updates whose completions the student samples."""
 
+    max_new_tokens: int = 64
+    """Longest completion of the student's, in updates and among samples, in tokens."""
+
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
@@ -137,10 +140,18 @@ def check_teacher(
             "from one family, or fine-tune on completions that the teacher wrote: "
             "`jaxalign generate` and `jaxalign sft`."
         )
-    longest = max(len(x.ids) for e in rows.train for x in e.sequences)
+    longest = max(len(x.ids) for e in rows.all for x in e.sequences)
     room = teacher.config.max_positions
     if longest > room:
         raise UserError(
             f"--teacher {config.teacher}: it reads {room} tokens, and a row has "
             f"{longest}. Lower --max-length."
+        )
+    prompt = max(e.sequences[0].prompt_length for e in rows.train)
+    most = config.max_new_tokens
+    if config.lmbda and prompt + most > room:
+        raise UserError(
+            f"--teacher {config.teacher}: it reads {room} tokens, and a prompt has "
+            f"{prompt}, behind which the student writes up to {most}. Lower "
+            "--max-new-tokens or --max-prompt-length."
         )

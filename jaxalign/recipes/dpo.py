@@ -62,6 +62,7 @@ KINDS: Mapping[RowKind, Kind] = {
 def row_kind(loss: Callable[..., Any]) -> Kind:
     """The kind of rows that a loss is trained on."""
     rows = rows_of(loss)
+    # All others are refused by `find_loss`.
     assert rows is not None
     return KINDS[rows]
 
@@ -133,6 +134,7 @@ def main(config: PreferenceConfig) -> int:
         run.begin(policy, encoder.tokenizer, rows.fingerprints)
 
         params, ref = policy.load(), None
+        # That KL is between whole distributions, which no column of a batch can hold.
         if "kl" in objective.reads:
             # A copy: the step consumes the state, and the parameters with it.
             ref = policy.program.replicate(jax.tree.map(jnp.copy, params))
@@ -146,11 +148,10 @@ def main(config: PreferenceConfig) -> int:
         samples = sample_greedily(run, policy, encoder.tokenizer, rows)
         if run.is_new:
             samples.show(state.params, 0)
-        train_step = policy.program.train
         state = fit(
             run,
             policy,
-            train_step(objective, optimizer, packed.microbatch_size, ref),
+            policy.program.train(objective, optimizer, packed.microbatch_size, ref),
             state,
             packed,
             learning_rate=rate,
@@ -172,6 +173,7 @@ def check_preferences(
         if name in reads:
             check_label(rows.all, label, loss=config.loss, columns=columns)
     ranked = rows_of(find_loss(config.loss)) == "rankings"
+    # A loss that reads the scores themselves is defined for ties too.
     if ranked and "rewards" not in reads:
         check_ranks(rows.all, instead="choose --loss infonca_loss")
 

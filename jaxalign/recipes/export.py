@@ -44,6 +44,7 @@ def main(config: Config) -> int:
         dtype="float32",
         remat="none",
         attention="blocked",
+        # Also for a run under pmap: a checkpoint holds one copy.
         parallel="mesh",
         mesh_sizes={"fsdp": -1},
         head=config.head,

@@ -61,6 +61,7 @@ GROUP_FLAGS = {
 class GroupConfig(RLConfig):
     """Group-relative and other critic-free policy gradients on sampled completions."""
 
+    # Written out: type checkers take no Literal that is computed.
     algorithm: Literal[
         "grpo",
         "dr_grpo",
@@ -91,6 +92,7 @@ class GroupConfig(RLConfig):
             raise UserError(f"max_refills must be 0 or more, got {self.max_refills}")
         if self.dynamic_sampling and self.num_generations < 2:
             raise UserError("dynamic_sampling needs num_generations of 2 or more")
+        # Made here too, so that it refuses its keywords before a model is opened.
         grpo_algorithm(self).check_completions(self.num_generations)
 
 

@@ -37,6 +37,7 @@ def command_line(argv: list[str]) -> int:
         print(USAGE)
         return 0 if argv else 2
     order = order_of(argv)
+    # Only this process needs it: the other one's `Order` has no such field.
     as_json = order.pop("json")
     found = asked(order)
     if "error" in found:
@@ -125,6 +126,7 @@ def asked(order: dict[str, Any]) -> dict[str, Any]:
             "The process that compiles was killed, most likely because this machine "
             "has too little memory for a program of this size. Plan on a larger one."
         )
+    # What tyro ends with where it refuses a flag; the noise is what it said.
     if code == 2:
         raise UserError(said)
     raise UserError(

@@ -67,7 +67,9 @@ class PPOConfig(RLConfig):
         ppo_algorithm(self).check_completions(self.num_generations)
 
 
+# Twice, because a run has the keywords of both; in one call they are alternatives.
 Config = with_algorithms(
+    # The field of that name is a word, the keyword a function.
     with_algorithms(PPOConfig, (rl.ppo,), PPO_FLAGS, without=("kl_controller",)),
     (rl.adaptive_kl,),
     PPO_FLAGS,

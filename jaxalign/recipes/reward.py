@@ -51,6 +51,8 @@ class RewardConfig(TrainingConfig):
     )
     """Loss on pairs; on ranked lists, as orders or as all of their pairs; or on
     completions with a score."""
+    samples: int = 2
+    """Number of held-out rows to score before and after training, to look at."""
     normalize: Literal["none", "mean", "variance"] = "mean"
     """At the end, let the scores of reference completions have mean 0 (and variance 1,
     after which differences of scores are no log-odds any more)."""

@@ -28,6 +28,7 @@ class SFTConfig(TrainingConfig):
     def __post_init__(self):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
+        # With both arrays: it refuses a weight for one that it is not given.
         checked(sft_loss, self.keywords, "mean_logps", "logz")
 
 

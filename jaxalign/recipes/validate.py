@@ -141,6 +141,7 @@ def _to_the_end(opened: "Records", found: Found) -> Iterator:
     """The records; that none is left is kept for the end of the report."""
     try:
         yield from opened.records
+    # A `UserError` as well, but about a row, and nothing that waits for the end.
     except RowError:
         raise
     except UserError as error:

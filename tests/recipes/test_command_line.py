@@ -97,6 +97,9 @@ def test_json_of_the_config_gives_it_back(tmp_path):
         ("data: x\ndata: y\n", "c.yaml:2: `data` stands there a second time.*line 1"),
         ("data: x\nfp16: true\n", "c.yaml:2: .*--dtype bfloat16"),
         ("- 1\n", "c.yaml:1: expected"),
+        ("data: x\npacking: 1\n", r"c.yaml:2: `packing` is true or false, not \['1'"),
+        ("data: x\npacking:\n", "c.yaml:2: `packing` is true or false"),
+        ("data: x\npacking: []\n", "c.yaml:2: `packing` is true or false"),
         ("a: [\n", "not YAML"),
     ],
 )

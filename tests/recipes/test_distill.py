@@ -3,16 +3,21 @@
 import json
 import signal
 import sys
+import types
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jaxalign.__main__ import main
 from jaxalign.batch import Batch
+from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.parallel.program import mesh_program
 from jaxalign.recipes import distill
 from jaxalign.recipes.inputs import on_policy
+from jaxalign.recipes.inputs.rows import Rows
 from tests.recipes.test_runs import cli
 
 
@@ -154,6 +159,33 @@ def test_a_teacher_with_other_words_is_refused(tiny_model, rows, tmp_path):
     with pytest.raises(SystemExit) as end:
         main(argv)
     assert end.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("lmbda", "room", "said"),
+    [
+        (0.0, 9, "a row has 10"),
+        (0.0, 10, None),
+        (1.0, 10, "a prompt has 4, behind which the student writes up to 7"),
+        (1.0, 11, None),
+    ],
+)
+def test_a_teacher_reads_held_out_rows_and_what_the_student_writes(
+    lmbda, room, said, monkeypatch
+):
+    def example(prompt: int, length: int) -> Example:
+        trained = np.arange(length) >= prompt
+        return Example(0, (TokenSequence(np.zeros(length, np.int32), trained),))
+
+    same = types.SimpleNamespace(same_words=lambda tokenizer: True)
+    monkeypatch.setattr(distill, "load_tokenizer", lambda folder: same)
+    sizes = types.SimpleNamespace(max_positions=room)
+    teacher: Any = types.SimpleNamespace(folder=None, config=sizes)
+    config: Any = types.SimpleNamespace(teacher="t", lmbda=lmbda, max_new_tokens=7)
+    rows = Rows([example(4, 6)], [example(2, 10)], {})
+    refused = pytest.raises(UserError, match=said) if said else nullcontext()
+    with refused:
+        distill.check_teacher(config, teacher, rows, Any)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ SETTINGS = {
 
 
 def card(results=None, **changes):
-    scores = changes.pop("scores", False)
+    options = {k: changes.pop(k) for k in ("scores", "source") if k in changes}
     settings = {**SETTINGS, **changes}
-    return model_card("method", settings, results or {}, VERSIONS, scores=scores)
+    return model_card("method", settings, results or {}, VERSIONS, **options)
 
 
 def front_matter(text):
@@ -41,6 +41,8 @@ def test_the_front_matter_is_what_the_hub_reads():
     }
     assert front_matter(card(scores=True))["pipeline_tag"] == "text-classification"
     assert front_matter(card(data="trl-lib/pairs"))["datasets"] == ["trl-lib/pairs"]
+    mixed = card(data="hf:trl-lib/pairs:train:0.7,hf:a/b/main:test:0.3,rows.jsonl:1")
+    assert front_matter(mixed)["datasets"] == ["trl-lib/pairs", "a/b"]
 
 
 def test_the_hubs_own_library_takes_it():
@@ -97,6 +99,8 @@ def test_the_licence_of_the_base_model_is_carried_over(tmp_path):
     assert data["language"] == ["de"]
     assert data["tags"] == ["jaxalign"]
     assert "base_model" not in data
+    fetched = front_matter(card(source=tmp_path))
+    assert (fetched["base_model"], fetched["license"]) == ("Qwen/Qwen3-0.6B", "other")
     (tmp_path / "README.md").write_text("---\n: {[\n---\n")
     assert "license" not in front_matter(card(model=str(tmp_path)))
 

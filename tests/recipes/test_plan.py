@@ -2,9 +2,11 @@
 
 import json
 import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -20,6 +22,7 @@ from jaxalign.recipes.planning.order import candidates
 from jaxalign.recipes.planning.program import Planned, bytes_on_device
 from jaxalign.recipes.planning.report import text_of
 from jaxalign.recipes.planning.topology import environment
+from jaxalign.recipes.planning.training import shape_of
 
 MODEL = {
     "architectures": ["LlamaForCausalLM"],
@@ -148,6 +151,18 @@ def test_what_a_device_holds_is_counted_by_hand():
     }
     # A quarter of the columns, on both replicas; and the number on all of them.
     assert bytes_on_device(tree) == 3 * 2 * 2 + 4
+
+
+def test_rows_of_a_device_do_not_depend_on_how_positions_are_split():
+    tokens = types.SimpleNamespace(
+        inputs=np.zeros((8, 16)), target_ids=np.zeros((8, 4))
+    )
+    mesh = types.SimpleNamespace(size=8, shape={"tensor": 2})
+    config = types.SimpleNamespace(vocab_size=512, hidden_size=32)
+    # data 1, fsdp 2, sequence 2, tensor 2: each row lies on four devices.
+    policy: Any = types.SimpleNamespace(mesh=mesh, row_devices=2, config=config)
+    host: Any = types.SimpleNamespace(tokens=tokens)
+    assert shape_of(host, policy, 16)["rows"] == 4
 
 
 @pytest.mark.slow

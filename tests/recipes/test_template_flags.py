@@ -13,7 +13,7 @@ from jaxalign.data.text import clock
 from jaxalign.data.text.clock import template_time
 from jaxalign.errors import UserError
 from jaxalign.recipes import sft
-from jaxalign.recipes.inputs.rows import make_encoder, read_rows
+from jaxalign.recipes.inputs.rows import make_encoder, read_rows, template_arguments
 from jaxalign.recipes.inputs.template_time import start_template_time
 from jaxalign.recipes.runs.policy import open_policy
 from jaxalign.recipes.runs.run import open_run
@@ -86,6 +86,12 @@ def start(config):
         resumes = run.folder.resumes
     rows = [x.sequences[0].ids.tolist() for x in read.train]
     return rows, run.fingerprints, resumes
+
+
+@pytest.mark.parametrize("text", ["a", "a=[", "days=[1,2]", "day=2026-13-01"])
+def test_arguments_that_are_none_are_refused_in_words(text):
+    with pytest.raises(UserError, match="--chat-template-kwargs .* is not understood"):
+        template_arguments(text)
 
 
 def test_a_resumed_run_reads_the_time_at_which_it_began(config, today, capsys):

@@ -57,6 +57,7 @@ def calibration(
         f"calibration/{name}": estimator.statistic(f"calibration/{name}", f, *arrays)
         for name, f in _STATISTICS.items()
     }
+    # Drawn without intervals, for which alone samples stay in their rows.
     return found, _diagrams(*(x[arrays[2]] for x in arrays))
 
 

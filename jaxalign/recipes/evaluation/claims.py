@@ -90,6 +90,7 @@ def open_reading(
       UserError: There is nothing to split by `known`.
     """
     claims, named = claims_reader(rewards, confidence), None
+    # Claims can be split by `known` themselves, so that no reward is missed.
     reward = abstention_reward_of(rewards, None if claims else known)
     if reward is not None:
         named = reward.name

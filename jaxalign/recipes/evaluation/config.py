@@ -119,6 +119,7 @@ class Config:
 
     def _check_known(self) -> None:
         """Refuses what says that questions are known, where nothing is split by it."""
+        # By their beginning: parameters and a weight may stand behind a name.
         judged = self.confidence or any(x.startswith(_JUDGING) for x in self.reward)
         if self.known and not judged:
             raise UserError(

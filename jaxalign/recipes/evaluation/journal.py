@@ -1,6 +1,5 @@
 """The completions of an evaluation, one line each, to look at."""
 
-import math
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,11 +18,6 @@ def describe(completion: Completion) -> Line:
         "length": len(completion.ids),
         "stopped": completion.stopped,
     }
-
-
-def finite_or_none(x: float) -> float | None:
-    """As JSON knows it."""
-    return float(x) if math.isfinite(x) else None
 
 
 def keep(lines: list[Line], folder: Path) -> None:

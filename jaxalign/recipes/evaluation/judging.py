@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxalign.recipes.evaluation.checkpoint import open_checkpoint
 from jaxalign.recipes.evaluation.config import Config
-from jaxalign.recipes.evaluation.journal import Line, finite_or_none
+from jaxalign.recipes.evaluation.journal import Line
 from jaxalign.recipes.evaluation.measure import Estimator, Measure
 from jaxalign.recipes.evaluation.scoring import Answers
 from jaxalign.recipes.scoring.asking import served_judge
@@ -16,6 +16,7 @@ from jaxalign.recipes.scoring.judge_rewards import question_of
 from jaxalign.rewards import preferences
 from jaxalign.rewards.requests import Respond
 from jaxalign.rewards.served.client import Clients
+from jaxalign.training.folder.own_files import finite
 
 
 def open_judge(config: Config) -> Callable[[], Respond] | None:
@@ -64,7 +65,7 @@ def judge_against(
         template=template,
     )
     for line, win in zip(journal, wins, strict=True):
-        line["win_rate"] = finite_or_none(win)
+        line["win_rate"] = finite(win)
     # A judge that seldom gives a verdict says little, so their share stands beside it.
     found = {"win_rate/judge": wins, "judge/verdicts": np.isfinite(wins)}
     return {

@@ -103,6 +103,7 @@ def knowing(
             line["confidence"] = claim.confidence
         stated = np.array([x.confidence for x in claims], float)
         silent = np.array([x.outcome == "abstain" for x in claims])
+        # Whoever abstains has no answer to be sure of.
         values["calibration/stated"] = np.where(silent, np.nan, ~np.isnan(stated))
         values["calibration/confidence"] = stated
         right = answers.by_row([x.outcome == "correct" for x in claims]) > 0

@@ -81,6 +81,7 @@ class Estimator(NamedTuple):
 
     def _key(self, name: str) -> jax.Array:
         key = jax.random.key(self.seed)
+        # Not `hash`, which Python salts anew in each process.
         return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 

@@ -89,6 +89,7 @@ def draw_results(results: Results, file: Path) -> None:
     # Measures have units of their own: each gets an axis.
     rows = max(len(known), 1)
     figure = Figure(figsize=(7 + 4 * len(tables), 1 + 0.9 * rows), layout="constrained")
+    # Not pyplot, which keeps every figure; the canvas makes itself the figure's.
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(rows, 1 + len(tables))
     for i, (name, m) in enumerate(known.items()):
@@ -99,6 +100,7 @@ def draw_results(results: Results, file: Path) -> None:
         axes.grid(axis="x", alpha=0.3)
     for i, paint in enumerate(tables):
         paint(results, figure.add_subplot(grid[:, i + 1]))
+    # In memory first: a file that is half drawn is never seen.
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=120)
     write_bytes(file, drawn.getvalue())

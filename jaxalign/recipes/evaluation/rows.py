@@ -47,6 +47,7 @@ class RowReader(NamedTuple):
         except UserError:
             if must:
                 raise
+            # No mistake: an evaluation measures what the rows allow.
             return None
 
     def examples(self, form: Format, max_length: int) -> list[Example]:

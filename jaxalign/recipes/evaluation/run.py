@@ -89,6 +89,7 @@ def evaluate(config: Config, console: Console) -> Results:
     if is_reward_model(config.model):
         found = evaluate_reward_model(config, console)
         return Results(_about(config), found, {}, {})
+    # First, so that a mistake in one of them is told before a model is loaded.
     template = read_judge_template(config.judge_template, COMPARE)
     judge = open_judge(config)
     model = _open(config, config.model)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.evaluation.journal import Line, finite_or_none
+from jaxalign.recipes.evaluation.journal import Line
 from jaxalign.recipes.evaluation.measure import (
     Estimator,
     Measure,
@@ -20,6 +20,7 @@ from jaxalign.recipes.scoring.judge_rewards import JUDGED_ABSTENTION
 from jaxalign.recipes.scoring.reward_failures import Failures
 from jaxalign.rewards import Completion, Reward, Scores, score
 from jaxalign.rewards.abstention import Outcome, abstention
+from jaxalign.training.folder.own_files import finite
 
 _LOG = logging.getLogger("jaxalign")
 _BY_OUTCOME = (abstention.__name__, JUDGED_ABSTENTION)
@@ -75,9 +76,7 @@ def score_completions(
         if answers.num_samples > 1:
             best = best_of(answers.by_row(scores.total))
         for i, line in enumerate(journal):
-            line["rewards"] = {
-                k: finite_or_none(x[i]) for k, x in scores.values.items()
-            }
+            line["rewards"] = {k: finite(x[i]) for k, x in scores.values.items()}
         if answers.theirs:
             theirs = _scores(rewards, answers.theirs, failures)
             totals = scores.total, theirs.total

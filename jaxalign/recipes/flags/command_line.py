@@ -34,6 +34,10 @@ REFUSED = {
 }
 """Other trainers' names that do not map one-to-one, and what to do in place."""
 
+# The words of YAML 1.1; what is none of them is a mistake, and not false.
+_SWITCHED = {"true": True, "yes": True, "on": True}
+_SWITCHED |= {"false": False, "no": False, "off": False}
+
 
 class Entry(NamedTuple):
     """One value of a YAML file, as text, and the line where it stands."""
@@ -77,7 +81,8 @@ def parse_command(config_class: type[C], argv: list[str], *, prog: str) -> C:
     inherited = []
     for name, entry in entries.items():
         if name not in given:
-            inherited += _as_flags(name, entry.values, names[name])
+            where = f"{file}:{entry.line}"
+            inherited += _as_flags(name, entry.values, names[name], where)
     config = tyro.cli(config_class, args=inherited + argv, prog=prog)
     config = with_absolute_paths(config)
     if show:
@@ -133,6 +138,7 @@ def read_yaml(path: Path, names: dict[str, Any]) -> dict[str, Entry]:
     import yaml
 
     try:
+        # Some editors write a byte order mark in front, no part of the first key.
         text = read_plain(path).decode("utf-8-sig")
         # Composed, not loaded: values stay text (`no`, `1e-6`), and each has its line.
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -166,6 +172,7 @@ def _flatten(path, node, prefix, names, entries):
             continue
         if name not in names:
             raise UserError(f"{path}:{line}: {_unknown(name, names)}")
+        # Of two equal keys a loaded file has the last alone, without a word.
         if name in entries:
             first = entries[name].line
             raise UserError(
@@ -194,14 +201,17 @@ def _unknown(name: str, names) -> str:
     return f"{where}. Did you mean `{hint}`?" if hint else f"{where}. See --help."
 
 
-def _as_flags(name: str, values: list[str], hint) -> list[str]:
+def _as_flags(name: str, values: list[str], hint, where: str) -> list[str]:
     flag = "--" + name.replace("_", "-")
-    # What YAML calls null is None on the command line.
-    values = ["None" if v.lower() in ("null", "~", "none", "") else v for v in values]
     if hint is bool:
-        on = values[0].lower() in ("true", "yes", "on")
+        on = _SWITCHED.get(values[0].lower()) if len(values) == 1 else None
+        if on is None:
+            raise UserError(f"{where}: `{name}` is true or false, not {values}.")
+        # tyro writes `no-` in front of the last name: --group.no-name.
         group, _, last = flag.removeprefix("--").rpartition(".")
         return [flag] if on else [f"--{group}.no-{last}" if group else f"--no-{last}"]
+    # What YAML calls null is None on the command line.
+    values = ["None" if v.lower() in ("null", "~", "none", "") else v for v in values]
     return _several(flag, values) if get_origin(hint) is tuple else [flag, *values]
 
 

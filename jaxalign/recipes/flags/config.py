@@ -175,10 +175,13 @@ class TrainingConfig(DataConfig):
         for name in (*positive, "logging_steps", "chunk_size", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.samples < 0:
+            raise UserError(f"samples must be 0 or more, got {self.samples}")
         for name in ("microbatch_size", "max_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")
+        # In this form NaN is refused, too.
         if not self.num_train_epochs > 0:
             raise UserError(
                 f"num_train_epochs must be positive, got {self.num_train_epochs}"

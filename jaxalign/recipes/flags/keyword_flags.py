@@ -16,6 +16,7 @@ def hyperparameters(function: Callable[..., Any]) -> dict[str, float]:
     {'beta': 0.1, 'label_smoothing': 0.0}
     """
     keywords = inspect.signature(function).parameters.values()
+    # None stands for an array that may be left out; whole numbers are settings of runs.
     return {p.name: p.default for p in keywords if isinstance(p.default, float)}
 
 
@@ -33,6 +34,7 @@ def with_keywords(base: type, function: Callable[..., Any], **fixed: Any) -> Any
     """
     about, kinds = arguments(function), typing.get_type_hints(function)
     names = hyperparameters(function)
+    # A keyword that the docstring does not explain fails here, at the import.
     fields = [Field(x, kinds[x], value, about[x]) for x, value in names.items()]
     # Not a field: it would become a flag of its own.
     values = property(lambda config: {x: getattr(config, x) for x in names})

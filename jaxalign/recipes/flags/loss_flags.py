@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxalign import losses
 from jaxalign.errors import UserError
 from jaxalign.losses import LossOutput, Pair
-from jaxalign.objectives import RUNNING, array_names
+from jaxalign.objectives import RUNNING
 from jaxalign.recipes.flags.keyword_flags import with_keywords
 
 Loss = Callable[..., LossOutput]
@@ -115,19 +115,11 @@ def checked(loss: Loss, values: Mapping[str, float], *more: str) -> None:
         raise UserError(str(error)) from error
 
 
-def reads(loss: Loss, name: str) -> bool:
-    """Whether an array of that name is among a loss's arguments.
-
-    >>> reads(losses.wpo_loss, "log_sum_squares")
-    True
-    """
-    return name in array_names(loss)
-
-
 def _arrays(loss: Loss) -> tuple[tuple[str, Any], ...]:
     """Name and kind of the arguments that are arrays."""
     parameters = inspect.signature(loss).parameters.values()
     return tuple(
+        # With `from __future__ import annotations` in a loss's file it would be text.
         (p.name, typing.get_origin(p.annotation) or p.annotation)
         for p in parameters
         if p.kind is p.POSITIONAL_OR_KEYWORD

@@ -25,6 +25,7 @@ def open_console() -> Console:
         # A row may hold characters that the output's encoding does not have.
         sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(markup=False, highlight=False)
+    # Without a terminal rich would break lines at 80 columns.
     console.soft_wrap = not console.is_terminal
     return console
 

@@ -110,6 +110,7 @@ def not_obeyed(settings: Mapping[str, Any], obeyed: Iterable[str]) -> str:
     'num_beams 4, words x'
     """
     left = {k: v for k, v in in_force(settings).items() if k not in obeyed}
+    # Cut, because a list of token ids may be long.
     return ", ".join(f"{k} {str(v)[:60]}" for k, v in left.items())
 
 
@@ -136,6 +137,7 @@ def checkpoint_sampling(
         top_k=top_k if top_k > 0 else None,
         top_p=read.share("top_p", 1.0, above=0.0) if sampled else 1.0,
         min_p=read.share("min_p", 0.0) if sampled else 0.0,
+        # Logits are divided by it, so it is never 0.
         repetition_penalty=read.number("repetition_penalty", 1.0, least=1e-6),
         max_new_tokens=read.whole("max_new_tokens", max_new_tokens, least=1),
         min_new_tokens=read.whole("min_new_tokens", 0, least=0),

@@ -54,6 +54,7 @@ class OnPolicy:
         self._run, self._policy, self._packed = run, policy, packed
         self._share, self._temperature = share, temperature
         self._stop_ids = tokenizer.stop_ids
+        # Made once: for each new one the sampler is compiled anew.
         self._decoder = policy.decoder(tokenizer)
         self._prompts = [
             x.sequences[0].ids[: x.sequences[0].prompt_length].tolist()

@@ -75,13 +75,16 @@ def template_arguments(text: str | None) -> dict[str, Any]:
     import yaml
 
     pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
-    if not all(name.strip() and eq for name, eq, _ in pairs):
+    try:
+        if not all(name.strip() and eq for name, eq, _ in pairs):
+            raise ValueError("a name or a value is missing")
+        # To a template the text `false` would be true.
+        return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
+    except (ValueError, yaml.YAMLError) as error:
         raise UserError(
             f"--chat-template-kwargs {text!r} is not understood. Write names and "
             "values: --chat-template-kwargs enable_thinking=false."
-        )
-    # To a template the text `false` would be true.
-    return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
+        ) from error
 
 
 def read_rows(

@@ -22,6 +22,7 @@ def start_template_time(config: TrainingConfig) -> dict[str, str]:
     """
     starts = recorded_fingerprints(Path(config.output_dir))
     recorded = [x[KEY] for x in starts if isinstance(x.get(KEY), str)]
+    # That of the last start: a change that was accepted holds from then on.
     time = fix_clock(config.template_time or next(iter(recorded[-1:]), None))
     # A fingerprint that no start has recorded would count as changed.
     return {KEY: time} if recorded or not starts else {}

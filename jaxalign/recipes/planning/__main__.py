@@ -17,6 +17,7 @@ def main() -> int:
     order, out = (Path(name) for name in sys.argv[1:])
 
     def tell(text: str) -> None:
+        # Into a pipe Python writes by blocks, and a line would wait for minutes.
         print(text, flush=True)
 
     try:

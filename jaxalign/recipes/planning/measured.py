@@ -135,6 +135,7 @@ def _loops(collectives: list[Collective]) -> dict[str, int]:
     """How many exchanges there are inside loops over layers and over chunks."""
     return {
         what: sum(any(name in loop for loop in c.loops) for c in collectives)
+        # The Flax module's name, and that of the scope in `ops`, in XLA's `op_name`s.
         for what, name in (("layers", "Transformer"), ("chunks", "chunks"))
     }
 

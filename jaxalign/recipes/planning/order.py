@@ -89,6 +89,7 @@ def _run(order: Order, argv: list[str], devices, tell) -> dict[str, Any]:
     from jaxalign.recipes.rl.config import RLConfig
 
     recipe = importlib.import_module(f"jaxalign.recipes.{order.recipe}")
+    # `dpo` alone has one: its --loss decides which flags there are.
     choose = getattr(recipe, "config_class", lambda argv: recipe.Config)
     config = parse_command(choose(argv), argv, prog=f"jaxalign plan {order.recipe}")
     refuse_pmap(config)

@@ -82,6 +82,7 @@ def _sampling(
         return jax.ShapeDtypeStruct(sizes, dtype, sharding=whole)
 
     cache = with_layout(steps.empty, decoder, rows, slots)
+    # What `prepared` shares with the state is an argument of the programs already.
     beside = bytes_on_device(kept) - _not_copied(shapes, prepared)
 
     def lower_decode() -> Any:
@@ -135,6 +136,7 @@ def _sampling(
 def _not_copied(params: Any, prepared: Any) -> int:
     """Bytes of what sampling takes as it is, without a copy in another type."""
     if jax.tree.structure(params) != jax.tree.structure(prepared):
+        # Nothing is known to be shared, which plans for more memory and not for less.
         return 0
     pairs = zip(jax.tree.leaves(params), jax.tree.leaves(prepared), strict=True)
     return bytes_on_device([old for old, new in pairs if old.dtype == new.dtype])

@@ -165,7 +165,7 @@ def shape_of(host: Batch, policy: Policy, rows: int) -> dict:
     count, tokens = host.tokens.inputs.shape
     targets = host.tokens.target_ids.shape[1]
     tensor = policy.mesh.shape["tensor"]
-    rows = min(rows, max(1, count // (policy.mesh.size // tensor)))
+    rows = min(rows, max(1, count // policy.row_devices))
     return {
         "rows": rows,
         "tokens": tokens,

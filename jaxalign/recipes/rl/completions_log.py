@@ -34,6 +34,7 @@ class CompletionsLog:
         """Keeps all completions of an iteration; a second call replaces them."""
         step, used = experience.step, experience.rollout
         mean = {
+            # The rounds hold the same objects, in another order; prompts may repeat.
             id(text): finite(row[:n].mean() if n else math.nan)
             for text, row, n, kept in zip(
                 used.texts,

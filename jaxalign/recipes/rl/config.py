@@ -54,6 +54,8 @@ class RLConfig(TrainingConfig):
     """Warn after this many iterations in a row in which no reward differed."""
     on_dead_signal: Literal["warn", "stop"] = "warn"
     """Warn or stop after `patience` such iterations."""
+    samples: int = 2
+    """Number of completions in each table of them; all are in `completions/`."""
     save_steps: int = 10
     """Iterations between checkpoints; one is written at the end in any case."""
     eval_steps: int = 10
@@ -68,7 +70,8 @@ class RLConfig(TrainingConfig):
             raise UserError(
                 "no reward is given; pass --reward, for example exact_match"
             )
-        for name in ("num_generations", "num_minibatches", "mix_batch_size"):
+        positive = ("num_generations", "num_minibatches", "mix_batch_size", "patience")
+        for name in positive:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.generation_batch_size is not None and self.generation_batch_size < 1:
@@ -81,6 +84,7 @@ class RLConfig(TrainingConfig):
                 f"num_minibatches {self.num_minibatches} is more than batch_size "
                 f"{self.batch_size}: an update needs a prompt"
             )
+        # In this form NaN is refused, too.
         if not self.temperature > 0:
             raise UserError(
                 f"temperature must be positive, got {self.temperature}: greedy "

@@ -27,6 +27,7 @@ from jaxalign.rl import (
 from jaxalign.training import StepResult
 from jaxalign.training.optimizer import Schedule
 
+# Keeps samples of evaluations apart from those of iterations.
 _EVALUATION = 0xE7A1
 
 
@@ -34,6 +35,7 @@ def reference_of(policy: Policy, params: Any, config: RLConfig) -> Any:
     """A copy of the policy's parameters, which training will consume."""
 
     def copy(x: jax.Array) -> jax.Array:
+        # Of the same type it would else be the array itself, which the step consumes.
         return jnp.array(x, dtype=config.ref_dtype, copy=True)
 
     return policy.program.replicate(jax.tree.map(copy, params))
@@ -93,6 +95,7 @@ def fit_iterations(
         return rate(iteration * plan.updates_per_iteration)
 
     def step(state: RLState, batch) -> tuple[RLState, StepResult]:
+        # Read first: `iterate` consumes the state.
         before = int(state.step)
         asked = [train[i] for i in batch["example_ids"]]
         state, metrics = iterate(state, asked)
@@ -102,6 +105,7 @@ def fit_iterations(
         return state, StepResult(metrics, tokens, skipped)
 
     def with_inner(change: Callable[[Any], Any], state: RLState) -> RLState:
+        # Under pmap `inner` alone has an axis of devices; the rest is one copy.
         return dataclasses.replace(state, inner=change(state.inner))
 
     return run_steps(

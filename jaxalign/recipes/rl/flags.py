@@ -98,6 +98,7 @@ def call_with_flags(
     fields = {name: getattr(config, flags.get(name, name), None) for name in known}
     given = {name: x for name, x in fields.items() if x is not None}
     try:
+        # `more` wins: the field `kl_controller` holds a word, the keyword a function.
         return make(**given | more)
     except UserError as error:
         raise UserError(_named(str(error), flags)) from error

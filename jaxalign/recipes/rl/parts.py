@@ -94,6 +94,7 @@ def row_options(
     return {
         "num_minibatches": config.num_minibatches,
         "microbatch_size": rows_at_a_time(config, rows.shape.tokens),
+        # By default they are planned, and compiled, anew for each iteration's prompts.
         "rows": lambda prompts: rows,
         "chunk_size": config.chunk_size,
         "devices": Devices(
@@ -164,6 +165,7 @@ def read_other_rows(
         data=config.mix_data,
         eval_data=None,
         eval_fraction=0.0,
+        # These rows have columns of their own.
         format=None,
         columns=None,
     )

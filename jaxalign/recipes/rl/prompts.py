@@ -25,6 +25,7 @@ from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.runs.policy import Policy
 from jaxalign.rl import Prompt
 
+# Keeps the orders of refills apart from those of epochs, which have the same seed.
 _REFILL = 0x5EED
 
 
@@ -118,6 +119,7 @@ def _hold_out(prompts: list[Prompt], fraction: float, seed: int):
     """The same prompt is always on the same side."""
 
     def bare(i: int, prompt: Prompt) -> Example:
+        # No token is trained, so `split` goes by all of them.
         ids = np.asarray(prompt.ids, np.int32)
         return Example(i, (TokenSequence(ids, np.zeros(len(ids), bool)),))
 
@@ -153,6 +155,7 @@ def prompt_batches(
     """What the training loop reads: the prompts of each iteration from `start` on."""
     while True:
         numbers = prompts_of(start, size=size, batch_size=batch_size, seed=seed)
+        # By this name `bad_batches` records them, if a loss is not finite.
         yield {"example_ids": np.asarray(numbers, np.int64)}
         start += 1
 
@@ -161,6 +164,7 @@ def refill_from(
     train: Sequence[Prompt], seed: int
 ) -> Callable[[int, Sequence[Prompt]], list[Prompt]]:
     """`Sampling.refill` from all prompts of the run."""
+    # An index counts all records that were read; some are held out or dropped.
     place = {x.index: i for i, x in enumerate(train)}
 
     def refill(iteration: int, prompts: Sequence[Prompt]) -> list[Prompt]:

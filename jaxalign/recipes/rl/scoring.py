@@ -73,6 +73,7 @@ def make_scoring(config: RLConfig, tokenizer: Tokenizer) -> RunScoring:
         tokenizer,
         dtype=config.dtype,
         attention=config.attention,
+        # Reward models lie on a mesh in any case; under pmap no flag says on which.
         mesh_sizes=None if pmap else config.layout["mesh_sizes"],
     )
     return RunScoring(rewards, config.missing_eos_score, config.missing_eos_penalty)

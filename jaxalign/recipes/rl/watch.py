@@ -23,6 +23,7 @@ class Watch:
         Raises:
           UserError: Rewards have not differed for long.
         """
+        # Counted in the state, so that a resumed run counts on.
         silent = int(experience.control.silent)
         if silent and silent % self._patience == 0:
             text = (

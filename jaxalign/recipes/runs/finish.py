@@ -30,7 +30,7 @@ def finish(
     """
     scores = policy.config.head == "score"
     # Before the export, which takes the card along.
-    card = write_card(run.folder.path, method, run.config, scores=scores)
+    card = write_card(run.folder.path, method, run.config, policy.folder, scores=scores)
     export = export_place(run.folder, run.config, run.step, run.console)
     if export is not None:
         with naming(export):
@@ -48,4 +48,5 @@ def finish(
         run.console.print(
             f"after step {run.step} the model is in {export}", highlight=False
         )
+    # Last: a run whose export fails is recorded with the error's code.
     run.finished()

@@ -29,7 +29,6 @@ def start_state(
     run: Run, policy: Policy, params: Any, optimizer, num_steps: int, carry: Any = ()
 ) -> TrainState:
     """The state of the newest checkpoint, or a new one; `params` are consumed."""
-    # Shapes first: nothing is made for a state that a checkpoint has.
     new = {"optimizer": optimizer, "key": run.key, "carry": carry}
     create = functools.partial(TrainState.create, **new)
     return restore_or_create(run, policy, create, params, num_steps)
@@ -47,6 +46,7 @@ def restore_or_create(
       params: Consumed.
       num_steps: Of the run.
     """
+    # Shapes first: nothing is made for a state that a checkpoint has.
     state = run.restore(policy.shapes(create, params), num_steps)
     if state is None:
         return policy.start(create, params)
@@ -114,6 +114,7 @@ def fit(
         num_steps=len(packed.train),
         evaluate=evaluate,
         learning_rate=learning_rate,
+        # Perhaps a fraction: an update where two epochs meet holds examples of both.
         steps_per_epoch=len(packed.train.layouts) / run.config.batch_size,
         main_metric=main_metric,
         unreplicate=program.unreplicate,
@@ -142,6 +143,7 @@ def run_steps(
                 run.metrics,
                 num_steps=num_steps,
                 host=run.host,
+                # One copy: under pmap each leaf has an axis of devices, the step too.
                 start=int(unreplicate(state).step),
                 learning_rate=learning_rate,
                 steps_per_epoch=steps_per_epoch,
@@ -162,5 +164,7 @@ def run_steps(
                 intervals=Intervals(config.save_steps, config.eval_steps),
                 unreplicate=unreplicate,
             )
+        # Still inside: at the block's end a request to stop is raised, and the last
+        # step would be neither told nor recorded.
         run.trained(done, num_steps)
     return unreplicate(done.state)

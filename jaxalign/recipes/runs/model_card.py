@@ -10,7 +10,10 @@ from jaxalign.errors import UserError
 from jaxalign.json_file import read_json
 
 _HUB_NAME = re.compile(r"[\w.\-]+/[\w.\-]+")
+# Behind the name may stand a configuration, a split and a weight.
+_DATA_ON_THE_HUB = re.compile(r"(?:^|,)\s*hf:([\w.\-]+/[\w.\-]+)")
 _CACHED_NAME = re.compile(r"models--([\w.\-]+?)--([\w.\-]+)")
+# A licence that the hub has no word for is `other`, and name and link say which.
 _OF_THE_LICENCE = ("license", "license_name", "license_link", "language")
 # An address is kept whole; of a path of this machine only the last part is.
 _ADDRESS_OR_PATH = re.compile(
@@ -25,6 +28,7 @@ def model_card(
     versions: Mapping[str, Any],
     *,
     scores: bool = False,
+    source: str | Path | None = None,
 ) -> str:
     """Where a model comes from, as text for people, under what the hub reads.
 
@@ -36,6 +40,7 @@ def model_card(
       results: The last evaluation.
       versions: Of the library and what it stands on.
       scores: Whether it is a reward model.
+      source: Where the base model lies, if the settings name it on the hub.
     """
     from huggingface_hub import ModelCardData
 
@@ -47,7 +52,7 @@ def model_card(
         datasets=_dataset_names(str(config["data"])),
         # An odd licence of the base model must not end a run at its export.
         ignore_metadata_errors=True,
-        **licence_of(config["model"]),
+        **licence_of(source or config["model"]),
     )
     said = without_paths(dict(config))
     lines = [
@@ -93,10 +98,11 @@ def base_name(model: str) -> str | None:
         said = read_json(folder / "config.json").get("_name_or_path")
     except UserError:
         return None
+    # transformers writes there what a model was loaded from, which may be a path.
     return said if isinstance(said, str) and _HUB_NAME.fullmatch(said) else None
 
 
-def licence_of(model: str) -> dict[str, Any]:
+def licence_of(model: str | Path) -> dict[str, Any]:
     """What the card of the base model says of its licence and languages, if there."""
     from huggingface_hub import ModelCard
 
@@ -111,7 +117,9 @@ def licence_of(model: str) -> dict[str, Any]:
 
 
 def _dataset_names(data: str) -> list[str] | None:
-    """The name on the hub of the rows, where they are not files."""
+    """The names on the hub of the rows, where they are not files."""
+    if named := _DATA_ON_THE_HUB.findall(data):
+        return named
     # A file may be called like a data set of the hub.
     file = bool(re.search(r"\.\w{1,6}$", data)) or Path(data).expanduser().exists()
     return [data] if _HUB_NAME.fullmatch(data) and not file else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from jaxalign.errors import UserError
 
 COUNTS = {
+    # Of the step: SLURM_NTASKS is the job's, of which this may be one task of many.
     "SLURM_STEP_NUM_TASKS": "Start it with --nodes=1 --ntasks=1",
     "OMPI_COMM_WORLD_SIZE": "Start it without mpirun",
     "JAX_NUM_PROCESSES": "Unset it and JAX_COORDINATOR_ADDRESS",
@@ -33,6 +34,7 @@ def refuse_several_processes(environment: Mapping[str, str]) -> None:
     address = environment.get("JAX_COORDINATOR_ADDRESS", "")
     if address and environment.get("JAX_NUM_PROCESSES") != "1":
         raise _several(f"JAX_COORDINATOR_ADDRESS={address}", "Unset it")
+    # Not imported here, which takes long: who joined processes in Python has done so.
     jax = sys.modules.get("jax")
     if jax is not None and jax.distributed.is_initialized():
         refuse_several_hosts()

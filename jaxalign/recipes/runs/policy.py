@@ -64,6 +64,7 @@ class Policy(NamedTuple):
           key: What a scalar head is drawn with, if the folder has none.
         """
         places = shardings(PARTITION_RULES, self.mesh, param_shapes(self.config))
+        # The head in the folder: that of `config` may be one that is yet to be drawn.
         if read_config(self.folder).head == self.config.head:
             return load_params(self.folder, self.config, places)
         if key is None:
@@ -142,6 +143,7 @@ def open_policy(
     config = read_config(folder)
     # For planning there need be no weights.
     if devices is None:
+        # Before a head is added: the config is still that of the folder's tensors.
         check_weights(folder, config)
     if head == "score" and config.head != head and not new_head:
         raise UserError(
@@ -161,6 +163,7 @@ def open_policy(
     mesh = make_mesh({"fsdp": -1} if parallel == "pmap" else mesh_sizes, devices)
     _require_heads(config, mesh)
     program = program_of(parallel, mesh)
+    # By a device of the mesh: a plan is for devices that this process does not have.
     product = compute_type(dtype, mesh.devices.flat[0])
     model = Transformer(config, dtype=product, remat=remat, attention=attention)
     return Policy(folder, config, model, backbone_of(model), mesh, program)

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 import jax
 
 from jaxalign.data.text.tokenizer import Tokenizer
-from jaxalign.recipes.inputs.chat_texts import chat_texts, keep_template
 from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.inputs.chat_texts import chat_texts, keep_template
 from jaxalign.recipes.inputs.display import open_console
+from jaxalign.recipes.inputs.template_time import start_template_time
 from jaxalign.recipes.runs.policy import Policy
-from jaxalign.recipes.scoring.reference import weights_digest
 from jaxalign.recipes.runs.run_files import open_run_files, open_run_folder
 from jaxalign.recipes.runs.stopping import Ending, ended_on_request, tell_start
-from jaxalign.recipes.inputs.template_time import start_template_time
+from jaxalign.recipes.scoring.reference import weights_digest
 from jaxalign.training import (
     AskedToStop,
     Clock,
@@ -23,8 +23,8 @@ from jaxalign.training import (
     chaos,
     restore_or_start,
 )
-from jaxalign.training.stopping.exits import FINISHED
 from jaxalign.training.host_memory import keep_freed_memory
+from jaxalign.training.stopping.exits import FINISHED
 
 Closable = TypeVar("Closable", bound=Any)
 
@@ -52,6 +52,7 @@ class Run:
         self.key = jax.random.key(config.seed)
         self.host: dict[str, Any] | None = None
         self.step = 0
+        # Before any row is rendered: a template may write the time into it.
         self.fingerprints: dict[str, str] = start_template_time(config)
         self._ending, self._stack = ending, stack
 
@@ -86,6 +87,7 @@ class Run:
         with self.stop.between_steps():
             folder = open_run_folder(config, self.fingerprints)
             self.folder = self._stack.enter_context(folder)
+        # The thread that ends a stuck process runs no `__exit__`, which records it.
         self.stop.on_leaving(self.folder.leave)
         files = open_run_files(self.folder.path, config, self.fingerprints)
         self.metrics, self.checkpoints, self.draw = files
@@ -115,6 +117,7 @@ class Run:
         if done.exit_code != FINISHED:
             self.folder.finished(done.step, done.exit_code)
             self._ending.tell(done, num_steps)
+            # `ended_on_request` takes it: the rest of the command is left out.
             raise AskedToStop
 
     def finished(self) -> None:
@@ -131,8 +134,10 @@ def open_run(config: TrainingConfig) -> Iterator[Run]:
         StopRequest() as stop,
         ended_on_request(stop) as ending,
         contextlib.ExitStack() as stack,
+        # The innermost: nothing is raised while the stack closes what is open.
         stop.at_once(),
     ):
+        # Tests let a process fail or be killed at such places; see `chaos`.
         chaos.at("load")
         yield Run(config, stop, ending, stack)
         # Only here: a block that is left before keeps the code of a stop.

@@ -72,6 +72,7 @@ def open_run_files(
             "versions": versions(),
             "fingerprints": dict(fingerprints),
             "config": dataclasses.asdict(config),
+            # Paths in settings are absolute: a run that was moved knows its own by it.
             "place": os.getcwd(),
         },
     )
@@ -106,6 +107,8 @@ def export_place(
     export = folder.path / "export"
     if not config.export:
         return None
+    # Killed between the export and its record: it is whole, and of the step where
+    # training ended, from which this start goes on.
     of_step = folder.start_step if folder.exported is None else folder.exported
     if of_step == step and (export / "config.json").is_file():
         console.print(f"the model is in {export}", highlight=False)
@@ -116,7 +119,7 @@ def export_place(
 
 
 def write_card(
-    folder: Path, name: str, config: TrainingConfig, *, scores: bool = False
+    folder: Path, name: str, config: TrainingConfig, source: Path, *, scores: bool
 ) -> str:
     """Draws the plots of a run that is over, and writes its model card.
 
@@ -124,6 +127,7 @@ def write_card(
       folder: Of the run.
       name: Of the method.
       config: The settings.
+      source: The folder of the base model.
       scores: Whether the model is a reward model.
 
     Returns:
@@ -133,6 +137,6 @@ def write_card(
     lines = [x for x in read_metrics(folder / "metrics.jsonl") if x["split"] == "eval"]
     results = {k: v for k, v in lines[-1].items() if k != "split"} if lines else {}
     settings = dataclasses.asdict(config)
-    card = model_card(name, settings, results, versions(), scores=scores)
+    card = model_card(name, settings, results, versions(), scores=scores, source=source)
     write_text(folder / "README.md", card)
     return card

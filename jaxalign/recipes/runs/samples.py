@@ -10,8 +10,8 @@ from rich.console import Console
 from jaxalign.data.text.example import Example
 from jaxalign.data.text.preview import printable
 from jaxalign.data.text.tokenizer import Tokenizer
-from jaxalign.recipes.runs.policy import Policy
 from jaxalign.recipes.inputs.rows import Rows
+from jaxalign.recipes.runs.policy import Policy
 from jaxalign.recipes.runs.run import Run
 from jaxalign.rollout import Decoder, StopTexts, generate
 from jaxalign.training.folder.own_files import write_json_lines
@@ -22,6 +22,7 @@ def ends_of(
 ) -> StopTexts | None:
     """Where completions end besides stop tokens: at the texts of `--stop`, if any."""
     if not stop:
+        # With `ends` the sampler would pause more often, and decode each time.
         return None
     return StopTexts(tokenizer.decode, stop, min_new_tokens=min_new_tokens)
 

@@ -36,6 +36,7 @@ class Asking:
         functools.update_wrapper(self, self._function)
         self.__name__ = name
         self._asked, self.clients = asked, clients
+        # What help texts and the check of parameters read of it.
         self.__signature__ = _signature(self._function)
 
     def __call__(
@@ -62,6 +63,7 @@ class Asking:
 
     def digest(self, given: dict[str, Any]) -> str:
         """Of all that its values depend on, for a judge that is served."""
+        # No reply depends on the key, the time limits and the counts.
         names = [x for x in given if x in ("url", "model", "parameters")]
         endpoint = Endpoint(**{x: given[x] for x in names})
         rest = {k: v for k, v in given.items() if k not in _FIELDS and k != "template"}
@@ -89,6 +91,7 @@ def served_judge(text: str, clients: Clients) -> Respond | None:
     Raises:
       UserError: It is such a text, but not understood.
     """
+    # A folder may be called so, and goes first.
     if Path(text).exists() or not text.startswith(("judge(", "rival_judge(")):
         return None
     _, given, _ = read_reward(text)

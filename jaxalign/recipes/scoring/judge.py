@@ -24,6 +24,7 @@ def respond_of(judge: Checkpoint, batch_size: int) -> Respond:
     """The likeliest replies of a checkpoint, as chat where it has a template."""
     encoder = Encoder(judge.tokenizer, judge.policy.config.vocab_size)
     chat = judge.tokenizer.template is not None
+    # Greedy, so that the same completion gets the same verdict.
     sampling = EvaluationSampling(LONGEST_VERDICT, 0.0, None, 1.0, 1, batch_size, 0)
 
     def respond(requests: list[str]) -> list[str]:
@@ -41,10 +42,12 @@ def judges(dtype: str) -> dict[str, Asking]:
     Args:
       dtype: Type of the matrix products.
     """
+    # Rewards that name the same folder share its weights.
     opened = functools.cache(functools.partial(open_checkpoint, dtype=dtype))
 
     def asked(model: str, batch_size: int) -> Respond:
         resolve_model(model)  # also without completions: is there such a folder?
+        # Loaded when it is first asked, so that all settings are checked before.
         return lambda requests: respond_of(opened(model), batch_size)(requests)
 
     clients = Clients()

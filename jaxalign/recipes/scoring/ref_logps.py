@@ -104,6 +104,7 @@ def _kept(run: Run, shards: Shards, missing: list[int], fresh) -> dict[int, Any]
 
     def save() -> bool:
         shards.flush()
+        # The process may end: what is not in a shard is computed again.
         return True
 
     found = {}

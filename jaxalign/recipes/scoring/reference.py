@@ -78,7 +78,7 @@ def score_each(
     batches: Iterable[Batch],
     place: Callable[[Any], Any],
 ) -> Iterator[dict[int, np.ndarray]]:
-    """As `score`, batch by batch; each is read while the next one is computed."""
+    """`score_batches`, batch by batch; each is read while the next one is computed."""
     waiting = None
     for batch in batches:
         logps = scorer(params, place(batch))

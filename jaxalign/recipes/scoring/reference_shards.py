@@ -101,6 +101,7 @@ def _write(folder: Path, key: str, batches: Mapping[int, Batch]) -> None:
     remove(part)
     with naming(file):
         save_file(arrays, part, {"key": key, "sha256": _digest(arrays)})
+    # A folder of that name would not give way to a file.
     remove(file)
     part.replace(file)
 

@@ -71,6 +71,8 @@ def test_each_algorithm_gets_what_is_given_and_else_what_it_has():
         (ppo, {"kl_horizon": 0}, "^kl_horizon must be in"),
         (ppo, {"critic_warmup": -1}, "^critic_warmup must be 0 or more, got -1"),
         (online, {"num_iterations": 0}, "^num_iterations must be 1 or more"),
+        (grpo, {"patience": 0}, "^patience must be 1 or more, got 0"),
+        (grpo, {"samples": -1}, "^samples must be 0 or more, got -1"),
     ],
 )
 def test_values_out_of_range_are_refused_by_the_flag_s_name(kind, settings, message):
