@@ -5,17 +5,24 @@
 Claim (RLCR, https://arxiv.org/abs/2507.16806): 1[right] - (q - 1[right])² as reward, q
 being the confidence that the completion states, teaches calibration and costs no
 accuracy. SFT gives the form, "Rome. Confidence: 40%", with confidences drawn at random,
-so that they say nothing. RL with that reward, with the logarithmic score, and with 1
-for right answers alone, is measured on held-out facts: calibration error, Brier score,
-AUROC, accuracy.
+so that they say nothing. A second SFT states how often the first was right in eight
+samples of a question, on answers of its own (P(IK), https://arxiv.org/abs/2207.05221).
+RL from either with that reward, with the logarithmic score, and with 1 for right
+answers alone, is measured on held-out facts: calibration error, Brier score, AUROC,
+accuracy.
 """
 
 import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.real_model.facts import (
     SYSTEM,
+    Facts,
     ask,
     demonstrate,
     fine_tune,
@@ -26,14 +33,30 @@ from experiments.real_model.facts import (
 from experiments.real_model.instruments import Instruments
 from experiments.real_model.intervals import report
 from experiments.real_model.speaking_plot import draw_speaking, stated
-from experiments.real_model.stages import arguments, results
+from experiments.real_model.stages import Row, arguments, results
 
 ASKED = f"{SYSTEM} Then say how sure you are, from 0% to 100%."
-REWARDS = {
-    "brier": "brier",
-    "log_score": "log_score",
+SAMPLES, SAMPLED = 8, 640
+"""Of a fact, and facts, that say what the first SFT knows."""
+
+
+class Arm(NamedTuple):
+    """A policy: where it starts, and what it is rewarded for; "" for no RL."""
+
+    start: str
+    reward: str = ""
+
+
+# In the order of what they say, so that a chain cut short leaves the most.
+ARMS = {
+    "stating": Arm("stating"),
+    "brier": Arm("stating", "brier"),
     # What states the confidence is no part of the answer, so `contains` reads past it.
-    "binary": "abstention(wrong=0)",
+    "binary": Arm("stating", "abstention(wrong=0)"),
+    "knowing": Arm("knowing"),
+    "knowing_brier": Arm("knowing", "brier"),
+    "knowing_log_score": Arm("knowing", "log_score"),
+    "log_score": Arm("stating", "log_score"),
 }
 MEASURES = (
     "abstention/accuracy",
@@ -46,23 +69,59 @@ MEASURES = (
 INSTRUMENTS = Instruments(("brier", "log_score", "abstention"), ("brier",))
 
 
+def stating(prompt: Row, answer: str, tenths: int) -> Row:
+    """A demonstration of an answer and a confidence."""
+    return demonstrate(prompt, f"{answer}. Confidence: {10 * tenths}%")
+
+
+def knowing(lines: Sequence[Row]) -> Iterator[Row]:
+    """Each fact's most frequent answer, stated as sure as it was right in samples.
+
+    Args:
+      lines: `SAMPLES` completions of each fact, side by side.
+    """
+    for i in range(0, len(lines), SAMPLES):
+        group = lines[i : i + SAMPLES]
+        answers = Counter(x["completion"].split(". Confidence")[0] for x in group)
+        right = sum(x["outcome"] == "correct" for x in group)
+        # Laplace's estimate (k + 1) / (n + 2): eight samples make nobody certain.
+        yield stating(group[0], answers.most_common(1)[0][0], right + 1)
+
+
+def start(out: Path, model: Path, facts: Facts, seed: int) -> dict[str, Path]:
+    """Both SFT models by name; the second is trained on from the first."""
+    drawn = np.random.default_rng(seed).integers(1, 10, len(facts.shown))
+    shown = (
+        stating(ask(row, ASKED), row["answer"][0], tenths)
+        for row, tenths in zip(facts.shown, drawn, strict=True)
+    )
+    first = fine_tune(out / "sft_stating", model, shown, seed)
+    own = sample(
+        out / "own_stating",
+        first,
+        [ask(row, ASKED) for row in facts.asked[:SAMPLED]],
+        "brier",
+        num_samples=SAMPLES,
+        temperature=1.0,
+        seed=seed,
+    )
+    second = fine_tune(out / "sft_knowing", first, knowing(own), seed)
+    return {"stating": first, "knowing": second}
+
+
 def main():
     args = arguments(__doc__)
     facts = read_facts(args.data, args.seed)
-    drawn = np.random.default_rng(args.seed).integers(1, 10, len(facts.shown)) * 10
-
-    shown = (
-        demonstrate(ask(row, ASKED), f"{row['answer'][0]}. Confidence: {percent}%")
-        for row, percent in zip(facts.shown, drawn, strict=True)
-    )
-    sft = fine_tune(args.out / "sft_stating", args.model, shown, args.seed)
+    starts = start(args.out, args.model, facts, args.seed)
     held_out = [ask(row, ASKED) for row in facts.held_out]
     asked = [ask(row, ASKED) for row in facts.asked]
     found, answers = {}, {}
-    for name, reward in {"sft": "", **REWARDS}.items():
-        folder = args.out / f"rl_{name}"
-        model = reinforce(folder, sft, asked, reward, args) if reward else sft
-        folder = args.out / f"stating_{name}"
+    for name, arm in ARMS.items():
+        model = starts[arm.start]
+        if arm.reward:
+            folder = args.out / f"rl_{name}"
+            model = reinforce(folder, model, asked, arm.reward, args)
+        folder = args.out / f"stated_{name}"
         lines = sample(folder, model, held_out, "brier", seed=args.seed)
         answers[name] = {"asked": len(lines), "stated": stated(lines)}
         measures = results(folder)["measures"]

@@ -82,7 +82,9 @@ def completion(flags: dict[str, str], rng: np.random.Generator) -> dict[str, Any
     score = {"correct": 1.0, "abstain": 0.0, "wrong": -1.0}[outcome]
     text = " ".join(rng.choice(WORDS, 5))
     rewards = {name: score if "reward" in flags else float(rng.normal())}
-    return {"completion": text, "rewards": rewards, "outcome": outcome}
+    confidence = float(rng.integers(1, 10)) / 10
+    said = {"completion": text, "outcome": outcome, "confidence": confidence}
+    return {**said, "rewards": rewards}
 
 
 def write_data(folder: Path) -> Path:

@@ -11,6 +11,7 @@ import pytest
 
 from experiments.real_model import (
     abstention,
+    confidence,
     dpo_hh,
     facts,
     preference,
@@ -31,6 +32,7 @@ CHAINS = sorted(
 SIZES = {
     abstention: {"HELD_OUT": 20},
     dpo_hh: {"HELD_OUT": 10},
+    confidence: {"SAMPLED": 10},
     facts: {"SHOWN": 20, "HELD_OUT": 20},
     preference: {"HELD_OUT": 10},
     reviews: {"SFT_ROWS": 20, "PAIRS": 20, "HELD_OUT": 10, "PREFIXES": 20},
