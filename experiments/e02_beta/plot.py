@@ -15,6 +15,7 @@ _ARMS = {
     "exact": ("-", "#555555", "exact optimum"),
     "population": ("*", "k", "DPO, all pairs there are"),
     "dpo": ("o", "#3b6ea5", "DPO, 10⁵ pairs, each seed"),
+    "transformer_dpo": ("D", "#c8553d", "DPO, transformer, the same"),
 }
 
 
@@ -33,6 +34,7 @@ def plot(rows: list[Row], folder: Path) -> None:
                 form,
                 color=colour,
                 ms=9 if form == "*" else 4,
+                mfc="none" if form == "D" else None,
                 label=label,
             )
         ax.set(xscale="log", xlabel="β")

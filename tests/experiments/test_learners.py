@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.e01_frontier import run as e01
+from experiments.e02_beta import run as e02
 from experiments.e03_estimators import run as e03
 from experiments.e03_estimators.train import Plan, train
 from experiments.e11_weights import run as e11
@@ -219,10 +220,10 @@ def test_repeated_symbols_are_counted_one_by_one(world):
 
 
 @pytest.fixture
-def patched(world, monkeypatch):
+def patched(world, float64, monkeypatch):
     """The policy of five parameters where the experiments have the transformer."""
     found = Learner(world, jnp.zeros(len(DIRECTIONS)), mixed)
-    for experiment in (e01, e03, e11):
+    for experiment in (e01, e02, e03, e11):
         monkeypatch.setitem(experiment.POLICIES, "transformer", lambda seed: found)
 
 
@@ -263,3 +264,17 @@ def test_rows_of_e01_and_e11_are_of_the_policy_they_name(world, learner):
     assert row["kl"] == pytest.approx(divergence(world, wanted.logps), rel=1e-9)
     share = repeated_share(wanted.logps, world.responses)
     assert row["repeated"] == pytest.approx(float(share), rel=1e-9)
+
+
+@pytest.mark.usefixtures("patched")
+def test_rows_of_e02_are_of_the_policy_they_name_and_of_its_own_optimum(world, learner):
+    pairs = {"n_pairs": 50, "data_seed": 3, "step": 2, "rate": 0.01}
+    row, records = e02.run(e02.Config("dpo", "transformer", BETA, **pairs))[:2]
+    wanted = on_pairs(world, learner, 50, Steps(2, 0.01)).logps
+    kl = divergence(world, wanted)
+    tilted = np.exp(world.ref_logps + world.rewards / BETA)
+    best = divergence(world, np.log(tilted / tilted.sum(-1, keepdims=True)))
+    assert (row["arm"], row["n_pairs"], row["beta"]) == ("transformer_dpo", 50, BETA)
+    assert row["kl"] == pytest.approx(kl, rel=1e-9)
+    assert row["kl_error"] == pytest.approx(kl / best - 1, rel=1e-9)
+    assert records == []  # they are logged every 50 steps
