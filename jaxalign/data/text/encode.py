@@ -172,7 +172,7 @@ class Encoder:
         """Ids and offsets with one BOS in front if the model reads one."""
         bos = self.tokenizer.bos_id
         # A template may have written it already, and no model has read two of them.
-        if self.tokenizer.adds_bos and ids[:1] != bos:
+        if self.tokenizer.adds_bos and ids[:1].tolist() != [bos]:
             ids = np.concatenate([[np.int32(bos or 0)], ids]).astype(np.int32)
             offsets = np.concatenate([np.zeros((1, 2), np.int32), offsets])
         return ids, offsets
