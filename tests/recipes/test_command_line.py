@@ -27,8 +27,11 @@ class Config:
     batch_size: int = 4
     packing: bool = True
     max_steps: int | None = None
+    remat: Literal["none", "full"] = "full"
+    eval_data: str | None = "x"
     keep_last: int = 2
     report_to: tuple[Literal["x", "y"], ...] = ()
+    stop: tuple[str, ...] = ()
     optimizer: Inner = Inner()
 
 
@@ -96,6 +99,9 @@ def test_json_of_the_config_gives_it_back(tmp_path):
         ),
         ("data: x\ndata: y\n", "c.yaml:2: `data` stands there a second time.*line 1"),
         ("data: x\nfp16: true\n", "c.yaml:2: .*--dtype bfloat16"),
+        ("data: x\npacking: flase\n", "c.yaml:2: `packing` is flase; give true or"),
+        ("data: x\npacking: 1\n", "c.yaml:2: `packing` is 1; give true or false"),
+        ("data: x\npacking:\n", "c.yaml:2: `packing` is None; give true or false"),
         ("- 1\n", "c.yaml:1: expected"),
         ("a: [\n", "not YAML"),
     ],
@@ -103,6 +109,25 @@ def test_json_of_the_config_gives_it_back(tmp_path):
 def test_mistakes_in_yaml_name_their_line(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         run("--config", yaml(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("remat: none\n", {"remat": "none"}),
+        ("max_steps: none\neval_data: None\n", {"eval_data": None}),
+        ("max_steps: null\neval_data: ~\n", {"eval_data": None}),
+        ("eval_data: 'null'\n", {"eval_data": "null"}),
+        ("eval_data: ''\n", {"eval_data": ""}),
+        ("stop: [none, 'null', '~']\n", {"stop": ("none", "null", "~")}),
+        ("stop:\nreport_to: null\n", {}),
+        ("stop: ''\npacking: No\n", {"stop": ("",), "packing": False}),
+    ],
+)
+def test_null_is_a_value_of_yaml_and_no_word(tmp_path, text, changes):
+    """`remat: none` is one of its settings, and a text in quotes may be `null`."""
+    got = run("--config", yaml(tmp_path, text), "--data", "x")
+    assert got == dataclasses.replace(Config(data="x"), **changes)
 
 
 def test_names_of_other_trainers(capsys):
