@@ -130,6 +130,26 @@ def test_null_is_a_value_of_yaml_and_no_word(tmp_path, text, changes):
     assert got == dataclasses.replace(Config(data="x"), **changes)
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--seed", -1, "seed must be 0 or more, and less than 2"),
+        ("--seed", 2**63, "seed must be 0 or more, and less than 2"),
+        ("--max-dropped", 5, "max_dropped must be in [0, 1], got 5.0"),
+        ("--max-dropped", "nan", "max_dropped must be in [0, 1], got nan"),
+        ("--num-train-epochs", "inf", "num_train_epochs must be positive and finite"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(flag, value, message, capsys):
+    from jaxalign.recipes.sft import Config
+
+    paths = ["--model", "m", "--data", "d", "--output-dir", "o"]
+    with pytest.raises(SystemExit) as end:
+        parse_command(Config, [*paths, flag, str(value)], prog="sft")
+    assert end.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
 def test_names_of_other_trainers(capsys):
     assert run("--data", "x", "--save-total-limit", "7").keep_last == 7
     assert run("--data", "x", "--learning-rate=1").optimizer.learning_rate == 1
