@@ -150,6 +150,16 @@ def test_numbers_that_mean_nothing_are_refused(flag, value, message, capsys):
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+def test_a_home_that_nobody_has_is_a_path_that_is_not_there():
+    from jaxalign.models import resolve_model
+    from jaxalign.recipes.generate import Config
+
+    argv = ["--prompt", "x", "--model", "~no-such-user/model"]
+    config = parse_command(Config, argv, prog="generate")
+    with pytest.raises(UserError, match="no folder ~no-such-user/model"):
+        resolve_model(config.model)
+
+
 def test_names_of_other_trainers(capsys):
     assert run("--data", "x", "--save-total-limit", "7").keep_last == 7
     assert run("--data", "x", "--learning-rate=1").optimizer.learning_rate == 1
