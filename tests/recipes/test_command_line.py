@@ -186,6 +186,22 @@ def test_print_config_says_where_each_value_came_from(tmp_path, capsys):
     assert "optimizer.name: 'a'  # default" in printed
 
 
+@pytest.mark.parametrize("closed", [1, 2])
+def test_an_output_that_is_closed_goes_nowhere(closed):
+    """And no file that is opened later gets its number, and what is printed there."""
+    code = (
+        "import os, sys\n"
+        "from jaxalign.__main__ import main\n"
+        "try: main(['dpoo'])\n"
+        "except SystemExit as end: code = end.code\n"
+        "print(os.open(os.devnull, os.O_RDONLY) > 2, code, file=sys.__OTHER__)"
+    ).replace("__OTHER__", "stderr" if closed == 1 else "stdout")
+    shell = f'exec "$0" -c "$1" {closed}>&-'
+    argv = ["sh", "-c", shell, sys.executable, code]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    assert (done.stdout + done.stderr).splitlines()[-1] == "True 2"
+
+
 def test_field_names_are_dotted():
     assert field_names(Config)["optimizer.learning_rate"] is float
 
