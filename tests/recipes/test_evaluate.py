@@ -261,6 +261,19 @@ def test_mistakes_exit_with_2(tiny_model, questions, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_a_file_in_the_place_of_the_results_stays(tiny_model, pairs, tmp_path, capsys):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("mine")
+    argv = ["--model", str(tiny_model), "--data", str(pairs), "--output-dir", str(file)]
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", *argv])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{file}: File exists. Mend the path" in error
+    assert [x.name for x in tmp_path.iterdir()] == ["rows.jsonl"]
+    assert file.read_text() == "mine"
+
+
 def test_the_list_of_rewards(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["rewards"])
