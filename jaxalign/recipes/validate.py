@@ -71,7 +71,8 @@ def main(config: Config) -> int:
     # The code of every error of a user's, so that a script stops there.
     if bad or found.at_end:
         return 2
-    console.print("every row can be used", style="green")
+    other = "other " * bool(found.too_long)
+    console.print(f"every {other}row can be used", style="green")
     return 0
 
 
