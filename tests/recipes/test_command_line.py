@@ -78,6 +78,15 @@ def test_yaml_then_flags(tmp_path):
     )
 
 
+def test_a_value_that_names_a_setting_hides_nothing_of_the_file(tmp_path):
+    """As in `--allow-change optimizer.learning_rate`, after a change in the file."""
+    file = yaml(tmp_path, "data: x\noptimizer:\n  learning_rate: 3e-4\n")
+    got = run("--config", file, "--stop", "optimizer.learning_rate", "data")
+    expected = {"stop": ("optimizer.learning_rate", "data")}
+    inner = Inner(learning_rate=3e-4)
+    assert got == Config(data="x", optimizer=inner, **expected)
+
+
 def test_json_of_the_config_gives_it_back(tmp_path):
     import json
 

@@ -75,7 +75,9 @@ def parse_command(config_class: type[C], argv: list[str], *, prog: str) -> C:
     argv = _gather_repeated(_translate(argv, names), names)
     entries = read_yaml(Path(file), names) if file else {}
     # What the command line sets goes before the file, also as `--no-NAME`.
-    given = {arg.split("=")[0].removeprefix("--no-").removeprefix("--") for arg in argv}
+    # A value may be the name of a setting: `--allow-change optimizer.learning_rate`.
+    flags = (arg.split("=")[0] for arg in argv if arg.startswith("--"))
+    given = {flag.removeprefix("--no-").removeprefix("--") for flag in flags}
     given = {name.replace("-", "_") for name in given}
     inherited = []
     for name, entry in entries.items():
