@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxalign.data.packing import make_batch
 from jaxalign.errors import UserError
-from jaxalign.losses import dpo_loss, sft_loss
+from jaxalign.losses import Pair, dpo_loss, sft_loss
 from jaxalign.objectives import bind
 from jaxalign.training import TrainState, make_train_step
 from tests.rows import plain_batch, random_examples
@@ -227,3 +227,10 @@ def test_logits_that_are_laid_out_otherwise_are_refused(change, found):
     objective = bind(sft_loss, lambda params, ids: change(apply(params, ids)))
     with pytest.raises(UserError, match=rf"the model gave {found} for .* \(4, 6\)"):
         objective(params, batch, jax.random.key(0))
+
+
+def test_a_keyword_that_a_loss_lacks_is_refused_by_name():
+    with pytest.raises(UserError, match="dpo_loss has no .* `betta`.*Did you .*`beta`"):
+        bind(dpo_loss, plain_function()[1], betta=0.1)
+    ref = jnp.zeros((1, 1))
+    bind(dpo_loss, plain_function()[1], ref=Pair(ref, ref), beta=0.1)
