@@ -37,6 +37,7 @@ USE_DEVICES = COMMANDS.keys() - {"plan", "rewards", "validate", "env"}
 def main(argv: list[str] | None = None) -> None:
     """Runs one command and exits with its code; see `jaxalign --help`."""
     argv_given, argv = argv, sys.argv[1:] if argv is None else argv
+    _open_what_is_closed()
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         sys.exit(0 if argv else 2)
@@ -67,6 +68,19 @@ def main(argv: list[str] | None = None) -> None:
         if argv_given is None:
             _leave_at_once(code)
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that whoever started the program has closed go nowhere.
+
+    Else the next file that is opened gets the number of such a stream, and libraries
+    write their messages into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # The lowest number that is free is this one.
+            handle = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(handle, "w" if number else "r"))
 
 
 def _leave_at_once(code: int) -> None:

@@ -30,7 +30,7 @@ def read(args) -> list[Example]:
         allow_no_eos=True,
     )
     folder = Path(args.model)
-    encoder = make_encoder(config, folder, read_config(folder).vocab_size)
+    encoder = make_encoder(config, folder, read_config(folder))
     task: TrainingTask = "sft" if args.task == "ragged_sft" else "preference"
     return read_rows(config, task, encoder, 0, Console(quiet=True)).train
 

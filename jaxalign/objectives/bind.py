@@ -1,6 +1,7 @@
 """`bind`: a loss, which reads arrays, to an objective on a model and a batch."""
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxalign.losses import LossOutput, Objective, Pair
 from jaxalign.objectives.batch_statistics import as_objective
 from jaxalign.objectives.model import Model, limits, states_at_targets
 from jaxalign.objectives.reads import Critic, Reader, arguments_of, read
+from jaxalign.objectives.signatures import check_known
 from jaxalign.ops import Mean, TokenStats, fused_token_loss
 
 Measure = Callable[..., dict[str, Mean]]
@@ -58,7 +60,8 @@ def bind(
       `kl`, the parameters are the pair of the policy's and the reference's.
 
     Raises:
-      ValueError: The loss has an argument that nobody knows.
+      ValueError: The loss has an argument that nobody knows, or lacks a keyword that
+        is given.
 
     >>> from jaxalign.losses import sft_loss
     >>> import jax.numpy as jnp
@@ -68,6 +71,8 @@ def bind(
     >>> print(objective(jnp.zeros((2, 2)), batch, jax.random.key(0)).loss.value)
     0.6931472
     """
+    # Arrays too may be given for all batches.
+    check_known(loss, hyperparameters, inspect.signature(loss).parameters)
     arguments = arguments_of(loss, hyperparameters)
     measured = [(measure, arguments_of(measure)) for measure in metrics]
     options = {"temperature": sampling_temperature, "entropy": entropy}

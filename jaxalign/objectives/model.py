@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxalign.backbone import Backbone, Head
 from jaxalign.batch import Tokens
+from jaxalign.errors import UserError
 from jaxalign.ops import TokenStats, chunked_stats, constrain, token_stats
 
 LogitsFn = Callable[[Any, jax.Array], jax.Array]
@@ -54,7 +55,8 @@ def token_statistics(
                 "segments and branches."
             )
         # An unpacked batch has a slot for every position, in their order.
-        logits = model(params, as_sequences(tokens).inputs)
+        inputs = as_sequences(tokens).inputs
+        logits = _of_each_token(model(params, inputs), inputs, "logits [N, T, V]")
         logits = logits.reshape(*tokens.target_ids.shape, -1)
         return token_stats(logits, tokens.target_ids, **options)
 
@@ -69,11 +71,26 @@ def as_sequences(tokens: Tokens) -> Tokens:
 
 def states_at_targets(model: Backbone, params, tokens: Tokens) -> jax.Array:
     """The `[R, M, D]` hidden states that predict the targets."""
-    hidden = model.hidden(params, as_sequences(tokens))
+    read = as_sequences(tokens)
+    hidden = model.hidden(params, read)
+    hidden = _of_each_token(hidden, read.inputs, "hidden states [N, T, D]")
     hidden = hidden.reshape(len(tokens.target_at), -1, hidden.shape[-1])
     # Targets lie anywhere in their row, so a device must have the whole of it.
     hidden = constrain(hidden, "rows", None, "width")
     return jnp.take_along_axis(hidden, tokens.target_at[..., None], axis=1)
+
+
+def _of_each_token(x: Any, inputs: jax.Array, wanted: str) -> jax.Array:
+    """Refuses what another layout would make numbers of other tokens of."""
+    shape = getattr(x, "shape", None)
+    if shape is None or len(shape) != 3 or tuple(shape[:2]) != inputs.shape:
+        found = f"a {type(x).__name__}" if shape is None else f"shape {tuple(shape)}"
+        raise UserError(
+            f"the model gave {found} for token ids of shape {inputs.shape}; expected "
+            f"{wanted}, one row for each token that it reads. Wrap it in a function "
+            "that gives these alone, in this order."
+        )
+    return x
 
 
 def stats_at(

@@ -55,9 +55,25 @@ def check_keywords(loss_fn: Callable[..., Any], keywords: Iterable[str]) -> None
     missing = [x for x in only if x not in (*optional, *keywords)]
     if missing:
         raise UserError(f"{_name(loss_fn)} needs {_listed(missing)}.")
+    check_known(loss_fn, keywords, [*optional, *only])
+
+
+def check_known(
+    loss_fn: Callable[..., Any], keywords: Iterable[str], known: Collection[str]
+) -> None:
+    """Refuses keywords that a loss does not have, and names the nearest that there is.
+
+    Args:
+      loss_fn: The loss; whatever it is called with is known to one with `**`.
+      keywords: What it is to be called with.
+      known: What it has.
+
+    Raises:
+      UserError: One is unknown.
+    """
+    parameters = inspect.signature(loss_fn).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
-    known = [*optional, *only]
     for name in keywords:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)

@@ -68,7 +68,7 @@ def main(config: DistillConfig) -> int:
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
         teacher = open_policy(config.teacher, **config.layout)
-        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        encoder = make_encoder(config, policy.folder, policy.config)
         rows = read_rows(config, "sft", encoder, config.seed, run.console)
         check_teacher(config, teacher, rows, encoder.tokenizer)
         packed = pack_rows(config, rows, devices=policy.row_devices)

@@ -114,7 +114,7 @@ def main(config: PreferenceConfig) -> int:
     kind = row_kind(find_loss(config.loss))
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
-        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        encoder = make_encoder(config, policy.folder, policy.config)
         objective = make_preference_objective(config, policy)
         rows = read_rows(
             config,

@@ -10,6 +10,7 @@ from jaxalign.errors import UserError
 from jaxalign.os_errors import naming
 from jaxalign.recipes.flags.compute_type import ComputeType
 from jaxalign.recipes.flags.paths import Found, Place, RowsAt, TemplateAt
+from jaxalign.recipes.flags.seed_flag import check_seed
 from jaxalign.recipes.flags.stop_flag import check_stop_texts
 from jaxalign.recipes.inputs.generation_settings import (
     FILE,
@@ -93,6 +94,7 @@ class Config:
                 raise UserError(f"{name} must be 1 or more, got {value}")
         if self.top_k is not None and self.top_k < -1:
             raise UserError(f"top_k must be 1 or more, or 0 for all, got {self.top_k}")
+        check_seed(self.seed)
         check_stop_texts(self.stop)
 
 

@@ -112,7 +112,7 @@ def main(config: GroupConfig) -> int:
     algorithm = grpo_algorithm(config)
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
-        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        encoder = make_encoder(config, policy.folder, policy.config)
         tokenizer = encoder.tokenizer
         decoder = policy.decoder(tokenizer)
         score = run.closing(make_scoring(config, tokenizer))

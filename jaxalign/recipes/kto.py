@@ -55,7 +55,7 @@ def main(config: KTOConfig) -> int:
     """Trains a policy; returns the exit code."""
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
-        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        encoder = make_encoder(config, policy.folder, policy.config)
         rows = read_rows(config, "unpaired", encoder, config.seed, run.console)
         tell_balance(config, rows.train, run.console)
         # Beside each completion stands one of another prompt: they give z₀.

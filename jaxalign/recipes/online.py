@@ -72,7 +72,7 @@ def main(config: OnlineConfig) -> int:
     algorithm = online_algorithm(config)
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
-        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        encoder = make_encoder(config, policy.folder, policy.config)
         tokenizer = encoder.tokenizer
         decoder = policy.decoder(tokenizer)
         score = run.closing(make_scoring(config, tokenizer))

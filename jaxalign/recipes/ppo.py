@@ -95,7 +95,7 @@ def main(config: PPOConfig) -> int:
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
         critic = open_critic(config)
-        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        encoder = make_encoder(config, policy.folder, policy.config)
         tokenizer = encoder.tokenizer
         decoder = policy.decoder(tokenizer)
         score = run.closing(make_scoring(config, tokenizer))

@@ -87,7 +87,7 @@ def main(config: RewardConfig) -> int:
     """Trains a reward model; returns the exit code."""
     with open_run(config) as run:
         policy = open_policy(config.model, head="score", **config.layout)
-        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        encoder = make_encoder(config, policy.folder, policy.config)
         task, tokenizer = TASKS[config.loss], encoder.tokenizer
         scale = config.keywords["margin_scale"]
         margins = config.loss == "bradley_terry" and scale != 0
@@ -183,7 +183,7 @@ def reference_rows(
             conversational=None,
             columns=None,
         )
-        encoder = make_encoder(plain, policy.folder, policy.config.vocab_size)
+        encoder = make_encoder(plain, policy.folder, policy.config)
         examples = read_rows(plain, "sft", encoder, config.seed, console).train
     # By the seed, so that a resumed run scores the same rows.
     chosen = permutation(len(examples), config.seed, 0)[: config.normalize_rows]

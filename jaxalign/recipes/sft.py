@@ -51,7 +51,7 @@ def main(config: SFTConfig) -> int:
     """Fine-tunes a model; returns the exit code."""
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
-        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        encoder = make_encoder(config, policy.folder, policy.config)
         rows = read_rows(config, "sft", encoder, config.seed, run.console)
         packed = pack_rows(config, rows, devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))

@@ -53,7 +53,7 @@ def main(config: Config) -> int:
     console = open_console()
     fix_clock(config.template_time)
     folder = resolve_model(config.model)
-    encoder = make_encoder(config, folder, read_config(folder).vocab_size)
+    encoder = make_encoder(config, folder, read_config(folder))
     task = "prompt" if config.task == "prompts" else config.task
     # All rows are read: this command lists what is bad, and drops nothing.
     opened = open_records(config, config.data, task, on_bad_row="drop", max_dropped=1.0)
@@ -71,7 +71,8 @@ def main(config: Config) -> int:
     # The code of every error of a user's, so that a script stops there.
     if bad or found.at_end:
         return 2
-    console.print("every row can be used", style="green")
+    other = "other " * bool(found.too_long)
+    console.print(f"every {other}row can be used", style="green")
     return 0
 
 
@@ -88,6 +89,7 @@ def _check_examples(config: Config, opened: "Records", encoder: "Encoder", conso
     tokenizer, found, examples = encoder.tokenizer, Found(), []
     # Each row that is too long is listed, whatever `--on-long` would make of it.
     limits = LengthLimits(config.max_length, config.max_prompt_length, "error")
+    limits = limits.within(encoder.max_positions)
     for index, record in enumerate(_to_the_end(opened, found)):
         try:
             example = encoder(record, index)
@@ -100,10 +102,10 @@ def _check_examples(config: Config, opened: "Records", encoder: "Encoder", conso
             found.untrainable.append(error)
     _tell(config, opened, console)
     if examples:
-        lengths = LengthReport.of(examples, config.max_length)
+        lengths = LengthReport.of(examples, limits.max_length)
         share = stop_share(examples, tokenizer.stop_ids)
         tell_lengths(lengths, trained_tokens(examples), share, console)
-        over = f"  longer than {config.max_length}: {lengths.over_limit}"
+        over = f"  longer than {limits.max_length}: {lengths.over_limit}"
         console.print(over)
         show_example(examples[0], tokenizer, console)
     return found

@@ -39,10 +39,8 @@ def recomputing_decoder(
 
     def apply(params, tokens, starts, cache):
         count = jnp.arange(tokens.shape[1], dtype=starts.dtype)[None]
-        write = jax.vmap(
-            lambda row, new, start: jax.lax.dynamic_update_slice(row, new, (start, 0))
-        )
-        cache = write(cache, tokens[..., None].astype(cache.dtype), starts)
+        write = jax.vmap(jax.lax.dynamic_update_slice_in_dim, in_axes=(0, 0, 0, None))
+        cache = write(cache, tokens[..., None].astype(cache.dtype), starts, 0)
         states = model(params, cache[..., 0])
         at = (starts[:, None] + count)[..., None]
         return jnp.take_along_axis(states, at, axis=1), cache

@@ -14,8 +14,9 @@ from flax import linen, nnx
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
+from jaxalign.data.packing import make_batch
 from jaxalign.errors import UserError
-from jaxalign.losses import dpo_loss, sft_loss
+from jaxalign.losses import Pair, dpo_loss, sft_loss
 from jaxalign.objectives import bind
 from jaxalign.training import TrainState, make_train_step
 from tests.rows import plain_batch, random_examples
@@ -207,3 +208,29 @@ def test_it_learns(make, task):
         losses.append(float(metrics["loss"].value))
     assert losses[-1] < 0.95 * losses[0]
     assert jax.tree.structure(state.params) == jax.tree.structure(params)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda x: x.swapaxes(1, 2), r"shape \(4, 12, 6\)"),
+        (lambda x: x[:, :-1], r"shape \(4, 5, 12\)"),
+        (lambda x: x.reshape(-1, V), r"shape \(24, 12\)"),
+        (lambda x: (x, None), "a tuple"),
+    ],
+)
+def test_logits_that_are_laid_out_otherwise_are_refused(change, found):
+    """Those of another order have as many numbers, and were read as other tokens'."""
+    params, apply = plain_function()
+    ids = np.arange(28).reshape(4, 7) % V
+    batch = make_batch(ids, ids != ids[:, :1])
+    objective = bind(sft_loss, lambda params, ids: change(apply(params, ids)))
+    with pytest.raises(UserError, match=rf"the model gave {found} for .* \(4, 6\)"):
+        objective(params, batch, jax.random.key(0))
+
+
+def test_a_keyword_that_a_loss_lacks_is_refused_by_name():
+    with pytest.raises(UserError, match="dpo_loss has no .* `betta`.*Did you .*`beta`"):
+        bind(dpo_loss, plain_function()[1], betta=0.1)
+    ref = jnp.zeros((1, 1))
+    bind(dpo_loss, plain_function()[1], ref=Pair(ref, ref), beta=0.1)

@@ -27,8 +27,11 @@ class Config:
     batch_size: int = 4
     packing: bool = True
     max_steps: int | None = None
+    remat: Literal["none", "full"] = "full"
+    eval_data: str | None = "x"
     keep_last: int = 2
     report_to: tuple[Literal["x", "y"], ...] = ()
+    stop: tuple[str, ...] = ()
     optimizer: Inner = Inner()
 
 
@@ -75,6 +78,15 @@ def test_yaml_then_flags(tmp_path):
     )
 
 
+def test_a_value_that_names_a_setting_hides_nothing_of_the_file(tmp_path):
+    """As in `--allow-change optimizer.learning_rate`, after a change in the file."""
+    file = yaml(tmp_path, "data: x\noptimizer:\n  learning_rate: 3e-4\n")
+    got = run("--config", file, "--stop", "optimizer.learning_rate", "data")
+    expected = {"stop": ("optimizer.learning_rate", "data")}
+    inner = Inner(learning_rate=3e-4)
+    assert got == Config(data="x", optimizer=inner, **expected)
+
+
 def test_json_of_the_config_gives_it_back(tmp_path):
     import json
 
@@ -96,16 +108,66 @@ def test_json_of_the_config_gives_it_back(tmp_path):
         ),
         ("data: x\ndata: y\n", "c.yaml:2: `data` stands there a second time.*line 1"),
         ("data: x\nfp16: true\n", "c.yaml:2: .*--dtype bfloat16"),
+        ("data: x\npacking: flase\n", "c.yaml:2: `packing` is flase; give true or"),
+        ("data: x\npacking: 1\n", "c.yaml:2: `packing` is 1; give true or false"),
+        ("data: x\npacking:\n", "c.yaml:2: `packing` is None; give true or false"),
         ("- 1\n", "c.yaml:1: expected"),
-        ("data: x\npacking: 1\n", r"c.yaml:2: `packing` is true or false, not \['1'"),
-        ("data: x\npacking:\n", "c.yaml:2: `packing` is true or false"),
-        ("data: x\npacking: []\n", "c.yaml:2: `packing` is true or false"),
+        ("data: x\npacking: []\n", "c.yaml:2: `packing` is .*give true or false"),
         ("a: [\n", "not YAML"),
     ],
 )
 def test_mistakes_in_yaml_name_their_line(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         run("--config", yaml(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("remat: none\n", {"remat": "none"}),
+        ("max_steps: none\neval_data: None\n", {"eval_data": None}),
+        ("max_steps: null\neval_data: ~\n", {"eval_data": None}),
+        ("eval_data: 'null'\n", {"eval_data": "null"}),
+        ("eval_data: ''\n", {"eval_data": ""}),
+        ("stop: [none, 'null', '~']\n", {"stop": ("none", "null", "~")}),
+        ("stop:\nreport_to: null\n", {}),
+        ("stop: ''\npacking: No\n", {"stop": ("",), "packing": False}),
+    ],
+)
+def test_null_is_a_value_of_yaml_and_no_word(tmp_path, text, changes):
+    """`remat: none` is one of its settings, and a text in quotes may be `null`."""
+    got = run("--config", yaml(tmp_path, text), "--data", "x")
+    assert got == dataclasses.replace(Config(data="x"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--seed", -1, "seed must be 0 or more, and less than 2"),
+        ("--seed", 2**63, "seed must be 0 or more, and less than 2"),
+        ("--max-dropped", 5, "max_dropped must be in [0, 1], got 5.0"),
+        ("--max-dropped", "nan", "max_dropped must be in [0, 1], got nan"),
+        ("--num-train-epochs", "inf", "num_train_epochs must be positive and finite"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(flag, value, message, capsys):
+    from jaxalign.recipes.sft import Config
+
+    paths = ["--model", "m", "--data", "d", "--output-dir", "o"]
+    with pytest.raises(SystemExit) as end:
+        parse_command(Config, [*paths, flag, str(value)], prog="sft")
+    assert end.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_a_home_that_nobody_has_is_a_path_that_is_not_there():
+    from jaxalign.models import resolve_model
+    from jaxalign.recipes.generate import Config
+
+    argv = ["--prompt", "x", "--model", "~no-such-user/model"]
+    config = parse_command(Config, argv, prog="generate")
+    with pytest.raises(UserError, match="no folder ~no-such-user/model"):
+        resolve_model(config.model)
 
 
 def test_names_of_other_trainers(capsys):
@@ -132,6 +194,22 @@ def test_print_config_says_where_each_value_came_from(tmp_path, capsys):
     assert f"data: 'rows'  # {file}:1" in printed
     assert "batch_size: 9  # flag" in printed
     assert "optimizer.name: 'a'  # default" in printed
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_an_output_that_is_closed_goes_nowhere(closed):
+    """And no file that is opened later gets its number, and what is printed there."""
+    code = (
+        "import os, sys\n"
+        "from jaxalign.__main__ import main\n"
+        "try: main(['dpoo'])\n"
+        "except SystemExit as end: code = end.code\n"
+        "print(os.open(os.devnull, os.O_RDONLY) > 2, code, file=sys.__OTHER__)"
+    ).replace("__OTHER__", "stderr" if closed == 1 else "stdout")
+    shell = f'exec "$0" -c "$1" {closed}>&-'
+    argv = ["sh", "-c", shell, sys.executable, code]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    assert (done.stdout + done.stderr).splitlines()[-1] == "True 2"
 
 
 def test_field_names_are_dotted():

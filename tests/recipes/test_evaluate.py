@@ -237,6 +237,8 @@ def test_the_same_seed_gives_the_same_results(tiny_model, questions, tmp_path):
         ({"judge_template": "t"}, "only with --judge MODEL"),
         ({"known": "easy"}, "needs --reward abstention"),
         ({"temperature": 0.0, "num_samples": 2}, "the same completion every time"),
+        ({"temperature": math.nan}, "temperature must be 0 or more, got nan"),
+        ({"top_p": 0.0}, "top_p must be above 0"),
     ],
 )
 def test_nonsense_is_refused(changes, message):
@@ -259,6 +261,19 @@ def test_mistakes_exit_with_2(tiny_model, questions, tmp_path, capsys):
     ]:
         assert run(*flags, *more) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_the_results_stays(tiny_model, pairs, tmp_path, capsys):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("mine")
+    argv = ["--model", str(tiny_model), "--data", str(pairs), "--output-dir", str(file)]
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", *argv])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{file}: File exists. Mend the path" in error
+    assert [x.name for x in tmp_path.iterdir()] == ["rows.jsonl"]
+    assert file.read_text() == "mine"
 
 
 def test_the_list_of_rewards(capsys):

@@ -4,13 +4,18 @@ import dataclasses
 import datetime
 import json
 import os
+from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from rich.console import Console
 
 from jaxalign.__main__ import main
 from jaxalign.data.text import clock
 from jaxalign.data.text.clock import template_time
+from jaxalign.data.text.example import Example, TokenSequence
+from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.recipes import sft
 from jaxalign.recipes.inputs.rows import make_encoder, read_rows, template_arguments
@@ -18,6 +23,7 @@ from jaxalign.recipes.inputs.template_time import start_template_time
 from jaxalign.recipes.runs.policy import open_policy
 from jaxalign.recipes.runs.run import open_run
 from jaxalign.recipes.runs.run_files import open_run_folder
+from jaxalign.recipes.runs.samples import Samples
 from jaxalign.training import Checkpoints
 from tests.recipes.conftest import TEMPLATE
 
@@ -80,7 +86,7 @@ def start(config):
     """As a run begins: its rows, and what it leaves in its folder."""
     with open_run(config) as run:
         policy = open_policy(config.model, **config.layout)
-        encoder = make_encoder(config, policy.folder, policy.config.vocab_size)
+        encoder = make_encoder(config, policy.folder, policy.config)
         read = read_rows(config, "sft", encoder, config.seed, run.console)
         run.begin(policy, encoder.tokenizer, read.fingerprints)
         resumes = run.folder.resumes
@@ -92,6 +98,33 @@ def start(config):
 def test_arguments_that_are_none_are_refused_in_words(text):
     with pytest.raises(UserError, match="--chat-template-kwargs .* is not understood"):
         template_arguments(text)
+
+
+def test_rows_are_no_longer_than_the_model_reads(config, capsys, tmp_path):
+    """Of 256 tokens, where `--max-length` would have let 1,024 through."""
+    row = {"prompt": "p" * 250, "completion": "c" * 50}
+    long = [row, row | {"prompt": "p" * 300}, row | {"prompt": "p"}]
+    file = tmp_path / "long.jsonl"
+    file.write_text("\n".join(map(json.dumps, long)))
+    settings = dataclasses.replace(config(), data=str(file), max_dropped=1.0)
+    ids, _, _ = start(settings)
+    assert sorted(map(len, ids)) == [52, 256]
+    told = " ".join(capsys.readouterr().out.split())
+    assert "1 rows dropped for their length, 1 cut at the end" in told
+    assert "longer than the 256 tokens that the model reads: 2" in told
+
+
+def test_a_prompt_that_fills_the_context_is_completed_to_look_at(config, tmp_path):
+    policy = open_policy(config().model, **config().layout)
+    tokenizer = load_tokenizer(policy.folder)
+    ids = np.full(256, tokenizer.encode("5")[0][0])
+    row = Example(0, (TokenSequence(ids, np.arange(256) == 255),))
+    how: dict[str, Any] = {"max_new_tokens": 64, "console": Console(quiet=True)}
+    decoder = policy.decoder(tokenizer)
+    samples = Samples(decoder, tokenizer, [row], folder=tmp_path, **how)
+    samples.show(policy.load(), 0)
+    shown = json.loads((tmp_path / "step_000000.jsonl").read_text())
+    assert len(shown["prompt"]) == 255
 
 
 def test_a_resumed_run_reads_the_time_at_which_it_began(config, today, capsys):

@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
 import sys
 
 import pytest
 
 from jaxalign.__main__ import main
+from jaxalign.recipes.inputs.display import open_console
 
 
 def validate(model, file, capsys, *flags):
@@ -41,6 +43,7 @@ def test_prompts(tiny_model, tmp_path, capsys):
     assert "2 + 2 =" in out
     assert "1 rows that are too long:" in out
     assert "prompts.jsonl:2: its prompt has 300 tokens, 100 are allowed" in out
+    assert "every other row can be used" in out
     rows[1]["prompt"] = ""
     code, out = validate(tiny_model, write(file, rows), capsys, "--task", "prompts")
     assert code == 2
@@ -102,6 +105,18 @@ def test_what_a_pipe_gets(tiny_model, tmp_path, capsys, monkeypatch):
     assert "\x07" not in out
     assert r"red \x1b[31m" + "word " * 30 + r"=[[ yes\x07\r<|im_end|>]]" in out
     assert r"columns that nothing reads: label, note\x1b[2J" in out
+
+
+def test_a_reader_that_has_enough_ends_no_command(monkeypatch):
+    """Rich's own console ends the program with code 1, a run in its midst too."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as output:
+        monkeypatch.setattr("sys.stdout", output)
+        console = open_console()
+        for _ in range(2):
+            console.print("a line")
+        output.flush()
 
 
 def test_errors_of_rows_hold_no_control_characters(tiny_model, tmp_path, capsys):

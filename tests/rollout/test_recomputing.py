@@ -57,6 +57,12 @@ def test_a_table_of_bigrams_is_a_model():
     shares = np.bincount(got.tokens[:, 0], minlength=3) / 4000
     expected = np.exp(log_softmax(np.asarray(table[0], np.float64)))
     np.testing.assert_allclose(shares, expected, atol=0.03)
+    with jax.enable_x64(True):
+        settings = {"max_new_tokens": 3, "temperature": 0.0}
+        got = generate(
+            decoder, np.asarray(table, np.float64), [[1, 2]], KEY, **settings
+        )
+    assert got.ids() == [[1, 0, 1]]
     with pytest.raises(UserError, match="ids are 0 to 2"):
         generate(decoder, table, [[3]], KEY, max_new_tokens=1)
 

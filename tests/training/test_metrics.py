@@ -158,13 +158,19 @@ LINE = (
 
 
 @pytest.mark.parametrize(
-    ("tty", "variable"), [(False, None), (True, "CI"), (True, "NO_COLOR")]
+    ("tty", "variable", "value"),
+    [
+        (False, "TERM", "xterm"),
+        (True, "CI", "1"),
+        (True, "NO_COLOR", "1"),
+        (True, "TERM", "dumb"),
+    ],
 )
-def test_progress_is_plain_where_nobody_watches(monkeypatch, tty, variable):
+def test_progress_is_plain_where_no_bar_can_move(monkeypatch, tty, variable, value):
+    """Rich shows nothing of a bar on a dumb terminal, such as Emacs's shell."""
     for name in ("CI", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    if variable:
-        monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv(variable, value)
     stream = Terminal(tty)
     with Progress(100, main_metric="rewards/accuracies", stream=stream) as progress:  # pyright: ignore[reportArgumentType]
         progress.update(40, VALUES)

@@ -31,7 +31,8 @@ def make_batch(
       follows the last trained token changes nothing for a causal model.
 
     Raises:
-      ValueError: The shapes differ, the mask is not bool, or a first token is trained.
+      ValueError: The shapes differ, an id is negative, the mask is not bool, or a
+        first token is trained.
 
     >>> batch = make_batch([[5, 6, 7]], [[False, True, True]])
     >>> batch.tokens.inputs.tolist(), batch.tokens.target_ids.tolist()
@@ -47,6 +48,11 @@ def make_batch(
         raise ValueError(
             f"ids must be integers and mask bool, got {ids.dtype} and {mask.dtype}. "
             "Write `mask != 0` for a mask of numbers."
+        )
+    if (ids < 0).any():
+        raise ValueError(
+            f"ids holds {ids.min()}, which is no token, and an index from the end. Say "
+            "with the mask what is not trained, and pad with any token."
         )
     if mask[..., 0].any():
         raise ValueError(

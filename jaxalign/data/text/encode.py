@@ -53,6 +53,8 @@ class Encoder:
       loss_on: `all` tokens, the `completion`, every `assistant` turn or the
         `last_assistant` turn. None: the completion where the record has one, else
         the assistant's turns, and all of a plain text. Token ids say it themselves.
+      max_positions: the longest sequence that the model reads, or None: examples to
+        train on are no longer, whatever the limits.
       max_characters: texts are cut there before they are tokenised, or None.
       template_kwargs: further arguments of the chat template; a row's own win.
       markers: what becomes of special tokens that the contents of messages spell: they
@@ -65,6 +67,7 @@ class Encoder:
     tokenizer: Tokenizer
     vocab_size: int | None = None
     loss_on: LossOn | None = None
+    max_positions: int | None = None
     max_characters: int | None = None
     template_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     markers: MarkersInText = "text"
@@ -172,7 +175,7 @@ class Encoder:
         """Ids and offsets with one BOS in front if the model reads one."""
         bos = self.tokenizer.bos_id
         # A template may have written it already, and no model has read two of them.
-        if self.tokenizer.adds_bos and ids[:1] != bos:
+        if self.tokenizer.adds_bos and ids[:1].tolist() != [bos]:
             ids = np.concatenate([[np.int32(bos or 0)], ids]).astype(np.int32)
             offsets = np.concatenate([np.zeros((1, 2), np.int32), offsets])
         return ids, offsets

@@ -43,6 +43,11 @@ class LengthLimits:
                 " needed."
             )
 
+    def within(self, room: int | None) -> "LengthLimits":
+        """The same for a model that reads no more than `room` tokens."""
+        known = [x for x in (self.max_length, room) if x is not None]
+        return dataclasses.replace(self, max_length=min(known, default=None))
+
 
 def apply_limits(
     example: Example, limits: LengthLimits, *, bos: bool = False

@@ -70,7 +70,7 @@ def encode_all(
         `on_long="error"`, the first over-long one.
       UserError: more rows than `max_dropped` were bad, or none is left.
     """
-    limits = limits or LengthLimits()
+    limits = (limits or LengthLimits()).within(encoder.max_positions)
     encoder = _with_character_limit(encoder, limits)
     whole, kept, bad, rows, too_long = [], [], [], 0, []
     for index, record in enumerate(records):

@@ -1,5 +1,6 @@
 """Where a model is: a folder, or a name on the Hugging Face hub."""
 
+import os
 import pathlib
 import re
 
@@ -26,7 +27,7 @@ def resolve_model(name: str | pathlib.Path) -> pathlib.Path:
     Raises:
       UserError: There is no such folder and no such name, or the hub is out of reach.
     """
-    folder = pathlib.Path(name).expanduser()
+    folder = pathlib.Path(os.path.expanduser(name))
     if folder.is_dir():
         return folder
     if folder.exists():

@@ -1,11 +1,13 @@
 """The settings of `jaxalign evaluate`."""
 
 import dataclasses
+import math
 from typing import Literal
 
 from jaxalign.errors import UserError
 from jaxalign.recipes.flags.compute_type import ComputeType
 from jaxalign.recipes.flags.paths import Found, Place, RewardAt, RowsAt, TemplateAt
+from jaxalign.recipes.flags.seed_flag import check_seed
 from jaxalign.recipes.flags.stop_flag import check_stop_texts
 
 # Rewards that tell a right completion, a wrong one and none apart.
@@ -98,6 +100,12 @@ class Config:
                 raise UserError(f"{name} must be 1 or more, got {value}")
         if self.top_k is not None and self.top_k < -1:
             raise UserError(f"top_k must be 1 or more, or 0 for all, got {self.top_k}")
+        # Told before likelihoods are computed, behind which completions are sampled.
+        if not 0 <= self.temperature < math.inf:
+            raise UserError(f"temperature must be 0 or more, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+        check_seed(self.seed)
         check_stop_texts(self.stop)
         if self.max_length < 2:
             raise UserError(f"max_length must be 2 or more, got {self.max_length}")

@@ -5,7 +5,7 @@ import difflib
 import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_origin
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 from jaxalign.errors import UserError
 from jaxalign.plain_files import UnreadableError, read_plain
@@ -35,14 +35,14 @@ REFUSED = {
 """Other trainers' names that do not map one-to-one, and what to do in place."""
 
 # The words of YAML 1.1; what is none of them is a mistake, and not false.
-_SWITCHED = {"true": True, "yes": True, "on": True}
-_SWITCHED |= {"false": False, "no": False, "off": False}
+_SWITCH = {"true": True, "yes": True, "on": True}
+_SWITCH |= {"false": False, "no": False, "off": False}
 
 
 class Entry(NamedTuple):
-    """One value of a YAML file, as text, and the line where it stands."""
+    """One value of a YAML file, as text or None, and the line where it stands."""
 
-    values: list[str]
+    values: list[str | None]
     line: int
 
 
@@ -76,13 +76,17 @@ def parse_command(config_class: type[C], argv: list[str], *, prog: str) -> C:
     argv = _gather_repeated(_translate(argv, names), names)
     entries = read_yaml(Path(file), names) if file else {}
     # What the command line sets goes before the file, also as `--no-NAME`.
-    given = {arg.split("=")[0].removeprefix("--no-").removeprefix("--") for arg in argv}
+    # A value may be the name of a setting: `--allow-change optimizer.learning_rate`.
+    flags = (arg.split("=")[0] for arg in argv if arg.startswith("--"))
+    given = {flag.removeprefix("--no-").removeprefix("--") for flag in flags}
     given = {name.replace("-", "_") for name in given}
     inherited = []
     for name, entry in entries.items():
         if name not in given:
-            where = f"{file}:{entry.line}"
-            inherited += _as_flags(name, entry.values, names[name], where)
+            try:
+                inherited += _as_flags(name, entry.values, names[name])
+            except UserError as error:
+                raise UserError(f"{file}:{entry.line}: {error}") from error
     config = tyro.cli(config_class, args=inherited + argv, prog=prog)
     config = with_absolute_paths(config)
     if show:
@@ -186,7 +190,7 @@ def _flatten(path, node, prefix, names, entries):
                 f"{path}:{line}: `{name}` holds a list of lists or of keys. Give a "
                 "value, or a list of values."
             )
-        entries[name] = Entry([str(item.value) for item in items], line)
+        entries[name] = Entry([_scalar(item) for item in items], line)
 
 
 def _unknown(name: str, names) -> str:
@@ -201,18 +205,26 @@ def _unknown(name: str, names) -> str:
     return f"{where}. Did you mean `{hint}`?" if hint else f"{where}. See --help."
 
 
-def _as_flags(name: str, values: list[str], hint, where: str) -> list[str]:
+def _scalar(node) -> str | None:
+    """What YAML calls null; else the text, which in quotes may be `null` as well."""
+    return None if node.tag.endswith(":null") else str(node.value)
+
+
+def _as_flags(name: str, given: list[str | None], hint) -> list[str]:
     flag = "--" + name.replace("_", "-")
+    if get_origin(hint) is tuple:
+        return _several(flag, [v for v in given if v is not None])
+    values = ["None" if v is None else v for v in given]
     if hint is bool:
-        on = _SWITCHED.get(values[0].lower()) if len(values) == 1 else None
+        on = _SWITCH.get(",".join(values).lower())
         if on is None:
-            raise UserError(f"{where}: `{name}` is true or false, not {values}.")
+            raise UserError(f"`{name}` is {', '.join(values)}; give true or false.")
         # tyro writes `no-` in front of the last name: --group.no-name.
         group, _, last = flag.removeprefix("--").rpartition(".")
         return [flag] if on else [f"--{group}.no-{last}" if group else f"--no-{last}"]
-    # What YAML calls null is None on the command line.
-    values = ["None" if v.lower() in ("null", "~", "none", "") else v for v in values]
-    return _several(flag, values) if get_origin(hint) is tuple else [flag, *values]
+    if type(None) in get_args(hint):  # Python's word, in any spelling
+        values = ["None" if v.lower() == "none" else v for v in values]
+    return [flag, *values]
 
 
 def _translate(argv: list[str], names) -> list[str]:

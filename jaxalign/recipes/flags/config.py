@@ -1,11 +1,13 @@
 """What the training recipes have in common: one frozen dataclass of settings."""
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from jaxalign.errors import UserError
 from jaxalign.recipes.flags.compute_type import ComputeType
 from jaxalign.recipes.flags.paths import Found, Place, RowsAt, TemplateAt
+from jaxalign.recipes.flags.seed_flag import check_seed
 from jaxalign.training.optimizer import OptimizerConfig
 
 
@@ -45,7 +47,7 @@ class DataConfig:
     """Stop at a row that cannot be used, or drop and count it."""
     # More than this is the sign of a wrong format, not of bad rows.
     max_dropped: float = 0.01
-    """Largest share of bad or over-long rows that may be dropped."""
+    """Largest share of bad rows, in RL also of over-long ones, that may be dropped."""
     chat_template: TemplateAt | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
     chat_template_kwargs: str | None = None
@@ -92,6 +94,9 @@ class DataConfig:
             raise UserError(
                 "eval_data and eval_fraction both say what to hold out; set one of them"
             )
+        # A share, and no percentage: 5 would let all rows go.
+        if not 0 <= self.max_dropped <= 1:
+            raise UserError(f"max_dropped must be in [0, 1], got {self.max_dropped}")
         # Of two tokens one is read and one is predicted.
         if self.max_length < 2:
             raise UserError(f"max_length must be 2 or more, got {self.max_length}")
@@ -182,7 +187,9 @@ class TrainingConfig(DataConfig):
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")
         # In this form NaN is refused, too.
-        if not self.num_train_epochs > 0:
+        if not 0 < self.num_train_epochs < math.inf:
             raise UserError(
-                f"num_train_epochs must be positive, got {self.num_train_epochs}"
+                "num_train_epochs must be positive and finite, got "
+                f"{self.num_train_epochs}"
             )
+        check_seed(self.seed)

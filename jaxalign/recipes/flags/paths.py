@@ -31,7 +31,7 @@ def found(text: str) -> str:
     >>> found("HuggingFaceTB/SmolLM2-135M")
     'HuggingFaceTB/SmolLM2-135M'
     """
-    return _absolute(text) if Path(text).expanduser().exists() else text
+    return _absolute(text) if Path(os.path.expanduser(text)).exists() else text
 
 
 def template(text: str) -> str:
@@ -74,7 +74,7 @@ def reward(text: str) -> str:
     ends = [len(head), *(m.start() for m in re.finditer("[:=]", head))]
     # The longest first, because a name may hold these signs itself.
     for end in sorted(ends, reverse=True):
-        if Path(head[:end]).expanduser().exists():
+        if Path(os.path.expanduser(head[:end])).exists():
             head = found(head[:end]) + head[end:]
             break
     served = re.search(r"\burl\s*=", given)  # by a server: the model is no folder
@@ -140,7 +140,7 @@ def _source(part: str) -> str:
 
 def _absolute(text: str) -> str:
     """The path from the root, without `..` where that is the same place."""
-    path = Path(text).expanduser().absolute()
+    path = Path(os.path.expanduser(text)).absolute()
     tidy = os.path.normpath(path)
     # `link/..` is another place where the link leads out of its folder.
     same = os.path.realpath(tidy) == os.path.realpath(path)

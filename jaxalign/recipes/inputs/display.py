@@ -1,6 +1,7 @@
 """What people are shown of their data before anything is computed."""
 
 import io
+import os
 import sys
 
 from rich.console import Console
@@ -15,16 +16,25 @@ from jaxalign.data.text.preview import MARKS, marked, printable
 from jaxalign.data.text.tokenizer import Tokenizer
 
 
+class _Console(Console):
+    """Rich's own ends the program, with code 1, when the reader of a pipe has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """From here on all that is printed goes nowhere."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def open_console() -> Console:
     """The console of a command.
 
     Text is printed as it stands, brackets in a path or in data too; in a file or a
     pipe, lines are as long as they are. What the output cannot show is written out.
+    That the reader of a pipe has enough ends no run.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A row may hold characters that the output's encoding does not have.
         sys.stdout.reconfigure(errors="backslashreplace")
-    console = Console(markup=False, highlight=False)
+    console = _Console(markup=False, highlight=False)
     # Without a terminal rich would break lines at 80 columns.
     console.soft_wrap = not console.is_terminal
     return console

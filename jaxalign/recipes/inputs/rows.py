@@ -20,6 +20,7 @@ from jaxalign.data.text.lengths import LengthLimits
 from jaxalign.data.text.prepare import EncodeReport, encode_all
 from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
+from jaxalign.models import ModelConfig
 from jaxalign.recipes.flags.config import DataConfig
 from jaxalign.recipes.inputs.display import (
     show_example,
@@ -53,14 +54,15 @@ class Rows(NamedTuple):
         return [*self.train, *self.held_out]
 
 
-def make_encoder(config: DataConfig, folder: Path, vocab_size: int) -> Encoder:
+def make_encoder(config: DataConfig, folder: Path, model: ModelConfig) -> Encoder:
     """The tokenizer and template of a model folder, with the settings for rows."""
     tokenizer = load_tokenizer(folder, chat_template=config.chat_template)
     arguments = template_arguments(config.chat_template_kwargs)
     return Encoder(
         tokenizer,
-        vocab_size,
+        model.vocab_size,
         config.loss_on,
+        max_positions=model.max_positions,
         template_kwargs=arguments,
         markers=config.markers_in_text,
     )
@@ -184,6 +186,9 @@ def _read(
     console.print(f"{path}: {form}: {report}")
     tell_columns(report, console, reads_margin=reads_margin)
     _tell(encoded, console)
+    room, over = encoder.max_positions, encoded.lengths.over_limit
+    if room is not None and room < config.max_length and over:
+        console.print(f"  longer than the {room} tokens that the model reads: {over}")
     tell_notes(encoder, console)
     check_stops(encoded, encoder.tokenizer, config.allow_no_eos)
     return examples, source.fingerprint()

@@ -1,6 +1,7 @@
 """Settings of runs that sample, score and learn."""
 
 import dataclasses
+import math
 from typing import Literal
 
 from jaxalign.errors import UserError
@@ -70,8 +71,8 @@ class RLConfig(TrainingConfig):
             raise UserError(
                 "no reward is given; pass --reward, for example exact_match"
             )
-        positive = ("num_generations", "num_minibatches", "mix_batch_size", "patience")
-        for name in positive:
+        counts = ("num_generations", "num_minibatches", "mix_batch_size", "patience")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.generation_batch_size is not None and self.generation_batch_size < 1:
@@ -92,8 +93,10 @@ class RLConfig(TrainingConfig):
             )
         check_stop_texts(self.stop)
         for name in ("mix_coef", "missing_eos_penalty"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not math.isfinite(score := self.missing_eos_score or 0.0):
+            raise UserError(f"missing_eos_score must be a finite number, got {score}")
         if self.missing_eos_score is not None and self.missing_eos_penalty:
             raise UserError(
                 f"missing_eos_score {self.missing_eos_score} and missing_eos_penalty "

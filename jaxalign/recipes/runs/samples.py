@@ -66,13 +66,15 @@ class Samples:
         """Completes each prompt, prints the completions and keeps them in a file."""
         if not self._prompts:
             return
+        # They are to be looked at, and no reason to refuse a run.
+        room = self._decoder.max_length - max(map(len, self._prompts))
         answers = generate(
             self._decoder,
             params,
             self._prompts,
             # Greedy, so the key is not read.
             jax.random.key(0),
-            max_new_tokens=self._max_new_tokens,
+            max_new_tokens=max(1, min(self._max_new_tokens, room)),
             stop_ids=self._tokenizer.stop_ids,
             temperature=0.0,
         )

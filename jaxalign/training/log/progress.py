@@ -30,6 +30,8 @@ class Progress:
         self._stream = stream or sys.stderr
         # A log would keep every frame of a moving line.
         plain = os.environ.get("CI") or os.environ.get("NO_COLOR")
+        # There rich draws no bar before the end.
+        plain = plain or os.environ.get("TERM") in ("dumb", "unknown")
         self._bar = None
         if self._stream.isatty() and not plain:
             from rich.console import Console

@@ -41,6 +41,7 @@ def test_every_trained_token_is_predicted_from_the_one_before_it():
         (IDS[0, 0], MASK[0, 0], "one shape"),
         (IDS, MASK.astype(int), "mask bool"),
         (IDS, ~MASK, "first token"),
+        (np.where(MASK, IDS, -100), MASK, "ids holds -100, which is no token"),
     ],
 )
 def test_what_is_no_batch_is_refused(ids, mask, text):

@@ -155,6 +155,13 @@ def test_one_bos_in_front_and_none_elsewhere(writes_bos, adds_bos, tmp_path):
     assert text.trained[1:].all()
 
 
+@pytest.mark.parametrize("adds_bos", [True, False])
+def test_a_text_without_tokens_is_a_bos_or_nothing(adds_bos, tmp_path):
+    tokenizer = chatml(tmp_path, bos="<s>", add_bos_token=adds_bos)
+    ids = Encoder(tokenizer).prompt(PromptOnly(prompt=""))
+    assert ids.tolist() == [tokenizer.bos_id] * adds_bos
+
+
 @pytest.mark.parametrize("stop", ["", "<|im_end|>", "</s>"])
 def test_one_stop_token_at_the_end(stop, tmp_path):
     """Fault 12. Also where the text ends in one already, or in another of the set."""

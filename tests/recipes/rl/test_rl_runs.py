@@ -1,6 +1,7 @@
 """Whole runs in little: rewards rise, and what is written down is what happened."""
 
 import json
+import math
 from typing import Any
 
 import jax
@@ -293,6 +294,9 @@ def test_settings_that_mean_nothing_are_refused(tiny_model, prompts, reward_file
         (grpo.Config, {"num_generations": 1}, "compares the completions"),
         (grpo.Config, {"temperature": 0.0}, "temperature must be positive"),
         (grpo.Config, {"mix_coef": 1.0}, "the two go together"),
+        (grpo.Config, {"patience": 0}, "patience must be 1 or more, got 0"),
+        (grpo.Config, {"missing_eos_score": math.nan}, "must be a finite number"),
+        (grpo.Config, {"missing_eos_penalty": math.inf}, "must be 0 or more, got inf"),
         (grpo.Config, {"num_minibatches": 9}, "an update needs a prompt"),
         (grpo.Config, {"reward": ()}, "no reward is given"),
         (ppo.Config, {"lam": 1.5}, r"lam must be in \[0, 1\]"),
