@@ -180,10 +180,13 @@ class TrainingConfig(DataConfig):
         for name in (*positive, "logging_steps", "chunk_size", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        for name in ("microbatch_size", "max_steps"):
+        optional = ("microbatch_size", "max_steps", "row_length", "max_prompt_length")
+        for name in optional:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")
+        if self.samples < 0:  # in a slice it would be all rows but the last
+            raise UserError(f"samples must be 0 or more, got {self.samples}")
         if not 0 < self.num_train_epochs < math.inf:
             raise UserError(
                 "num_train_epochs must be positive and finite, got "
