@@ -61,7 +61,7 @@ class DataConfig:
     loss_on: Literal["all", "completion", "assistant", "last_assistant"] | None = None
     """Which tokens are trained; by default what the format suggests."""
     max_length: int = 1024
-    """Longest sequence, in tokens, prompt included."""
+    """Longest sequence, in tokens, prompt included; never more than the model reads."""
     max_prompt_length: int | None = None
     """Longest prompt, in tokens."""
     on_long: Literal["drop", "error", "keep_end", "keep_start"] = "drop"
