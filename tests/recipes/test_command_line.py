@@ -82,9 +82,8 @@ def test_a_value_that_names_a_setting_hides_nothing_of_the_file(tmp_path):
     """As in `--allow-change optimizer.learning_rate`, after a change in the file."""
     file = yaml(tmp_path, "data: x\noptimizer:\n  learning_rate: 3e-4\n")
     got = run("--config", file, "--stop", "optimizer.learning_rate", "data")
-    expected = {"stop": ("optimizer.learning_rate", "data")}
-    inner = Inner(learning_rate=3e-4)
-    assert got == Config(data="x", optimizer=inner, **expected)
+    stop, inner = ("optimizer.learning_rate", "data"), Inner(learning_rate=3e-4)
+    assert got == Config(data="x", optimizer=inner, stop=stop)
 
 
 def test_json_of_the_config_gives_it_back(tmp_path):
