@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -113,7 +114,7 @@ def main(config: Config) -> int:
     from jaxalign.rollout import generate
 
     if config.output:
-        _make_room(config.output)
+        _make_room(config.output, config.data)
     fix_clock(config.template_time)
     policy = open_policy(
         config.model,
@@ -180,8 +181,13 @@ def _within(settings: SamplingSettings, room: int) -> SamplingSettings:
     return settings._replace(max_new_tokens=most, min_new_tokens=least)
 
 
-def _make_room(output: str) -> None:
+def _make_room(output: str, data: str | None) -> None:
     """Finds out before anything is computed whether the file can be written."""
+    if data is not None and os.path.realpath(output) == os.path.realpath(data):
+        raise UserError(
+            f"--output {output} is the file of --data, and its rows would be lost. "
+            "Name another file."
+        )
     try:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         # To append: what is there stays until there is something to replace it with.

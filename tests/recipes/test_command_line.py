@@ -82,9 +82,8 @@ def test_a_value_that_names_a_setting_hides_nothing_of_the_file(tmp_path):
     """As in `--allow-change optimizer.learning_rate`, after a change in the file."""
     file = yaml(tmp_path, "data: x\noptimizer:\n  learning_rate: 3e-4\n")
     got = run("--config", file, "--stop", "optimizer.learning_rate", "data")
-    expected = {"stop": ("optimizer.learning_rate", "data")}
-    inner = Inner(learning_rate=3e-4)
-    assert got == Config(data="x", optimizer=inner, **expected)
+    stop, inner = ("optimizer.learning_rate", "data"), Inner(learning_rate=3e-4)
+    assert got == Config(data="x", optimizer=inner, stop=stop)
 
 
 def test_json_of_the_config_gives_it_back(tmp_path):
@@ -148,6 +147,9 @@ def test_null_is_a_value_of_yaml_and_no_word(tmp_path, text, changes):
         ("--max-dropped", 5, "max_dropped must be in [0, 1], got 5.0"),
         ("--max-dropped", "nan", "max_dropped must be in [0, 1], got nan"),
         ("--num-train-epochs", "inf", "num_train_epochs must be positive and finite"),
+        ("--samples", -1, "samples must be 0 or more, got -1"),
+        ("--row-length", 0, "row_length must be 1 or more, got 0"),
+        ("--max-prompt-length", 0, "max_prompt_length must be 1 or more, got 0"),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(flag, value, message, capsys):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from jaxalign.data.records.read import detect_format, read_records
+from jaxalign.data.records.record import PromptOnly
 from jaxalign.data.records.report import ReadReport
 from jaxalign.data.sources.source import open_source
 from jaxalign.data.text.encode import Encoder
@@ -58,3 +59,21 @@ def test_by_default_the_first_is_named(opened):
         encode_prompts(records, encoder, report=report)
     with pytest.raises(RowError, match=r"prompts.jsonl:2: The chat template .*never"):
         encode_prompts(read_records(source, form), encoder)
+
+
+@pytest.mark.parametrize("adds_bos", [True, False])
+def test_a_prompt_that_is_cut_keeps_its_bos(adds_bos, tmp_path):
+    encoder = Encoder(chatml(tmp_path, bos="<s>", add_bos_token=adds_bos))
+    record = PromptOnly(prompt="the time is noon")
+    whole = encoder.prompt(record).tolist()
+
+    def cut(longest, on_long):
+        (prompt,), _ = encode_prompts(
+            [record], encoder, longest=longest, on_long=on_long
+        )
+        return prompt.ids
+
+    front = whole[:1] if adds_bos else whole[-4:-3]
+    assert cut(4, "keep_end") == front + whole[-3:]
+    assert cut(4, "keep_start") == whole[:4]
+    assert cut(1, "keep_end") == whole[-1:]

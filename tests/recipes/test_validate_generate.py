@@ -115,3 +115,13 @@ def test_mistakes_of_generate_are_one_paragraph(tiny_model, flags, message, caps
     error = capsys.readouterr().err.strip()
     assert message in error
     assert "\n\n" not in error
+
+
+def test_generate_does_not_write_over_the_rows_it_reads(tiny_model, tmp_path, capsys):
+    file = write(tmp_path / "rows.jsonl", [{"prompt": "5"}])
+    (tmp_path / "link.jsonl").symlink_to(file)
+    rows, link = str(file), str(tmp_path / "link.jsonl")
+    argv = ["generate", "--model", str(tiny_model), "--data", rows, "--output", link]
+    ended(argv, 2)
+    assert "is the file of --data" in squeezed(capsys.readouterr().err)
+    assert (tmp_path / "rows.jsonl").read_text().count("prompt") == 1

@@ -190,3 +190,14 @@ def test_progress_moves_on_a_terminal(monkeypatch):
     assert LINE in stream.text
     assert "a [word]" in stream.text
     logging.getLogger("jaxalign").handlers.clear()
+
+
+def test_a_narrow_terminal_shows_speed_and_time_left_too(monkeypatch):
+    for name in ("CI", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal(True)
+    with Progress(100, main_metric="rewards/accuracies", stream=stream) as progress:  # pyright: ignore[reportArgumentType]
+        progress.update(40, VALUES)
+    assert all(part in stream.text for part in LINE.split("  "))

@@ -61,7 +61,7 @@ class DataConfig:
     loss_on: Literal["all", "completion", "assistant", "last_assistant"] | None = None
     """Which tokens are trained; by default what the format suggests."""
     max_length: int = 1024
-    """Longest sequence, in tokens, prompt included."""
+    """Longest sequence, in tokens, prompt included; never more than the model reads."""
     max_prompt_length: int | None = None
     """Longest prompt, in tokens."""
     on_long: Literal["drop", "error", "keep_end", "keep_start"] = "drop"
@@ -180,12 +180,13 @@ class TrainingConfig(DataConfig):
         for name in (*positive, "logging_steps", "chunk_size", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        if self.samples < 0:
-            raise UserError(f"samples must be 0 or more, got {self.samples}")
-        for name in ("microbatch_size", "max_steps"):
+        optional = ("microbatch_size", "max_steps", "row_length", "max_prompt_length")
+        for name in optional:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")
+        if self.samples < 0:  # in a slice it would be all rows but the last
+            raise UserError(f"samples must be 0 or more, got {self.samples}")
         # In this form NaN is refused, too.
         if not 0 < self.num_train_epochs < math.inf:
             raise UserError(

@@ -72,8 +72,11 @@ def encode_prompts(
             if on_long == "drop":
                 dropped += 1
                 continue
+            # As in rows that are trained, the BOS stays.
+            begin = ids[: encoder.tokenizer.adds_bos and longest > 1]
+            end = ids[len(ids) - longest + len(begin) :]
             # `keep_start` gives up the header of the assistant's turn.
-            ids = ids[-longest:] if on_long == "keep_end" else ids[:longest]
+            ids = begin + end if on_long == "keep_end" else ids[:longest]
         prompts.append(_prompt(ids, record, encoder.tokenizer.decode(ids), index))
     return prompts, dropped
 

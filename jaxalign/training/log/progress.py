@@ -37,9 +37,13 @@ class Progress:
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
+            from rich.table import Column
 
             # The line may hold brackets, in the name of a metric say: it is no markup.
-            line = TextColumn("{task.description}", markup=False)
+            # A column of its own: else a narrow terminal cuts off speed and time left.
+            line = TextColumn(
+                "{task.description}", markup=False, table_column=Column(overflow="fold")
+            )
             console = Console(file=self._stream)
             self._bar = Bar(BarColumn(20), line, console=console, refresh_per_second=4)
             self._bar.add_task("compiling", total=num_steps)
