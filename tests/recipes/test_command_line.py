@@ -9,7 +9,13 @@ from typing import Literal
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.flags.command_line import field_names, parse_command
+from jaxalign.recipes.flags.command_line import (
+    ALIASES,
+    REFUSED,
+    field_names,
+    parse_command,
+)
+from jaxalign.recipes.flags.config import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,6 +184,20 @@ def test_names_of_other_trainers(capsys):
     assert "`keep_last`" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"4 x 8 x 2 = 64"):
         run("--data", "x", "--per-device-train-batch-size", "4")
+
+
+def test_what_other_trainers_call_it_is_a_setting_of_training_or_none():
+    names = field_names(TrainingConfig).keys()
+    wrong = {k: v for k, v in ALIASES.items() if k in names or v not in names}
+    assert not wrong
+    assert not REFUSED.keys() & names
+
+
+def test_names_of_losses_and_data_of_trl_are_told_what_to_write():
+    with pytest.raises(UserError, match="`sigmoid` is `dpo_loss`"):
+        run("--data", "x", "--loss_type", "sigmoid")
+    with pytest.raises(UserError, match="hf:OWNER/NAME:SPLIT"):
+        run("--dataset-name=a/b")
 
 
 def test_an_unknown_flag_ends_with_code_2(capsys):

@@ -20,6 +20,13 @@ ALIASES = {
     "lr": "optimizer.learning_rate",
     "max_completion_length": "max_new_tokens",
     "learning_rate": "optimizer.learning_rate",
+    "lr_scheduler_type": "optimizer.schedule",
+    "warmup_ratio": "optimizer.warmup_ratio",
+    "warmup_steps": "optimizer.warmup_steps",
+    "weight_decay": "optimizer.weight_decay",
+    "max_grad_norm": "optimizer.max_grad_norm",
+    "max_seq_length": "max_length",
+    "model_name_or_path": "model",
 }
 """Other trainers' names that mean exactly one of ours."""
 
@@ -30,6 +37,14 @@ REFUSED = {
     "how many rows a device holds at a time; accumulation follows from the two",
     "fp16": "use `--dtype bfloat16`; parameters stay float32",
     "bf16": "use `--dtype bfloat16`; parameters stay float32",
+    "per_device_eval_batch_size": "held-out rows come in batches of `batch_size`, and "
+    "a device computes `microbatch_size` rows at a time",
+    "loss_type": "use `--loss NAME`, in grpo `--algorithm NAME`; the page of losses "
+    "(jaxalign/losses/README.md) has TRL's names too: `sigmoid` is `dpo_loss`",
+    "dataset_name": "use `--data hf:OWNER/NAME:SPLIT`",
+    "eval_strategy": "use `--eval-steps N`",
+    "save_strategy": "use `--save-steps N`",
+    "use_peft": "all parameters are trained; there are no adapters here",
     "gradient_checkpointing": "use `--remat full` (or `none`, `dots`)",
 }
 """Other trainers' names that do not map one-to-one, and what to do in place."""
