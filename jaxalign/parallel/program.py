@@ -32,8 +32,9 @@ class Program(NamedTuple):
       map: Compiles a function `(params, batch) -> output with rows first`.
       train: From objective and optimizer to a compiled step that consumes its state.
       evaluate: From objective to a compiled `(params, batch, key, carry) ->
-        {name: Mean}`. Both may be given arrays that stay as they are, replicated
-        like parameters: the objective then takes the pair of its parameters and these.
+        {name: Mean}`. Both may be told how many rows a device computes at a time.
+        Both may be given arrays that stay as they are, replicated like parameters: the
+        objective then takes the pair of its parameters and these.
     """
 
     row_devices: int
@@ -80,11 +81,18 @@ def mesh_program(mesh: jax.sharding.Mesh) -> Program:
             compiler_options=_CPU_OPTIONS if on_cpu else None,
         )
 
-    def evaluate(objective: Objective | LossFn, frozen: Any = None):
+    def evaluate(
+        objective: Objective | LossFn,
+        microbatch_size: int | None = None,
+        frozen: Any = None,
+    ):
+        size = microbatch_size and microbatch_size * devices
+
         def step(params, batch, key, carry, frozen):
             bound = _beside(objective, frozen)
+            eval_step = make_eval_step(bound, microbatch_size=size)
             with laid_out(layout):
-                return make_eval_step(bound)(params, batch, key, carry)
+                return eval_step(params, batch, key, carry)
 
         compiled = jax.jit(step)
         return lambda *arrays: compiled(*arrays, frozen)
@@ -146,10 +154,15 @@ def pmap_program() -> Program:
 
         return run
 
-    def evaluate(objective: Objective | LossFn, frozen: Any = None):
+    def evaluate(
+        objective: Objective | LossFn,
+        microbatch_size: int | None = None,
+        frozen: Any = None,
+    ):
         def step(params, batch, key, carry, frozen):
             bound = _beside(objective, frozen)
-            return make_eval_step(bound, axis_name=AXIS)(params, batch, key, carry)
+            options: Any = {"microbatch_size": microbatch_size, "axis_name": AXIS}
+            return make_eval_step(bound, **options)(params, batch, key, carry)
 
         compiled = jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None, 0, 0))
         return lambda *arrays: _first(compiled(*arrays, frozen))

@@ -190,14 +190,13 @@ def refuse_parts(config: PreferenceConfig, packed: Packed, devices: int) -> None
             f"{loss} couples all pairs of a batch, and under pmap each of {devices} "
             "devices has a loss of its own. Use --parallel mesh, or another --loss."
         )
-    # The largest update decides: if it is one part, every other one is.
-    most, at_a_time = (
-        max(packed.train.plan.row_counts),
-        packed.microbatch_size * devices,
-    )
+    plans = [x.plan for x in (packed.train, packed.held_out) if x is not None]
+    # The largest batch decides: if it is one part, every other one is.
+    most = max(max(x.row_counts) for x in plans)
+    at_a_time = min(x.at_a_time or most for x in plans)
     if most > at_a_time:
         raise UserError(
-            f"{loss} couples all pairs of a batch, but an update of {most} rows would "
-            f"be computed {at_a_time} rows at a time. Pass --microbatch-size "
+            f"{loss} couples all pairs of a batch, but one of {most} rows would be "
+            f"computed {at_a_time} rows at a time. Pass --microbatch-size "
             f"{-(-most // devices)}, which takes more memory, or another --loss."
         )

@@ -117,12 +117,17 @@ def make_train_step(
 
 
 def make_eval_step(
-    objective: Objective | LossFn, *, axis_name: str | None = None
+    objective: Objective | LossFn,
+    *,
+    microbatch_size: int | None = None,
+    axis_name: str | None = None,
 ) -> Callable[..., dict[str, Mean]]:
     """Builds a pure evaluation step, whose results add up over batches.
 
     Args:
       objective: `(params, batch, key) -> LossOutput`, or an `Objective`.
+      microbatch_size: Split each batch as `make_train_step` does; None: compute all
+        of its rows at once.
       axis_name: The mapped axis to sum over inside `jax.pmap` or `jax.shard_map`.
 
     Returns:
@@ -135,8 +140,10 @@ def make_eval_step(
     @explained()
     def step(params, batch, key, carry=()):
         _check_carry(objective, carry)
-        measured = _measured(objective, params, batch, key, 1, axis_name)
-        out = _bound(objective, measured, carry)(params, batch, key)
+        parts = _num_parts(batch, 1, microbatch_size)
+        measured = _measured(objective, params, batch, key, parts, axis_name)
+        loss = _bound(objective, measured, carry)
+        out = _add_up(loss, parts, axis_name)(params, batch, key)
         return _means(out if axis_name is None else jax.lax.psum(out, axis_name))
 
     return step

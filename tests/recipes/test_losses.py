@@ -184,16 +184,28 @@ def test_a_batch_coupled_loss_is_exact_on_a_mesh_of_devices(
     np.testing.assert_allclose(lines[1]["loss"], one[1]["loss"], rtol=1e-5)
 
 
+ONE_ROW = {
+    "batch_size": 40,
+    "microbatch_size": 1,
+    "row_length": 8192,
+    "mesh": MeshConfig(fsdp=1, tensor=8),
+}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"batch_size": 40, "microbatch_size": 1, "packing": False}, "of 40 rows"),
         ({"parallel": "pmap"}, "under pmap each of 8"),
+        # An update is one long row, and an evaluation several short ones.
+        ({**ONE_ROW, "eval_data": "the pairs"}, r"one of \d+ rows"),
     ],
 )
 def test_a_batch_coupled_loss_is_refused_in_parts(
     tiny_model, pairs, tmp_path, settings, message
 ):
+    if "eval_data" in settings:
+        settings = {**settings, "eval_data": str(pairs)}
     with pytest.raises(UserError, match=f"aot_unpaired_loss couples.*{message}"):
         run(tiny_model, pairs, tmp_path / "run", "aot_unpaired_loss", **settings)
 

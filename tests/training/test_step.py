@@ -479,9 +479,10 @@ def test_donation_takes():
         np.asarray(state.params["table"])
 
 
-def test_evaluation_adds_up_over_batches_and_devices():
+@pytest.mark.parametrize("size", [None, 2])
+def test_evaluation_adds_up_over_batches_and_devices(size):
     state, batch = setup()
-    step = jax.jit(make_eval_step(OBJECTIVE))
+    step = jax.jit(make_eval_step(OBJECTIVE, microbatch_size=size))
     whole = step(state.params, batch, state.key)
     halves = [
         step(state.params, jax.tree.map(lambda x, s=s: x[s], batch), state.key)
@@ -493,10 +494,37 @@ def test_evaluation_adds_up_over_batches_and_devices():
         np.testing.assert_allclose(parts.value, whole[name].value, rtol=1e-5)
 
     mapped = jax.shard_map(
-        make_eval_step(OBJECTIVE, axis_name="data"),
+        make_eval_step(OBJECTIVE, microbatch_size=size and 1, axis_name="data"),
         mesh=MESH,
         in_specs=(P(), P("data"), P()),
         out_specs=P(),
     )
     got = jax.jit(mapped)(state.params, batch, state.key)
     chex.assert_trees_all_close(got, whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 16, 99])
+@pytest.mark.parametrize(
+    "objective", [likelihood_of_texts, Objective(surprise, usual)], ids=["terms", "two"]
+)
+def test_an_evaluation_is_the_same_in_parts_of_any_size(objective, size):
+    """With denominators of several terms, and with what is measured of all rows."""
+    state, batch = setup()
+    inputs = state.params, batch, state.key
+    whole = jax.jit(make_eval_step(objective))(*inputs)
+    parts = jax.jit(make_eval_step(objective, microbatch_size=size))(*inputs)
+    chex.assert_trees_all_close(parts, whole, rtol=1e-5)
+
+
+def test_an_evaluation_in_parts_holds_one_of_them():
+    state, batch = setup(rows=512)
+
+    def scratch(**parts):
+        step = jax.jit(make_eval_step(OBJECTIVE, **parts))
+        compiled = step.lower(state.params, batch, state.key).compile()
+        memory = compiled.memory_analysis()
+        assert memory
+        return memory.temp_size_in_bytes
+
+    # Some copies of the batch are left, which is 1 number a token, and not 11.
+    assert scratch(microbatch_size=8) < scratch() / 3

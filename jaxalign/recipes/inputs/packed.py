@@ -63,13 +63,13 @@ def pack_rows(
         "packing": config.packing,
         "read_ends": read_ends,
         "row_multiple": devices,
+        "rows_at_a_time": lambda tokens: devices * rows_at_a_time(config, tokens),
     }
     train = Batches(
         rows.train,
         seed=config.seed,
         num_epochs=epochs,
         row_length=config.row_length,
-        rows_at_a_time=lambda tokens: devices * rows_at_a_time(config, tokens),
         **common,
     )
     held_out = None

@@ -9,7 +9,7 @@ import jax
 from jaxalign.data.packing.iterator import BatchIterator
 from jaxalign.data.packing.pack import pad_fraction
 from jaxalign.losses import LossFn, Objective
-from jaxalign.recipes.inputs.packed import Packed
+from jaxalign.recipes.inputs.packed import Packed, rows_at_a_time
 from jaxalign.recipes.runs.policy import Policy
 from jaxalign.recipes.runs.run import Run
 from jaxalign.training import (
@@ -68,8 +68,9 @@ def held_out_means(
     if held_out is None:
         return None
     program = policy.program
+    size = rows_at_a_time(run.config, held_out.plan.shapes[-1].tokens)
     return make_evaluate(
-        program.evaluate(objective, frozen),
+        program.evaluate(objective, size, frozen),
         # A generator serves once: each evaluation begins a new one.
         lambda: (held_out[i] for i in range(len(held_out))),
         place=lambda batch: packed.complete(program.place(batch)),
