@@ -112,6 +112,7 @@ def main(config: Config) -> int:
     from jaxalign.recipes.runs.policy import open_policy
     from jaxalign.recipes.runs.samples import ends_of
     from jaxalign.rollout import generate
+    from jaxalign.rollout.prompts import check_prompts, check_settings
 
     if config.output:
         _make_room(config.output, config.data)
@@ -125,9 +126,12 @@ def main(config: Config) -> int:
         mesh_sizes={"fsdp": -1},
     )
     settings = sampling_settings(config, policy.folder)
+    numbers = settings._asdict()
+    del numbers["stop"], numbers["never_ids"]
+    check_settings(num_samples=config.num_samples, **numbers)
     tokenizer = load_tokenizer(policy.folder, chat_template=config.chat_template)
-    size, markers = policy.config.vocab_size, config.markers_in_text
-    encoder = Encoder(tokenizer, size, markers=markers)
+    size, room = policy.config.vocab_size, policy.config.max_positions
+    encoder = Encoder(tokenizer, size, markers=config.markers_in_text)
     # Without a template it is a base model, which goes on from text.
     plain = config.plain or tokenizer.template is None
     # Encoded before weights are loaded, so that a bad row is told in seconds.
@@ -135,7 +139,8 @@ def main(config: Config) -> int:
     longest = max(map(len, prompts), default=0)
     # Only the default gives way to the context; a number of the user's is refused.
     if config.max_new_tokens is None:
-        settings = _within(settings, policy.config.max_positions - longest)
+        settings = _within(settings, room - longest)
+    check_prompts(prompts, size, room, settings.max_new_tokens)
     console = open_console()
     _tell(settings, policy.folder, console)
     if not plain:

@@ -23,6 +23,10 @@ def write(file, rows):
     return file
 
 
+def _never(policy):
+    raise AssertionError("weights were loaded before settings were checked")
+
+
 def squeezed(text):
     return " ".join(text.split())
 
@@ -107,10 +111,16 @@ def test_generate_takes_its_settings_from_the_checkpoint_and_flags_first(tmp_pat
         ([], "either --prompt TEXT or --data FILE"),
         (["--prompt", "x", "--data", "y"], "either --prompt TEXT or --data FILE"),
         (["--prompt", "x", "--top-p", "0"], "top_p must be above 0"),
+        (["--prompt", "x", "--top-p", "1.5"], "top_p must be above 0"),
+        (["--prompt", "x", "--min-p", "2"], "min_p must be from 0"),
+        (["--prompt", "x", "--temperature", "-1"], "temperature must be 0"),
         (["--prompt", "x" * 400], "tokens"),
     ],
 )
-def test_mistakes_of_generate_are_one_paragraph(tiny_model, flags, message, capsys):
+def test_mistakes_of_generate_are_one_paragraph(
+    tiny_model, flags, message, capsys, monkeypatch
+):
+    monkeypatch.setattr("jaxalign.recipes.runs.policy.Policy.load", _never)
     ended(["generate", "--model", tiny_model, *flags], 2)
     error = capsys.readouterr().err.strip()
     assert message in error
