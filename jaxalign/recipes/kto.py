@@ -59,7 +59,8 @@ def main(config: KTOConfig) -> int:
         rows = read_rows(config, "unpaired", encoder, config.seed, run.console)
         tell_balance(config, rows.train, run.console)
         # Beside each completion stands one of another prompt: they give z₀.
-        packed = pack_rows(config, mismatched(config, rows), devices=policy.row_devices)
+        both = mismatched(config, rows, policy.config.max_positions)
+        packed = pack_rows(config, both, devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))
         if config.dry_run:
             return FINISHED
@@ -92,11 +93,13 @@ def main(config: KTOConfig) -> int:
     return run.exit_code
 
 
-def mismatched(config: KTOConfig, rows: Rows) -> Rows:
+def mismatched(config: KTOConfig, rows: Rows, room: int) -> Rows:
     """The rows, each with a second sequence: its prompt and another's completion."""
+    # Each may fit into what the model reads, and the two of them not.
+    most = min(config.max_length, room)
 
     def beside_others(examples: list[Example]) -> list[Example]:
-        return with_mismatched(examples, max_length=config.max_length, seed=config.seed)
+        return with_mismatched(examples, max_length=most, seed=config.seed)
 
     return rows._replace(
         train=beside_others(rows.train), held_out=beside_others(rows.held_out)

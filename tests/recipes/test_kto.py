@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from jaxalign.__main__ import main
+from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.recipes import kto
+from jaxalign.recipes.inputs.rows import Rows
 
 
 def command(tiny_model, data, out, *more):
@@ -58,3 +61,16 @@ def test_labels_out_of_balance_are_told(tiny_model, tmp_path, capsys):
 def test_settings_that_mean_nothing(setting, message):
     with pytest.raises(UserError, match=message):
         kto.Config(model="m", data="d", output_dir="o", **setting)
+
+
+def test_a_prompt_with_the_completion_of_another_fits_into_the_model():
+    def row(prompt, completion):
+        trained = np.arange(prompt + completion) >= prompt
+        ids = np.full(len(trained), prompt, np.int32)
+        labels = {"desirable": np.ones(1, np.float32)}
+        return Example(prompt, (TokenSequence(ids, trained),), labels)
+
+    config = kto.Config(model="m", data="d", output_dir="o", max_length=1024)
+    rows = Rows([row(200, 8), row(8, 200)], [], {})
+    mixed = kto.mismatched(config, rows, 256).train
+    assert [len(x.sequences[1].ids) for x in mixed] == [256, 16]

@@ -53,7 +53,7 @@ def training_programs(name: str, config: Any, devices: list[Any]) -> list[Planne
     examples = examples_for(config, task_of(name, config), policy.config.vocab_size)
     rows = Rows(examples, [], {})
     if name == "kto":
-        rows = kto.mismatched(config, rows)
+        rows = kto.mismatched(config, rows, config.max_length)
     packed = pack_rows(config, rows, devices=policy.row_devices, read_ends=scores)
     program, host = policy.program, packed.train[0]
     scores_ref = "ref" in objective.reads
