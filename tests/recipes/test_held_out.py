@@ -1,6 +1,7 @@
 """Held-out rows are computed a few at a time, and their means stay what they are."""
 
 import types
+from typing import Any
 
 import jax
 import numpy as np
@@ -47,12 +48,13 @@ def test_the_means_do_not_depend_on_the_microbatches(tiny_model, settings, monke
         )
         policy = open_policy(config.model, **config.layout)
         packed = pack_rows(config, Rows(rows, rows, {}), devices=policy.row_devices)
-        run = types.SimpleNamespace(
+        run: Any = types.SimpleNamespace(
             config=config, key=jax.random.key(0), stop=StopRequest()
         )
         evaluate = held_out_means(
             run, policy, sft.make_sft_objective(config, policy), packed
         )
+        assert evaluate is not None
         params = policy.program.replicate(policy.load())
         found.append(evaluate(types.SimpleNamespace(params=params, carry=())))
     # As the step sees them: of all devices, or of one.
