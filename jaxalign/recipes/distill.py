@@ -10,7 +10,7 @@ from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.objectives import distillation_objective
 from jaxalign.ops import Mean
-from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.config import WritingConfig
 from jaxalign.recipes.flags.keyword_flags import with_keywords
 from jaxalign.recipes.flags.paths import Found
 from jaxalign.recipes.inputs.on_policy import OnPolicy
@@ -27,7 +27,7 @@ from jaxalign.training.stopping.exits import FINISHED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DistillConfig(TrainingConfig):
+class DistillConfig(WritingConfig):
     """Generalised knowledge distillation (GKD) on data and on own completions."""
 
     teacher: Found
@@ -80,6 +80,7 @@ def main(config: DistillConfig) -> int:
             rows,
             packed,
             config.lmbda,
+            max_new_tokens=config.max_new_tokens,
             temperature=config.keywords["temperature"],
         )
         if config.dry_run:
@@ -93,7 +94,7 @@ def main(config: DistillConfig) -> int:
         objective = make_distillation_objective(config, policy, teacher)
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         state = start_state(run, policy, params, optimizer, len(packed.train))
-        samples = sample_greedily(run, policy, encoder.tokenizer, rows)
+        samples = sample_greedily(config, run, policy, encoder.tokenizer, rows)
         if run.is_new:
             samples.show(state.params, 0)
         size = packed.microbatch_size

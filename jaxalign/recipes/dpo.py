@@ -11,7 +11,7 @@ from jaxalign.errors import UserError
 from jaxalign.losses import Objective, is_batch_coupled
 from jaxalign.objectives import bind, mean_logits
 from jaxalign.recipes.flags.command_line import peek
-from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.config import WritingConfig
 from jaxalign.recipes.flags.loss_flags import (
     RowKind,
     checked,
@@ -68,7 +68,7 @@ def row_kind(loss: Callable[..., Any]) -> Kind:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PreferenceConfig(TrainingConfig):
+class PreferenceConfig(WritingConfig):
     """Alignment with preferences by `--loss`, whose keywords are flags too.
 
     Rows are pairs; for `plackett_luce_dpo_loss` and `infonca_loss` they are rankings of
@@ -145,7 +145,7 @@ def main(config: PreferenceConfig) -> int:
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         carry = objective.carry
         state = start_state(run, policy, params, optimizer, len(packed.train), carry)
-        samples = sample_greedily(run, policy, encoder.tokenizer, rows)
+        samples = sample_greedily(config, run, policy, encoder.tokenizer, rows)
         if run.is_new:
             samples.show(state.params, 0)
         state = fit(

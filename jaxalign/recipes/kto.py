@@ -9,7 +9,7 @@ from jaxalign.data.packing.mismatch import with_mismatched
 from jaxalign.data.text.example import Example
 from jaxalign.losses import Objective, kto_loss
 from jaxalign.objectives import kto_objective
-from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.config import WritingConfig
 from jaxalign.recipes.flags.keyword_flags import with_keywords
 from jaxalign.recipes.flags.loss_flags import checked
 from jaxalign.recipes.inputs.packed import pack_rows
@@ -27,7 +27,7 @@ LEAST_BALANCE, MOST_BALANCE = 1.0, 1.5  # of good to bad weights, Eq. 8 of the p
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KTOConfig(TrainingConfig):
+class KTOConfig(WritingConfig):
     """Kahneman-Tversky Optimization; rows have a label, or are pairs to be split."""
 
     ref: Literal["cached", "online"] = "cached"
@@ -73,7 +73,7 @@ def main(config: KTOConfig) -> int:
         objective = make_kto_objective(config, policy)
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         state = start_state(run, policy, params, optimizer, len(packed.train))
-        samples = sample_greedily(run, policy, encoder.tokenizer, rows)
+        samples = sample_greedily(config, run, policy, encoder.tokenizer, rows)
         if run.is_new:
             samples.show(state.params, 0)
         state = fit(

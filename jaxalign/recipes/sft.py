@@ -4,7 +4,7 @@ import dataclasses
 
 from jaxalign.losses import LossFn, sft_loss
 from jaxalign.objectives import bind_token_loss, token_accuracy, token_entropy
-from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.config import WritingConfig
 from jaxalign.recipes.flags.keyword_flags import with_keywords
 from jaxalign.recipes.flags.loss_flags import checked
 from jaxalign.recipes.inputs.packed import pack_rows
@@ -19,7 +19,7 @@ from jaxalign.training.stopping.exits import FINISHED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SFTConfig(TrainingConfig):
+class SFTConfig(WritingConfig):
     """Supervised fine-tuning on text, conversations, or prompts with completions."""
 
     entropy: bool = False
@@ -64,7 +64,7 @@ def main(config: SFTConfig) -> int:
         objective = make_sft_objective(config, policy)
         optimizer, rate = make_optimizer(config.optimizer, len(packed.train))
         state = start_state(run, policy, params, optimizer, len(packed.train))
-        samples = sample_greedily(run, policy, encoder.tokenizer, rows)
+        samples = sample_greedily(config, run, policy, encoder.tokenizer, rows)
         # A run that goes on has shown them before.
         if run.is_new:
             samples.show(state.params, 0)

@@ -13,7 +13,8 @@ import pytest
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import Transformer, load_params, read_config, scalar_scores
-from jaxalign.recipes import reward
+from jaxalign.recipes import reward, sft
+from jaxalign.recipes.flags.command_line import field_names, read_yaml
 from jaxalign.recipes.scoring.scorer import load_scorer
 from jaxalign.training import OptimizerConfig
 from tests.recipes.test_runs import cli
@@ -309,3 +310,12 @@ def test_settings_that_mean_nothing_are_refused():
         with pytest.raises(UserError, match=next(iter(changes))):
             reward.Config(**paths, **changes)
     assert dataclasses.asdict(reward.Config(**paths))["loss"] == "bradley_terry"
+
+
+def test_what_writes_nothing_has_no_longest_completion(tmp_path):
+    names = {x: field_names(x.Config) for x in (reward, sft)}
+    assert [x for x in names if "max_new_tokens" in names[x]] == [sft]
+    file = tmp_path / "run.yaml"
+    file.write_text("max_new_tokens: 8\n")
+    with pytest.raises(UserError, match="unknown key `max_new_tokens`"):
+        read_yaml(file, names[reward])

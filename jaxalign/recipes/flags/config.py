@@ -113,7 +113,7 @@ class TrainingConfig(DataConfig):
     batch_size: int = 16
     """Examples (pairs) per update, over all devices."""
     microbatch_size: int | None = None
-    """Rows that a device computes at a time, to save memory; all by default."""
+    """Rows that a device computes at a time; by default about 2,048 tokens of them."""
     num_train_epochs: float = 1.0
     """Passes over the rows."""
     max_steps: int | None = None
@@ -150,8 +150,6 @@ class TrainingConfig(DataConfig):
     """Settings that may differ from those of the run that is resumed."""
     samples: int = 2
     """Number of held-out prompts to complete before and after training, to look at."""
-    max_new_tokens: int = 64
-    """Longest completion among those samples, in tokens."""
     export: bool = True
     """Write `export/`, a Hugging Face folder, at the end."""
     dry_run: bool = False
@@ -177,7 +175,7 @@ class TrainingConfig(DataConfig):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
         positive = ("batch_size", "save_steps", "keep_last", "eval_steps")
-        for name in (*positive, "logging_steps", "chunk_size", "max_new_tokens"):
+        for name in (*positive, "logging_steps", "chunk_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
         optional = ("microbatch_size", "max_steps", "row_length", "max_prompt_length")
@@ -194,3 +192,19 @@ class TrainingConfig(DataConfig):
                 f"{self.num_train_epochs}"
             )
         check_seed(self.seed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WritingConfig(TrainingConfig):
+    """Settings of the recipes whose model writes completions."""
+
+    max_new_tokens: int = 64
+    """Longest completion among those samples, in tokens."""
+
+    def __post_init__(self):
+        """Refuses values that mean nothing, naming the value."""
+        super().__post_init__()
+        if self.max_new_tokens < 1:
+            raise UserError(
+                f"max_new_tokens must be 1 or more, got {self.max_new_tokens}"
+            )

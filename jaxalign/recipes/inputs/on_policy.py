@@ -35,6 +35,7 @@ class OnPolicy:
         packed: Packed,
         share: float,
         *,
+        max_new_tokens: int,
         temperature: float,
     ):
         """Plans the rows of the completions; nothing is sampled yet.
@@ -46,6 +47,7 @@ class OnPolicy:
           rows: Whose prompts are completed.
           packed: Which prompts belong to which update.
           share: Of the updates that sample, in [0, 1].
+          max_new_tokens: Longest completion.
           temperature: Of the sampler.
 
         Raises:
@@ -53,6 +55,7 @@ class OnPolicy:
         """
         self._run, self._policy, self._packed = run, policy, packed
         self._share, self._temperature = share, temperature
+        self._max_new_tokens = max_new_tokens
         self._stop_ids = tokenizer.stop_ids
         # Made once: for each new one the sampler is compiled anew.
         self._decoder = policy.decoder(tokenizer)
@@ -87,7 +90,7 @@ class OnPolicy:
                 program.unreplicate(params),
                 prompts,
                 jax.random.fold_in(self._key, number),
-                max_new_tokens=run.config.max_new_tokens,
+                max_new_tokens=self._max_new_tokens,
                 stop_ids=self._stop_ids,
                 temperature=self._temperature,
             )
@@ -97,7 +100,7 @@ class OnPolicy:
     def _plan_rows(self) -> CompletionRows:
         """Rows as long as those of the data, where a completion fits into them."""
         config, packed = self._run.config, self._packed
-        longest, most = max(map(len, self._prompts)), config.max_new_tokens
+        longest, most = max(map(len, self._prompts)), self._max_new_tokens
         room = self._decoder.max_length
         # Told now, and not at the first update that holds such a prompt.
         if longest + most > room:

@@ -5,14 +5,14 @@ import math
 from typing import Literal
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.config import WritingConfig
 from jaxalign.recipes.flags.paths import RewardAt, RowsAt
 from jaxalign.recipes.flags.stop_flag import check_stop_texts
 from jaxalign.training.optimizer import OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RLConfig(TrainingConfig):
+class RLConfig(WritingConfig):
     """Rollouts, rewards and updates; rows give prompts, and columns for the rewards."""
 
     reward: tuple[RewardAt, ...]

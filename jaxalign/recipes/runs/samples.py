@@ -10,6 +10,7 @@ from rich.console import Console
 from jaxalign.data.text.example import Example
 from jaxalign.data.text.preview import printable
 from jaxalign.data.text.tokenizer import Tokenizer
+from jaxalign.recipes.flags.config import WritingConfig
 from jaxalign.recipes.inputs.rows import Rows
 from jaxalign.recipes.runs.policy import Policy
 from jaxalign.recipes.runs.run import Run
@@ -28,14 +29,18 @@ def ends_of(
 
 
 def sample_greedily(
-    run: Run, policy: Policy, tokenizer: Tokenizer, rows: Rows
+    config: WritingConfig,
+    run: Run,
+    policy: Policy,
+    tokenizer: Tokenizer,
+    rows: Rows,
 ) -> "Samples":
     """Some held-out prompts that the model completes, before and after training."""
     return Samples(
         policy.decoder(tokenizer),
         tokenizer,
-        (rows.held_out or rows.train)[: run.config.samples],
-        max_new_tokens=run.config.max_new_tokens,
+        (rows.held_out or rows.train)[: config.samples],
+        max_new_tokens=config.max_new_tokens,
         folder=run.folder.path / "completions",
         console=run.console,
     )
