@@ -277,8 +277,9 @@ def test_models_are_not_taken_for_one_another(reward_run, tiny_model, pairs, tmp
     scorer = load_scorer(str(reward_run[0] / "export"))
     with pytest.raises(UserError, match="Sequence 1 has 0 tokens"):
         scorer([[1], []])
-    with pytest.raises(UserError, match="Sequence 0 holds the id 260"):
-        scorer([[260]])
+    for ids, wrong in (([260], 260), ([7, -1, 9], -1)):
+        with pytest.raises(UserError, match=f"Sequence 0 holds the id {wrong};"):
+            scorer([ids])
 
 
 @pytest.mark.slow

@@ -174,9 +174,10 @@ def _layout(
             f"Sequence {index} has {len(ids)} tokens; the reward model reads 1 to "
             f"{most}. Leave it out, or shorten prompts and completions."
         )
-    if ids.min() < 0 or ids.max() >= limit:
+    foreign = ids[(ids < 0) | (ids >= limit)]
+    if len(foreign):
         raise UserError(
-            f"Sequence {index} holds the id {ids.max()}; those of the reward model go "
+            f"Sequence {index} holds the id {foreign[0]}; those of the reward model go "
             f"from 0 to {limit - 1}. Encode the text with the reward model's tokenizer."
         )
     last = np.arange(len(ids)) == len(ids) - 1
