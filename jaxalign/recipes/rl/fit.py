@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxalign.recipes.rl.completions_log import CompletionsLog
@@ -25,7 +26,7 @@ from jaxalign.rl import (
     make_reward_evaluation,
 )
 from jaxalign.training import StepResult
-from jaxalign.training.optimizer import Schedule
+from jaxalign.training.optimizer import Schedule, optimizer_step_count
 
 # Keeps samples of evaluations apart from those of iterations.
 _EVALUATION = 0xE7A1
@@ -91,17 +92,16 @@ def fit_iterations(
     config, program, train = run.config, policy.program, prompts.train
     size, each = config.batch_size, iterate.sampler.sampling.num_generations
 
-    def rate_of(iteration):
-        return rate(iteration * plan.updates_per_iteration)
-
     def step(state: RLState, batch) -> tuple[RLState, StepResult]:
         # Read first: `iterate` consumes the state.
-        before = int(state.step)
+        before, count = int(state.step), optimizer_step_count(state.inner.opt_state)
+        # Fewer than were planned where updates were left out; under pmap all the same.
+        lr = rate(int(np.ravel(count)[0]))
         asked = [train[i] for i in batch["example_ids"]]
         state, metrics = iterate(state, asked)
         tokens, skipped = metrics.pop("num_tokens"), metrics.pop("skipped_steps", None)
         episode = (before + 1) * size * each
-        metrics |= {"episode": episode, "lr": float(rate_of(before))}
+        metrics |= {"episode": episode, "lr": lr, "learning_rate": lr}
         return state, StepResult(metrics, tokens, skipped)
 
     def with_inner(change: Callable[[Any], Any], state: RLState) -> RLState:
@@ -123,7 +123,7 @@ def fit_iterations(
             key=jax.random.fold_in(run.key, _EVALUATION),
             stop=run.stop,
         ),
-        learning_rate=rate_of,
+        learning_rate=None,  # `step` knows it
         steps_per_epoch=len(train) / size,
         main_metric="reward",
         unreplicate=functools.partial(with_inner, program.unreplicate),

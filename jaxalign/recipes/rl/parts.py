@@ -167,6 +167,7 @@ def read_other_rows(
         eval_fraction=0.0,
         # These rows have columns of their own.
         format=None,
+        conversational=None,
         columns=None,
     )
     read = read_rows(own, "sft", encoder, config.seed, console)
@@ -177,7 +178,7 @@ def read_other_rows(
         read.train,
         batch_size=config.mix_batch_size,
         seed=config.seed,
-        num_epochs=(plan.updates + 1) * config.mix_batch_size / len(read.train),
+        num_epochs=plan.updates * config.mix_batch_size / len(read.train),
         packing=config.packing,
         row_multiple=devices * math.lcm(*parts),
     )

@@ -130,7 +130,7 @@ def run_steps(
     *,
     num_steps: int,
     evaluate: Evaluate | None,
-    learning_rate: Schedule,
+    learning_rate: Schedule | None,
     steps_per_epoch: float,
     main_metric: str,
     unreplicate: Callable[[Any], Any],
