@@ -236,6 +236,7 @@ def test_the_same_seed_gives_the_same_results(tiny_model, questions, tmp_path):
         ({"judge": "j"}, "Name it with --ref"),
         ({"judge_template": "t"}, "only with --judge MODEL"),
         ({"known": "easy"}, "needs --reward abstention"),
+        ({"known": "easy", "reward": ("brier.py:fn",)}, "needs --reward abstention"),
         ({"temperature": 0.0, "num_samples": 2}, "the same completion every time"),
         ({"temperature": math.nan}, "temperature must be 0 or more, got nan"),
         ({"top_p": 0.0}, "top_p must be above 0"),

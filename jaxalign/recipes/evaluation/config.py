@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from typing import Literal
 
 from jaxalign.errors import UserError
@@ -10,10 +11,10 @@ from jaxalign.recipes.flags.paths import Found, Place, RewardAt, RowsAt, Templat
 from jaxalign.recipes.flags.seed_flag import check_seed
 from jaxalign.recipes.flags.stop_flag import check_stop_texts
 
-# Rewards that tell a right completion, a wrong one and none apart.
-_JUDGING = (
-    *("abstention", "judged_abstention"),
-    *("brier", "log_score", "confidence_target"),
+# Rewards that tell a right completion, a wrong one and none apart; parameters and a
+# weight may stand behind a name, and no path goes on there.
+_JUDGING = re.compile(
+    r"(abstention|judged_abstention|brier|log_score|confidence_target)\s*([(=]|$)"
 )
 
 
@@ -127,8 +128,7 @@ class Config:
 
     def _check_known(self) -> None:
         """Refuses what says that questions are known, where nothing is split by it."""
-        # By their beginning: parameters and a weight may stand behind a name.
-        judged = self.confidence or any(x.startswith(_JUDGING) for x in self.reward)
+        judged = self.confidence or any(map(_JUDGING.match, self.reward))
         if self.known and not judged:
             raise UserError(
                 "--known splits the abstention table, which needs --reward abstention "

@@ -193,8 +193,8 @@ def _look(
     """Lets a checkpoint score the examples and the model's samples, and answer."""
     size = config.batch_size
     # The likelihood of a reference is of no interest without pairs.
-    known = task.examples if sampled is None or task.pairs else []
-    logps = checkpoint.logps(known, size) if known else []
+    examples = task.examples if sampled is None or task.pairs else []
+    logps = checkpoint.logps(examples, size) if examples else []
     if not task.prompts:
         return Seen(logps, [], [], [])
     # 0 and -1 stand for all tokens, as in `generation_config.json`.
