@@ -27,6 +27,12 @@ class Config(DataConfig):
     show: int = 20
     """Reasons to list, of bad rows and of rows that are too long."""
 
+    def __post_init__(self):
+        """Refuses values that mean nothing, naming the value."""
+        super().__post_init__()
+        if self.show < 0:
+            raise UserError(f"show must be 0 or more, got {self.show}")
+
 
 @dataclasses.dataclass
 class Found:

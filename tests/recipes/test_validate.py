@@ -137,3 +137,13 @@ def test_what_the_output_cannot_show_is_written_out(tiny_model, tmp_path, monkey
     sys.stdout.flush()
     assert end.value.code == 0
     assert rb"caf\xe9[[ \u540d" in buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "least"), [("show", "-1", 0), ("row-length", "0", 1)]
+)
+def test_numbers_that_mean_nothing(tiny_model, flag, value, least, tmp_path, capsys):
+    file = write(tmp_path / "rows.jsonl", [talk("yo")])
+    code, out = validate(tiny_model, file, capsys, f"--{flag}", value)
+    assert code == 2
+    assert f"{flag.replace('-', '_')} must be {least} or more, got {value}" in out

@@ -100,6 +100,8 @@ class DataConfig:
         # Of two tokens one is read and one is predicted.
         if self.max_length < 2:
             raise UserError(f"max_length must be 2 or more, got {self.max_length}")
+        if self.row_length is not None and self.row_length < 1:
+            raise UserError(f"row_length must be 1 or more, got {self.row_length}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
