@@ -20,5 +20,5 @@ def main(config: Config) -> int:
     results = evaluate(config, console)
     show(results, console)
     write(results, folder)
-    console.print(f"written: {config.output_dir}", highlight=False)
+    console.print(f"written: {config.output_dir}")
     return 0

@@ -169,8 +169,8 @@ def main(config: Config) -> int:
         prompt = tokenizer.decode(prompts[i // config.num_samples])
         stopped = bool(done.stopped[i])
         rows.append({"prompt": prompt, "completion": text, "stopped": stopped})
-        console.print(printable(prompt), style="dim", markup=False, end="")
-        console.print(printable(text), style="green", markup=False)
+        console.print(printable(prompt), style="dim", end="")
+        console.print(printable(text), style="green")
     if config.output:
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         text = "\n".join(lines) + "\n"
@@ -225,7 +225,7 @@ def _records(config: Config, plain: bool) -> Iterable[Any]:
 
 def _tell(settings: SamplingSettings, folder: Path, console) -> None:
     """Says how tokens are drawn, and what the checkpoint asks for in vain."""
-    console.print(f"sampling: {settings}", style="dim", highlight=False, markup=False)
+    console.print(f"sampling: {settings}", style="dim")
     own = read_settings(folder)
     # Bad words of several tokens are not heeded; then the key is told.
     obeyed = [k for k in _OBEYED if k != "bad_words_ids" or not long_bad_words(own)]
@@ -234,8 +234,6 @@ def _tell(settings: SamplingSettings, folder: Path, console) -> None:
         console.print(
             f"{FILE} also says {left}, which jaxalign does not do",
             style="yellow",
-            highlight=False,
-            markup=False,
         )
 
 

@@ -120,7 +120,7 @@ def main(config: GroupConfig) -> int:
         score.check_all(config, prompts)
         plan = plan_rollouts(config, algorithm, prompts, policy.row_devices)
         other = read_other_rows(config, encoder, plan, policy.row_devices, run.console)
-        run.console.print(plan.describe(config), highlight=False)
+        run.console.print(plan.describe(config))
         if config.dry_run:
             return FINISHED
         digests = score.digests(config.reward) | prompts.fingerprints

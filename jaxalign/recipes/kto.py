@@ -110,7 +110,7 @@ def tell_balance(config: KTOConfig, examples: list[Example], console: Console) -
     """Says how many rows are desirable, and which weights would balance the kinds."""
     good = sum(bool(x.labels["desirable"][0]) for x in examples)
     bad = len(examples) - good
-    console.print(f"{good} desirable and {bad} undesirable rows", highlight=False)
+    console.print(f"{good} desirable and {bad} undesirable rows")
     weights = config.keywords
     weight = weights["undesirable_weight"] * bad
     balance = weights["desirable_weight"] * good / weight if weight else float("inf")
@@ -125,5 +125,4 @@ def tell_balance(config: KTOConfig, examples: list[Example], console: Console) -
             f"do; the paper keeps this between {LEAST_BALANCE:g} and "
             f"{MOST_BALANCE:g}{hint}",
             style="yellow",
-            highlight=False,
         )

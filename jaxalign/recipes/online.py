@@ -79,7 +79,7 @@ def main(config: OnlineConfig) -> int:
         prompts = read_prompts(config, encoder, policy, run.console)
         score.check_all(config, prompts)
         plan = plan_rollouts(config, algorithm, prompts, policy.row_devices)
-        run.console.print(plan.describe(config), highlight=False)
+        run.console.print(plan.describe(config))
         if config.dry_run:
             return FINISHED
         digests = score.digests(config.reward) | prompts.fingerprints

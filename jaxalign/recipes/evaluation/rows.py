@@ -73,7 +73,7 @@ class RowReader(NamedTuple):
 
     def _tell(self, form: Format, rows: int, too_long: int) -> None:
         more = f", {too_long} too long" if too_long else ""
-        self.console.print(f"{self.path}: {form}: {rows} rows{more}", highlight=False)
+        self.console.print(f"{self.path}: {form}: {rows} rows{more}")
         tell_notes(self.encoder, self.console)
 
 

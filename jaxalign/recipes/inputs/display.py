@@ -51,20 +51,16 @@ def tell_columns(
       reads_margin: As `ReadReport.notes` takes it.
     """
     for note in report.notes(reads_margin=reads_margin):
-        console.print(f"  {printable(note)}", markup=False, highlight=False)
+        console.print(f"  {printable(note)}")
 
 
 def tell_lengths(
     lengths: LengthReport, trained: Spread, stop_share: float, console: Console
 ) -> None:
     """Prints how long rows are before anything is cut, and how they end."""
-    console.print(f"  prompt tokens: {lengths.prompt}", highlight=False)
-    console.print(
-        f"  response tokens: {lengths.completion}; trained: {trained}", highlight=False
-    )
-    console.print(
-        f"  {stop_share:.1%} of the responses end in a stop token", highlight=False
-    )
+    console.print(f"  prompt tokens: {lengths.prompt}")
+    console.print(f"  response tokens: {lengths.completion}; trained: {trained}")
+    console.print(f"  {stop_share:.1%} of the responses end in a stop token")
 
 
 def tell_clock(tokenizer: Tokenizer, console: Console) -> None:
@@ -88,7 +84,7 @@ def show_example(example: Example, tokenizer: Tokenizer, console: Console) -> No
     """Prints a decoded example whose trained tokens stand in brackets."""
     begin, end = MARKS
     title = f"first example, trained tokens in {begin}double brackets{end}:"
-    console.print(title, markup=False, highlight=False)
+    console.print(title)
     for sequence in example.sequences:
         text = Text("  ")
         for piece, trained in marked(tokenizer, sequence):
@@ -99,4 +95,4 @@ def show_example(example: Example, tokenizer: Tokenizer, console: Console) -> No
 def show_prompt(text: str, console: Console) -> None:
     """Prints a prompt as the model reads it."""
     console.print("first prompt:")
-    console.print(f"  {printable(text)}", style="dim", markup=False, highlight=False)
+    console.print(f"  {printable(text)}", style="dim")

@@ -161,7 +161,7 @@ def tell_unused(folder: Path, temperature: float, why: str, console: Any) -> Non
     left = not_obeyed(settings, ())
     if left:
         text = f"{why}: {left} of {FILE} do not count"
-        console.print(text, highlight=False, markup=False)
+        console.print(text)
 
 
 def long_bad_words(settings: Mapping[str, Any]) -> bool:

@@ -45,8 +45,6 @@ def finish(
             )
         # Behind the export, so that one that was interrupted is written again.
         run.folder.export_written(run.step)
-        run.console.print(
-            f"after step {run.step} the model is in {export}", highlight=False
-        )
+        run.console.print(f"after step {run.step} the model is in {export}")
     # Last: a run whose export fails is recorded with the error's code.
     run.finished()

@@ -111,7 +111,7 @@ def export_place(
     # training ended, from which this start goes on.
     of_step = folder.start_step if folder.exported is None else folder.exported
     if of_step == step and (export / "config.json").is_file():
-        console.print(f"the model is in {export}", highlight=False)
+        console.print(f"the model is in {export}")
         return None
     if os.path.lexists(export):
         set_aside(export, f"the model of step {step} takes its place")

@@ -36,7 +36,7 @@ def tell_start(
         text = f"{where} has made all of its {num_steps} steps"
     else:
         text = f"{where} goes on after step {step} of {num_steps}"
-    console.print(text, highlight=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)
 
 
 class Ending:

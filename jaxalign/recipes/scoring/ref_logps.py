@@ -79,7 +79,6 @@ def _cached(run: Run, policy: Policy, params: Any, packed: Packed) -> Packed:
             run.console.print(
                 f"reference log-probs, {name} rows: {len(found)} of {len(once)} "
                 "batches are there from before",
-                highlight=False,
             )
         steps = track(missing, f"reference log-probs, {name} rows", run.console)
         fresh = reference.score_each(

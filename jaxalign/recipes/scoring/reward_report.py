@@ -106,16 +106,16 @@ class ScoreTable:
             return
         scores = self._scorer(self._replicate(params), ends(self._examples)).tolist()
         lines = []
-        self._console.print(f"[step {step}]", style="bold", markup=False)
+        self._console.print(f"[step {step}]", style="bold")
         for example in self._examples:
             prompt = example.sequences[0]
             text = self._tokenizer.decode(prompt.ids[: prompt.prompt_length])
-            self._console.print(printable(text), style="dim", markup=False)
+            self._console.print(printable(text), style="dim")
             for x in example.sequences:
                 said = self._tokenizer.decode(x.ids[x.trained], skip_special=True)
                 # The order of `ends`: by example, and within it by place.
                 score = scores.pop(0)
                 row = {"prompt": text, "completion": said, "score": finite(score)}
                 lines.append(row)
-                self._console.print(f"{score:8.3f}  {printable(said)}", markup=False)
+                self._console.print(f"{score:8.3f}  {printable(said)}")
         write_json_lines(self._folder / f"step_{step:06}.jsonl", lines)
