@@ -193,7 +193,7 @@ def page() -> str:
     names = [n for n in losses.__all__ if n.endswith("_loss")]
     notation = (inspect.getdoc(losses) or "").partition("\n\n")[2]
     offered = pairwise_losses()
-    others = [*losses_on("rankings"), *losses_on("answers")]
+    others = [*losses_on("rankings"), *losses_on("completions")]
     rest = [n for n in names if n not in offered and n not in others]
     return "\n".join(
         [
@@ -201,7 +201,7 @@ def page() -> str:
             "## On pairs of responses, `jaxalign dpo --loss NAME`\n",
             *table(offered),
             "",
-            "## On rankings and on single answers, `jaxalign dpo --loss NAME`\n",
+            "## On rankings and on single completions, `jaxalign dpo --loss NAME`\n",
             *table(others),
             "",
             "## On other inputs\n",

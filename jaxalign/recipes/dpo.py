@@ -55,7 +55,7 @@ class Kind(NamedTuple):
 KINDS: Mapping[RowKind, Kind] = {
     "pairs": Kind("preference", "rewards/accuracies", (mean_logits,)),
     "rankings": Kind("rankings", "rewards/accuracies"),
-    "answers": Kind("unpaired", "rewards/chosen"),
+    "completions": Kind("unpaired", "rewards/chosen"),
 }
 
 

@@ -15,7 +15,7 @@ from jaxalign.recipes.evaluation.claims import claims_reader, open_reading
 from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.knowing import KNOWN, knowing, known_rows, with_known
 from jaxalign.recipes.evaluation.measure import Estimator
-from jaxalign.recipes.evaluation.scoring import Answers
+from jaxalign.recipes.evaluation.scoring import Written
 from jaxalign.rewards import (
     Completion,
     Reward,
@@ -84,7 +84,7 @@ def in_loops(q, right):
 def found_for(completions, rewards, confidence=False, known=None, known_by_ref=None):
     reading = open_reading(rewards, confidence, known)
     journal = [{} for _ in completions]
-    answers = Answers(completions, None, SAMPLES)
+    answers = Written(completions, None, SAMPLES)
     if known_by_ref is not None:
         answers, known = with_known(answers, known_by_ref), KNOWN
     scores = score(rewards, completions) if rewards else None
@@ -293,13 +293,13 @@ def test_results_and_pictures(tiny_model, tmp_path, monkeypatch):
     lines = [{"question": f"what is {i}?", "answer": str(i)} for i in range(6)]
     rows.write_text("".join(json.dumps(x) + "\n" for x in lines))
     seeds = []
-    plain = Checkpoint.answers
+    plain = Checkpoint.sample
 
-    def answers(self, prompts, sampling):
+    def sample(self, prompts, sampling):
         seeds.append((sampling.seed, sampling.temperature, sampling.num_samples))
         return plain(self, prompts, sampling)
 
-    monkeypatch.setattr(Checkpoint, "answers", answers)
+    monkeypatch.setattr(Checkpoint, "sample", sample)
     out = tmp_path / "out"
     flags = ["--model", tiny_model, "--ref", tiny_model, "--data", rows]
     flags += ["--output-dir", out, "--reward", "brier(match=number)"]
@@ -333,7 +333,7 @@ def test_results_and_pictures(tiny_model, tmp_path, monkeypatch):
 def test_rows_without_an_answer_are_refused_before_anything_is_sampled(
     tiny_model, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(Checkpoint, "answers", lambda *x: pytest.fail("sampled"))
+    monkeypatch.setattr(Checkpoint, "sample", lambda *x: pytest.fail("sampled"))
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "hi"}\n')
     flags = ["--model", tiny_model, "--data", rows, "--output-dir", tmp_path / "o"]

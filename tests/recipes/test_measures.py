@@ -17,7 +17,7 @@ from jaxalign.recipes.evaluation.measure import (
     win_rate,
 )
 from jaxalign.recipes.evaluation.scoring import (
-    Answers,
+    Written,
     abstention_reward_of,
     abstentions,
     outcomes_by,
@@ -194,7 +194,7 @@ def test_whose_answers_win_and_what_is_written_beside_them():
     theirs = answers_to("aabb", "l", "longer", "xx", "xx")
     journal = [{} for _ in ours]
     rewards = [Reward("length", length, weight=0.5), Reward("one", lambda x: [1.0] * 4)]
-    mine = Answers(ours, theirs, 2)
+    mine = Written(ours, theirs, 2)
     found, best, _ = score_completions(mine, rewards, ESTIMATOR, journal)
     assert found["win_rate/reward"].value == pytest.approx((1 + 0.5 + 0 + 0) / 4)
     assert found["rewards/length/mean"].value == pytest.approx(11 / 3)
@@ -218,7 +218,7 @@ def test_the_judge_prefers_ours_where_it_says_so():
     ours = answers_to("abcd", "longer", "same", "long", "x")
     theirs = answers_to("abcd", "long", "size", "longest", "xxx")
     journal = [{} for _ in ours]
-    answers = Answers(ours, theirs, 1)
+    answers = Written(ours, theirs, 1)
     found = judge_against(answers, longer, COMPARE, ESTIMATOR, journal)
     assert found["win_rate/judge"].value == pytest.approx((1 + 0.5 + 0) / 3)
     assert found["win_rate/judge"].rows == 3

@@ -23,7 +23,7 @@ Logps: TypeAlias = list[list[np.ndarray]]
 
 
 class EvaluationSampling(NamedTuple):
-    """How answers are drawn; see `jaxalign.rollout.generate`."""
+    """How completions are drawn; see `jaxalign.rollout.generate`."""
 
     max_new_tokens: int
     temperature: float
@@ -87,10 +87,10 @@ class Checkpoint(NamedTuple):
         ends = [np.cumsum(x.branch_lengths)[:-1] for x in batches.layouts]
         return [np.split(found[i], at) for i, at in enumerate(ends)]
 
-    def answers(
+    def sample(
         self, prompts: Sequence[Prompt], sampling: EvaluationSampling
     ) -> Completions:
-        """Samples answers; all of a prompt lie side by side."""
+        """Samples completions; all of a prompt lie side by side."""
         return generate(
             self.decoder,
             self.params,
@@ -110,7 +110,7 @@ class Checkpoint(NamedTuple):
     def completions(
         self,
         prompts: Sequence[Prompt],
-        answers: Completions,
+        drawn: Completions,
         num_samples: int,
         keep_special: bool = False,
     ) -> list[Completion]:
@@ -119,9 +119,9 @@ class Checkpoint(NamedTuple):
             prompts[i // num_samples].completion(
                 self.tokenizer.decode(ids, skip_special=not keep_special),
                 ids,
-                bool(answers.stopped[i]),
+                bool(drawn.stopped[i]),
             )
-            for i, ids in enumerate(answers.ids())
+            for i, ids in enumerate(drawn.ids())
         ]
 
 
@@ -151,11 +151,11 @@ def open_checkpoint(
 
 
 def as_examples(
-    prompts: Sequence[Prompt], answers: Completions, num_samples: int
+    prompts: Sequence[Prompt], drawn: Completions, num_samples: int
 ) -> list[Example]:
     """Prompts with their sampled completions, whose tokens count."""
     examples = []
-    for i, ids in enumerate(answers.ids()):
+    for i, ids in enumerate(drawn.ids()):
         prompt = prompts[i // num_samples].ids
         trained = np.arange(len(prompt) + len(ids)) >= len(prompt)
         whole = np.array([*prompt, *ids], np.int32)

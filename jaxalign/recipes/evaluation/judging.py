@@ -9,7 +9,7 @@ from jaxalign.recipes.evaluation.checkpoint import open_checkpoint
 from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.journal import Line
 from jaxalign.recipes.evaluation.measure import Estimator, Measure
-from jaxalign.recipes.evaluation.scoring import Answers
+from jaxalign.recipes.evaluation.scoring import Written
 from jaxalign.recipes.scoring.asking import served_judge
 from jaxalign.recipes.scoring.judge import respond_of
 from jaxalign.recipes.scoring.judge_rewards import question_of
@@ -38,7 +38,7 @@ def open_judge(config: Config) -> Callable[[], Respond] | None:
 
 
 def judge_against(
-    answers: Answers,
+    written: Written,
     respond: Respond,
     template: str,
     estimator: Estimator,
@@ -47,7 +47,7 @@ def judge_against(
     """How often ours beat theirs, over both orders, and how often there is a verdict.
 
     Args:
-      answers: Of both checkpoints.
+      written: Of both checkpoints.
       respond: The judge.
       template: What it is asked.
       estimator: For the intervals.
@@ -56,12 +56,12 @@ def judge_against(
     Returns:
       Two measures.
     """
-    assert answers.theirs is not None
+    assert written.theirs is not None
     wins = preferences(
         respond,
-        [question_of(x) for x in answers.ours],
-        [x.completion for x in answers.ours],
-        [x.completion for x in answers.theirs],
+        [question_of(x) for x in written.ours],
+        [x.completion for x in written.ours],
+        [x.completion for x in written.theirs],
         template=template,
     )
     for line, win in zip(journal, wins, strict=True):
@@ -69,5 +69,5 @@ def judge_against(
     # A judge that seldom gives a verdict says little, so their share stands beside it.
     found = {"win_rate/judge": wins, "judge/verdicts": np.isfinite(wins)}
     return {
-        name: estimator.group_mean(name, answers.by_row(x)) for name, x in found.items()
+        name: estimator.group_mean(name, written.by_row(x)) for name, x in found.items()
     }

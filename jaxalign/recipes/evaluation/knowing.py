@@ -10,7 +10,7 @@ from jaxalign.recipes.evaluation.calibration import Diagrams, calibration
 from jaxalign.recipes.evaluation.claims import ClaimReading
 from jaxalign.recipes.evaluation.journal import Line
 from jaxalign.recipes.evaluation.measure import Estimator, Measure
-from jaxalign.recipes.evaluation.scoring import Answers, abstentions
+from jaxalign.recipes.evaluation.scoring import Written, abstentions
 from jaxalign.rewards import Scores
 from jaxalign.rewards.abstention import Outcome
 
@@ -48,18 +48,18 @@ def known_rows(outcomes: Sequence[Outcome | None], num_samples: int) -> np.ndarr
     return np.reshape(right, (-1, num_samples)).mean(axis=1) >= 0.5
 
 
-def with_known(answers: Answers, known: np.ndarray) -> Answers:
+def with_known(written: Written, known: np.ndarray) -> Written:
     """The same, with a column `KNOWN` that says what is known, by row."""
-    flags = np.repeat(known, answers.num_samples).tolist()
+    flags = np.repeat(known, written.num_samples).tolist()
     ours = [
         dataclasses.replace(c, columns={**c.columns, KNOWN: flag})
-        for c, flag in zip(answers.ours, flags, strict=True)
+        for c, flag in zip(written.ours, flags, strict=True)
     ]
-    return answers._replace(ours=ours)
+    return written._replace(ours=ours)
 
 
 def knowing(
-    answers: Answers,
+    written: Written,
     reading: ClaimReading,
     estimator: Estimator,
     journal: list[Line],
@@ -76,29 +76,29 @@ def knowing(
     under-abstention that of unknown ones which it answers.
 
     Args:
-      answers: Of the model.
+      written: Of the model.
       reading: Judges them.
       estimator: For the intervals.
-      journal: A line per answer, which gets its claim.
+      journal: A line per completion, which gets its claim.
       scores: What the rewards gave.
       known: Column that says whether a question is known.
 
     Returns:
       Nothing of what nobody judges.
     """
-    outcomes = reading.outcomes(answers.ours, scores)
+    outcomes = reading.outcomes(written.ours, scores)
     if outcomes is None:
         return Knowing({}, {}, {})
     flags = None
     if known is not None:
-        flags = np.array([bool(c.columns[known]) for c in answers.ours])
+        flags = np.array([bool(c.columns[known]) for c in written.ours])
     for i, line in enumerate(journal):
         line["outcome"] = outcomes[i]
         if flags is not None:
             line["known"] = bool(flags[i])
     values, measures, diagrams = _abstention(outcomes, flags), {}, {}
     if reading.claims is not None:
-        claims = reading.claims(answers.ours)
+        claims = reading.claims(written.ours)
         for line, claim in zip(journal, claims, strict=True):
             line["confidence"] = claim.confidence
         stated = np.array([x.confidence for x in claims], float)
@@ -106,13 +106,13 @@ def knowing(
         # Whoever abstains has no answer to be sure of.
         values["calibration/stated"] = np.where(silent, np.nan, ~np.isnan(stated))
         values["calibration/confidence"] = stated
-        right = answers.by_row([x.outcome == "correct" for x in claims]) > 0
-        measures, diagrams = calibration(estimator, answers.by_row(stated), right)
+        right = written.by_row([x.outcome == "correct" for x in claims]) > 0
+        measures, diagrams = calibration(estimator, written.by_row(stated), right)
     means = {
-        name: estimator.group_mean(name, answers.by_row(x))
+        name: estimator.group_mean(name, written.by_row(x))
         for name, x in values.items()
     }
-    table = abstentions(outcomes, answers.ours, known)
+    table = abstentions(outcomes, written.ours, known)
     return Knowing(means | measures, table, diagrams)
 
 

@@ -34,7 +34,7 @@ from jaxalign.recipes.evaluation.reward_model import (
     is_reward_model,
 )
 from jaxalign.recipes.evaluation.rows import need_flags, open_reader
-from jaxalign.recipes.evaluation.scoring import Answers, score_completions
+from jaxalign.recipes.evaluation.scoring import Written, score_completions
 from jaxalign.recipes.inputs.display import tell_clock
 from jaxalign.recipes.inputs.generation_settings import tell_unused
 from jaxalign.recipes.scoring.judge_rewards import read_judge_template
@@ -123,17 +123,17 @@ def evaluate(config: Config, console: Console) -> Results:
     results = Results(_about(config), measures, {}, {})
     if not task.prompts:
         return results
-    answers = Answers(ours.texts, theirs.texts if theirs else None, config.num_samples)
+    written = Written(ours.texts, theirs.texts if theirs else None, config.num_samples)
     if config.known_by:
         known = KNOWN
-        answers = with_known(answers, known_rows(knows, config.known_by))
+        written = with_known(written, known_rows(knows, config.known_by))
     estimator = measure.Estimator(config.seed)
     journal = [describe(c) for c in ours.texts]
-    found, best, scores = score_completions(answers, rewards, estimator, journal)
+    found, best, scores = score_completions(written, rewards, estimator, journal)
     if judge:
         # Opened last, when model and reference have left the memory.
-        found |= judge_against(answers, judge(), template, estimator, journal)
-    told = knowing(answers, reading, estimator, journal, scores=scores, known=known)
+        found |= judge_against(written, judge(), template, estimator, journal)
+    told = knowing(written, reading, estimator, journal, scores=scores, known=known)
     keep(journal, Path(config.output_dir))
     return results._replace(
         measures=measures | found | told.measures,
@@ -190,7 +190,7 @@ def _look(
     task: Task,
     sampled: list[Example] | None = None,
 ) -> Seen:
-    """Lets a checkpoint score the examples and the model's samples, and answer."""
+    """Lets a checkpoint score examples and the model's samples, and write its own."""
     size = config.batch_size
     # The likelihood of a reference is of no interest without pairs.
     examples = task.examples if sampled is None or task.pairs else []
@@ -209,11 +209,11 @@ def _look(
         config.seed,
         config.stop,
     )
-    answers = checkpoint.answers(task.prompts, sampling)
+    drawn = checkpoint.sample(task.prompts, sampling)
     keep = config.keep_special_tokens
-    texts = checkpoint.completions(task.prompts, answers, config.num_samples, keep)
+    texts = checkpoint.completions(task.prompts, drawn, config.num_samples, keep)
     if sampled is None:
-        sampled = as_examples(task.prompts, answers, config.num_samples)
+        sampled = as_examples(task.prompts, drawn, config.num_samples)
     # Only samples of the whole distribution are an unbiased estimate of its KL.
     whole = config.temperature > 0 and top_k is None and config.top_p == 1
     if not (whole and config.ref):
@@ -241,7 +241,7 @@ def _known_by(
         seed=config.seed + _KNOWN_SEED,
         stop=config.stop,
     )
-    drawn = ref.answers(prompts, sampling)
+    drawn = ref.sample(prompts, sampling)
     texts = ref.completions(prompts, drawn, count, config.keep_special_tokens)
     return reading.outcomes(texts) or []
 

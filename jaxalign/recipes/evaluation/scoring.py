@@ -28,7 +28,7 @@ _BY_OUTCOME = (abstention.__name__, JUDGED_ABSTENTION)
 _VALUES: dict[Outcome, float] = {"correct": 1.0, "abstain": 0.0, "wrong": -1.0}
 
 
-class Answers(NamedTuple):
+class Written(NamedTuple):
     """Completions of the same prompts; all of a prompt lie side by side.
 
     Attributes:
@@ -47,48 +47,48 @@ class Answers(NamedTuple):
 
 
 def score_completions(
-    answers: Answers, rewards: list[Reward], estimator: Estimator, journal: list[Line]
+    written: Written, rewards: list[Reward], estimator: Estimator, journal: list[Line]
 ) -> tuple[dict[str, Measure], dict[int, dict[str, float]], Scores | None]:
     """Means of the rewards, the win rate under their total, and best-of-n.
 
     Args:
-      answers: What is scored.
+      written: What is scored.
       rewards: May be empty: then there are lengths only.
       estimator: For the intervals.
       journal: A line per completion, which gets its rewards.
 
     Returns:
       The measures, what `best_of` finds where there are several samples, and what the
-      model's own answers were given; None without rewards.
+      model's own completions were given; None without rewards.
     """
     means: dict[str, Any] = {}
     best, found, failures, scores = {}, {}, Failures(), None
     if rewards:
-        scores = _scores(rewards, answers.ours, failures)
+        scores = _scores(rewards, written.ours, failures)
         means = {f"rewards/{name}/mean": x for name, x in scores.values.items()}
         for name, faults in scores.faults.items():
             if faults:
-                failed = [i in faults for i in range(len(answers.ours))]
+                failed = [i in faults for i in range(len(written.ours))]
                 means[f"rewards/{name}/failed"] = failed
         # The total of one reward says nothing new.
         if len(rewards) > 1:
             means["reward"] = scores.total
-        if answers.num_samples > 1:
-            best = best_of(answers.by_row(scores.total))
+        if written.num_samples > 1:
+            best = best_of(written.by_row(scores.total))
         for i, line in enumerate(journal):
             line["rewards"] = {k: finite(x[i]) for k, x in scores.values.items()}
-        if answers.theirs:
-            theirs = _scores(rewards, answers.theirs, failures)
+        if written.theirs:
+            theirs = _scores(rewards, written.theirs, failures)
             totals = scores.total, theirs.total
             name = "win_rate/reward"
-            found[name] = win_rate(estimator, name, *map(answers.by_row, totals))
-    means["completions/mean_length"] = [len(c.ids) for c in answers.ours]
-    means["completions/stopped"] = [c.stopped for c in answers.ours]
+            found[name] = win_rate(estimator, name, *map(written.by_row, totals))
+    means["completions/mean_length"] = [len(c.ids) for c in written.ours]
+    means["completions/stopped"] = [c.stopped for c in written.ours]
     found |= {
-        name: estimator.group_mean(name, answers.by_row(x)) for name, x in means.items()
+        name: estimator.group_mean(name, written.by_row(x)) for name, x in means.items()
     }
     # Without a reference there is nothing to write.
-    for line, other in zip(journal, answers.theirs or (), strict=False):
+    for line, other in zip(journal, written.theirs or (), strict=False):
         line["ref_completion"] = other.completion
     return found, best, scores
 

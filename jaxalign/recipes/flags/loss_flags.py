@@ -18,7 +18,7 @@ from jaxalign.recipes.flags.keyword_flags import with_keywords
 Loss = Callable[..., LossOutput]
 EXTRAS = ("kl", "log_sum_squares", "reward_gap", "win_rate", *RUNNING)
 """What a loss may read beside log-probabilities, by the names of its arguments."""
-RowKind = Literal["pairs", "rankings", "answers"]
+RowKind = Literal["pairs", "rankings", "completions"]
 """Two completions of a prompt; several; one, which is desirable or undesirable."""
 
 
@@ -45,7 +45,7 @@ def rows_of(loss: Loss) -> RowKind | None:
     """What rows a loss can be trained on, by its arguments.
 
     >>> rows_of(losses.bco_unpaired_loss)
-    'answers'
+    'completions'
     """
     plain = tuple(x for x in _arrays(loss) if x[0] not in EXTRAS)
     return next((rows for rows, reads in READS.items() if plain in reads), None)
@@ -126,13 +126,13 @@ def _arrays(loss: Loss) -> tuple[tuple[str, Any], ...]:
     )
 
 
-_ANSWERS = (("policy", jax.Array), ("ref", jax.Array), ("mask", jax.Array))
+_COMPLETIONS = (("policy", jax.Array), ("ref", jax.Array), ("mask", jax.Array))
 READS: Mapping[RowKind, tuple[tuple[tuple[str, Any], ...], ...]] = {
     "pairs": (
         (("policy", Pair), ("ref", Pair), ("mask", Pair)),
         (("policy", Pair), ("mask", Pair)),
     ),
-    "rankings": (_ANSWERS, (*_ANSWERS, ("rewards", jax.Array))),
-    "answers": ((*_ANSWERS, ("desirable", jax.Array)),),
+    "rankings": (_COMPLETIONS, (*_COMPLETIONS, ("rewards", jax.Array))),
+    "completions": ((*_COMPLETIONS, ("desirable", jax.Array)),),
 }
 """What the losses on each kind of rows read, beside `EXTRAS`."""

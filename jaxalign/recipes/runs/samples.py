@@ -73,7 +73,7 @@ class Samples:
             return
         # They are to be looked at, and no reason to refuse a run.
         room = self._decoder.max_length - max(map(len, self._prompts))
-        answers = generate(
+        completions = generate(
             self._decoder,
             params,
             self._prompts,
@@ -85,14 +85,14 @@ class Samples:
         )
         lines = []
         for prompt, ids, stopped in zip(
-            self._prompts, answers.ids(), answers.stopped.tolist(), strict=True
+            self._prompts, completions.ids(), completions.stopped.tolist(), strict=True
         ):
-            answer = self._tokenizer.decode(ids, skip_special=True)
+            text = self._tokenizer.decode(ids, skip_special=True)
             # The prompt keeps its special tokens: it is shown as the model reads it.
-            row = {"prompt": self._tokenizer.decode(prompt), "completion": answer}
+            row = {"prompt": self._tokenizer.decode(prompt), "completion": text}
             lines.append(row | {"stopped": stopped})
-            self._console.print(f"[step {step}]", style="bold", markup=False)
-            prompt, answer = printable(row["prompt"]), printable(answer)
-            self._console.print(prompt, style="dim", markup=False, end="")
-            self._console.print(answer, style="green", markup=False)
+            self._console.print(f"[step {step}]", style="bold")
+            prompt, text = printable(row["prompt"]), printable(text)
+            self._console.print(prompt, style="dim", end="")
+            self._console.print(text, style="green")
         write_json_lines(self._folder / f"step_{step:06}.jsonl", lines)

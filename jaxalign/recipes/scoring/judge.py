@@ -30,8 +30,8 @@ def respond_of(judge: Checkpoint, batch_size: int) -> Respond:
     def respond(requests: list[str]) -> list[str]:
         records = [PromptOnly((Message("user", x),) if chat else x) for x in requests]
         prompts, _ = encode_prompts(records, encoder)
-        answers = judge.answers(prompts, sampling)
-        return [x.completion for x in judge.completions(prompts, answers, 1)]
+        drawn = judge.sample(prompts, sampling)
+        return [x.completion for x in judge.completions(prompts, drawn, 1)]
 
     return respond
 
