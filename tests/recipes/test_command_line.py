@@ -15,7 +15,7 @@ from jaxalign.recipes.flags.command_line import (
     field_names,
     parse_command,
 )
-from jaxalign.recipes.flags.config import TrainingConfig
+from jaxalign.recipes.flags.config import WritingConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,7 @@ def test_names_of_other_trainers(capsys):
 
 
 def test_what_other_trainers_call_it_is_a_setting_of_training_or_none():
-    names = field_names(TrainingConfig).keys()
+    names = field_names(WritingConfig).keys()
     wrong = {k: v for k, v in ALIASES.items() if k in names or v not in names}
     assert not wrong
     assert not REFUSED.keys() & names
