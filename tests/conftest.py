@@ -95,6 +95,18 @@ def pytest_collection_finish(session):
     gc.set_threshold(50_000, 20, 100)
 
 
+_HANDLERS = {x: signal.getsignal(x) for x in (signal.SIGTERM, signal.SIGHUP)}
+
+
+def pytest_runtest_setup():
+    """A run that was asked to stop is to end next, and leaves these signals ignored.
+
+    Here its process goes on, and children that are begun would ignore them as well.
+    """
+    for number, handler in _HANDLERS.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> pathlib.Path:
     """The folder of real data sets that `JAXALIGN_TEST_DATA` names."""

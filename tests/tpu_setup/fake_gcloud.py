@@ -158,7 +158,9 @@ def storage(state, verb, words):
 
 
 def save(state):
-    write(STATE, json.dumps(state))
+    # Whole or not at all: a run that is copied every moment reads it meanwhile.
+    write(f"{STATE}.{os.getpid()}", json.dumps(state))
+    os.replace(f"{STATE}.{os.getpid()}", STATE)
 
 
 def main():

@@ -13,9 +13,10 @@ for word in "$@"; do printf '%s\\n' "$word"; done >"$HOME/argv"
 echo "${LD_PRELOAD-none} ${WANDB_MODE-none}" >"$HOME/environment"
 folder=$(dirname "$5")
 mkdir -p "$folder/out"
+# Before it is seen that it has started: it may be asked to stop from then on.
+[[ ! -e $HOME/sleeps ]] || trap 'exit 75' TERM
 echo x >>"$folder/out/starts"
 if [[ -e $HOME/sleeps ]]; then
-  trap 'exit 75' TERM
   while [[ -e $HOME/sleeps ]]; do sleep 0.1; done
 fi
 code=$(head -n 1 "$HOME/codes")
