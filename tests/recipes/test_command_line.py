@@ -9,13 +9,9 @@ from typing import Literal
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.recipes.flags.command_line import (
-    ALIASES,
-    REFUSED,
-    field_names,
-    parse_command,
-)
+from jaxalign.recipes.flags.command_line import field_names, parse_command
 from jaxalign.recipes.flags.config import WritingConfig
+from jaxalign.recipes.flags.other_names import ALIASES, REFUSED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
