@@ -10,7 +10,7 @@ import threading
 
 from jaxalign.errors import UserError
 from jaxalign.leaving import leaving_on_request
-from jaxalign.os_errors import STOPPED, exit_code_of, paragraph
+from jaxalign.os_errors import STOPPED, exit_code_of, paragraph, print_nowhere
 
 COMMANDS = {
     "sft": "fine-tune a model on demonstrations",
@@ -52,14 +52,14 @@ def main(argv: list[str] | None = None) -> None:
             code = run(name, rest)
             sys.stdout.flush()  # here, where a full disk is still an error
     except BrokenPipeError:  # whoever read what was printed has enough
-        _print_nowhere()
+        print_nowhere()
         code = 128 + signal.SIGPIPE
     except Exception as error:
         code = exit_code_of(error)
         if code is None or "--debug" in rest:
             raise
         if not _stdout_works():
-            _print_nowhere()
+            print_nowhere()
         from jaxalign.data.text.preview import printable
 
         print(printable(paragraph(error)), file=sys.stderr)
@@ -98,12 +98,6 @@ def _stdout_works() -> bool:
     except OSError:
         return False
     return True
-
-
-def _print_nowhere() -> None:
-    """What cannot be printed must not fail again when Python ends."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(name: str, argv: list[str]) -> int | None:

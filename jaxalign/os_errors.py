@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterator
 
 from jaxalign.errors import UserError
@@ -117,3 +118,9 @@ def paragraph(error: BaseException) -> str:
     if exit_code_of(error) == UNAVAILABLE:
         return f"{text}. Start the same command again when it is there."
     return f"{text}. Mend the path or its permissions, or name another one."
+
+
+def print_nowhere() -> None:
+    """From here on nothing that is printed fails: what cannot be written is lost."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

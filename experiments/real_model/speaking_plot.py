@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.real_model.plots import new_figure, save_with_legend
+from jaxalign.ops import equal_width_bins
 
 POINTS = {
     "sft": "SFT, the labeller's silence",
@@ -63,8 +65,9 @@ def draw_speaking(table: Path, points: Path, file: Path) -> None:
     for name, found in json.loads(table.read_text(encoding="utf-8")).items():
         plane.plot(*speaking(found["stated"], found["asked"]).T, label=name)
         reliability.plot(*_bins(found["stated"]), marker="o", ms=4)
+    arms = json.loads(points.read_text(encoding="utf-8")) if points.exists() else {}
     for beginning, label in POINTS.items():
-        shares = _shares(points, beginning)
+        shares = _shares(arms, beginning)
         if len(shares):
             plane.plot(*shares.T, "o", ms=5, label=label)
     reliability.plot([0, 1], [0, 1], color="gray", lw=0.8)
@@ -77,11 +80,8 @@ def draw_speaking(table: Path, points: Path, file: Path) -> None:
     save_with_legend(figure, (plane, reliability), file)
 
 
-def _shares(points: Path, beginning: str) -> np.ndarray:
+def _shares(arms: dict[str, dict[str, Any]], beginning: str) -> np.ndarray:
     """`[N, 2]`, wrong and right, of the arms with that name."""
-    if not points.exists():
-        return np.zeros((0, 2))
-    arms = json.loads(points.read_text(encoding="utf-8"))
     found = []
     for name, groups in arms.items():
         if name.startswith(beginning):
@@ -93,17 +93,14 @@ def _shares(points: Path, beginning: str) -> np.ndarray:
     return np.array(found)
 
 
-def _bins(rows: list[dict[str, Any]], count: int = 10):
+def _bins(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     """Mean confidence and share of right answers in bins of equal width."""
     rows = [x for x in rows if x["confidence"] is not None]
-    weights = np.array([x["correct"] + x["wrong"] for x in rows], float)
-    confidences = np.array([x["confidence"] for x in rows], float)
-    right = np.array([x["correct"] for x in rows], float)
-    bins = np.minimum((confidences * count).astype(int), count - 1)
-    size = np.bincount(bins, weights, count)
-    some = size > 0
-    of = (
-        np.bincount(bins, weights * confidences, count),
-        np.bincount(bins, right, count),
-    )
-    return tuple(x[some] / size[some] for x in of)
+    counts = [x[outcome] for x in rows for outcome in ("correct", "wrong")]
+    confidence = np.repeat([x["confidence"] for x in rows for _ in range(2)], counts)
+    right = jnp.asarray(np.repeat([True, False] * len(rows), counts))
+    stated = jnp.asarray(confidence, jnp.float32)
+    bins = equal_width_bins(stated, right, jnp.ones_like(right))
+    count, confidence, correct = (np.asarray(x) for x in bins)
+    some = count > 0
+    return confidence[some] / count[some], correct[some] / count[some]

@@ -178,26 +178,32 @@ def test_progress_is_plain_where_no_bar_can_move(monkeypatch, tty, variable, val
     assert stream.text == LINE + "\na [word]\n"
 
 
-def test_progress_moves_on_a_terminal(monkeypatch):
-    for name in ("CI", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERM", "xterm")
-    stream = Terminal(True)
-    with Progress(100, main_metric="rewards/accuracies", stream=stream) as progress:  # pyright: ignore[reportArgumentType]
-        progress.update(40, VALUES)
-        progress.say("a [word]")
-    assert LINE in stream.text
-    assert "a [word]" in stream.text
+@pytest.fixture
+def drawn(monkeypatch):
+    """What a terminal of so many columns is given for step 40."""
+
+    def draw(columns, *said):
+        for name in ("CI", "NO_COLOR"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("TERM", "xterm")
+        stream = Terminal(True)
+        with Progress(100, main_metric="rewards/accuracies", stream=stream) as progress:  # pyright: ignore[reportArgumentType]
+            progress.update(40, VALUES)
+            for text in said:
+                progress.say(text)
+        return stream.text
+
+    return draw
+
+
+def test_progress_moves_on_a_terminal(drawn):
+    text = drawn(200, "a [word]")
+    assert LINE in text
+    assert "a [word]" in text
     logging.getLogger("jaxalign").handlers.clear()
 
 
-def test_a_narrow_terminal_shows_speed_and_time_left_too(monkeypatch):
-    for name in ("CI", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("TERM", "xterm")
-    stream = Terminal(True)
-    with Progress(100, main_metric="rewards/accuracies", stream=stream) as progress:  # pyright: ignore[reportArgumentType]
-        progress.update(40, VALUES)
-    assert all(part in stream.text for part in LINE.split("  "))
+def test_a_narrow_terminal_shows_speed_and_time_left_too(drawn):
+    text = drawn(60)
+    assert all(part in text for part in LINE.split("  "))

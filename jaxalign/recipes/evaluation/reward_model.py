@@ -15,8 +15,14 @@ from jaxalign.recipes.scoring.scorer import ends, load_scorer
 
 # Flags that ask a model to write, or compare what it writes.
 _OF_POLICIES = (
-    "ref", "reward", "reward_model", "judge", "known", "known_by", "confidence",
-)  # fmt: skip
+    "ref",
+    "reward",
+    "reward_model",
+    "judge",
+    "known",
+    "known_by",
+    "confidence",
+)
 
 
 def is_reward_model(name: str) -> bool:

@@ -180,8 +180,7 @@ class TrainingConfig(DataConfig):
         for name in (*positive, "logging_steps", "chunk_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        optional = ("microbatch_size", "max_steps", "row_length", "max_prompt_length")
-        for name in optional:
+        for name in ("microbatch_size", "max_steps", "max_prompt_length"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")

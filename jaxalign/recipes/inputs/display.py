@@ -1,7 +1,6 @@
 """What people are shown of their data before anything is computed."""
 
 import io
-import os
 import sys
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from jaxalign.data.text.example import Example
 from jaxalign.data.text.lengths import LengthReport, Spread
 from jaxalign.data.text.preview import MARKS, marked, printable
 from jaxalign.data.text.tokenizer import Tokenizer
+from jaxalign.os_errors import print_nowhere
 
 
 class _Console(Console):
@@ -21,7 +21,7 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         """From here on all that is printed goes nowhere."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print_nowhere()
 
 
 def open_console() -> Console:

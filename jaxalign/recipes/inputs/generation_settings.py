@@ -160,8 +160,7 @@ def tell_unused(folder: Path, temperature: float, why: str, console: Any) -> Non
         settings.pop("temperature")
     left = not_obeyed(settings, ())
     if left:
-        text = f"{why}: {left} of {FILE} do not count"
-        console.print(text)
+        console.print(f"{why}: {left} of {FILE} do not count")
 
 
 def long_bad_words(settings: Mapping[str, Any]) -> bool:
