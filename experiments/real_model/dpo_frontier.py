@@ -138,9 +138,6 @@ def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
 
     for beta in BETAS:
         measure("dpo", beta, prefer, pairs=pairs, beta=beta)
-    for coef in KL_COEFS:
-        steps = scale.iterations * args.iterations
-        measure("ppo", coef, reinforce, steps=steps, kl_coef=coef)
     measure("preferred_ft", 0.0, prefer, pairs=pairs, loss="preferred_ft_loss")
     for alpha in ALPHAS:
         name = "unlikelihood_loss"
@@ -156,6 +153,10 @@ def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
     for n in BEST_OF:
         if not table.has("best_of", n, seed):
             table.add("best_of", n, seed, **best_of(lines, n, seed))
+    # Last, for each takes as long as all the others together.
+    for coef in KL_COEFS:
+        steps = scale.iterations * args.iterations
+        measure("ppo", coef, reinforce, steps=steps, kl_coef=coef)
     draw_frontier(table.file, table.file.with_suffix(".png"))
 
 
