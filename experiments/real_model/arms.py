@@ -3,9 +3,24 @@
 import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.real_model.stages import arguments
+
+
+class Scale(NamedTuple):
+    """How much is run.
+
+    Attributes:
+      iterations: Of RL, in multiples of --iterations.
+      seeds: How many, from --seed on.
+    """
+
+    iterations: int
+    seeds: int
+
+
+SCALES = {"cpu": Scale(1, 1), "gpu": Scale(4, 3)}
 
 
 class Table:
@@ -47,17 +62,19 @@ class Table:
 
 def measure_seeds(
     description: str | None,
-    scales: Mapping[str, Any],
     name: str,
     measure: Callable[[Any, Any, Table, int], None],
+    scales: Mapping[str, Any] = SCALES,
 ) -> None:
     """The program of a chain whose arms are rows of a table, seed after seed.
 
+    Further seeds may be added to the table by a further run with another `--seed`.
+
     Args:
       description: What its help says.
-      scales: By the name that `--scale` takes; each says how many `seeds` it has.
       name: Of the table, in `--out`.
       measure: All arms of one seed, told the flags, the scale, the table and the seed.
+      scales: By the name that `--scale` takes; each says how many `seeds` it has.
     """
     args = arguments(description, scales)
     scale = scales[args.scale]

@@ -9,17 +9,18 @@ so that they say nothing. A second SFT states how often the first was right in e
 samples of a question, on answers of its own (P(IK), https://arxiv.org/abs/2207.05221).
 RL from either with that reward, with the logarithmic score, and with 1 for right
 answers alone, is measured on held-out facts: calibration error, Brier score, AUROC,
-accuracy.
+accuracy. A row of confidence.csv after each arm; one that has its row is not run again.
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.real_model.arms import Scale, Table, measure_seeds
 from experiments.real_model.facts import (
     SYSTEM,
     Facts,
@@ -31,9 +32,8 @@ from experiments.real_model.facts import (
     sample,
 )
 from experiments.real_model.instruments import Instruments
-from experiments.real_model.intervals import report
 from experiments.real_model.speaking_plot import draw_speaking, stated
-from experiments.real_model.stages import Row, arguments, results
+from experiments.real_model.stages import Row, results
 
 ASKED = f"{SYSTEM} Then say how sure you are, from 0% to 100%."
 SAMPLES, SAMPLED = 8, 640
@@ -109,28 +109,41 @@ def start(out: Path, model: Path, facts: Facts, seed: int) -> dict[str, Path]:
     return {"stating": first, "knowing": second}
 
 
-def main():
-    args = arguments(__doc__)
-    facts = read_facts(args.data, args.seed)
-    starts = start(args.out, args.model, facts, args.seed)
-    held_out = [ask(row, ASKED) for row in facts.held_out]
-    asked = [ask(row, ASKED) for row in facts.asked]
-    found, answers = {}, {}
+def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
+    """All arms of one seed."""
+    out = args.out / f"seed_{seed}"
+    facts = read_facts(args.data, seed)
+    held_out, asked = (
+        [ask(row, ASKED) for row in rows] for rows in (facts.held_out, facts.asked)
+    )
     for name, arm in ARMS.items():
-        model = starts[arm.start]
+        if table.has(name, 0, seed):
+            continue
+        model = start(out, args.model, facts, seed)[arm.start]
         if arm.reward:
-            folder = args.out / f"rl_{name}"
-            model = reinforce(folder, model, asked, arm.reward, args)
-        folder = args.out / f"stated_{name}"
-        lines = sample(folder, model, held_out, "brier", seed=args.seed)
-        answers[name] = {"asked": len(lines), "stated": stated(lines)}
+            folder, steps = out / f"rl_{name}", scale.iterations * args.iterations
+            model = reinforce(folder, model, asked, arm.reward, steps, seed)
+        folder = out / f"stated_{name}"
+        lines = sample(folder, model, held_out, "brier", seed=seed)
+        keep_stated(args.out / "stated.json", seed, name, lines)
         measures = results(folder)["measures"]
-        found[name] = {x: measures[x] for x in MEASURES if x in measures}
-        report(args.out / "confidence.json", found)
-        table = args.out / "stated.json"
-        table.write_text(json.dumps(answers) + "\n")
-        points = args.out / "frontier.json"
-        draw_speaking(table, points, args.out / "speaking.png")
+        found = {x: measures[x] for x in MEASURES if x in measures}
+        table.add(name, 0, seed, **found)
+        draw_speaking(args.out)
+
+
+def keep_stated(file: Path, seed: int, arm: str, lines: list[Row]) -> None:
+    """Adds what the plot is drawn from: counts at each confidence that was stated."""
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    counts = {"asked": len(lines), "stated": stated(lines)}
+    found.setdefault(str(seed), {})[arm] = counts
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    part.replace(file)
+
+
+def main():
+    measure_seeds(__doc__, "confidence.csv", measure_seed)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ are the preferences, and the reward model labels them; it is also PPO's reward a
 what the best of n is chosen by. The second classifier says how positive the
 continuations of held-out prefixes are; KL is of whole completions, to the SFT policy.
 
-A row of frontier.csv after each arm, and the plot is drawn from it alone. An arm that
-has its row is not run again.
+A row of sentiment_frontier.csv after each arm, and the plot is drawn from it alone. An
+arm that has its row is not run again.
 """
 
 from pathlib import Path
@@ -50,7 +50,7 @@ class Scale(NamedTuple):
     seeds: int
 
 
-SCALES = {"cpu": Scale(4, 1, 1, 1), "gpu": Scale(16, 4, 4, 3)}
+SCALES = {"cpu": Scale(2, 1, 1, 1), "gpu": Scale(16, 4, 4, 3)}
 
 
 def pairs_of(lines: list[Row]) -> list[Row]:
@@ -161,7 +161,7 @@ def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
 
 
 def main():
-    measure_seeds(__doc__, SCALES, "frontier.csv", measure_seed)
+    measure_seeds(__doc__, "sentiment_frontier.csv", measure_seed, SCALES)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
 
 
 def main():
-    measure_seeds(__doc__, SCALES, "dpo_hh.csv", measure_seed)
+    measure_seeds(__doc__, "dpo_hh.csv", measure_seed, SCALES)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def always_answering(out: Path, model: Path, facts: Facts, seed: int) -> Path:
 
 
 def reinforce(
-    folder: Path, model: Path, rows: Iterable[Row], reward: str, args: Any
+    folder: Path, model: Path, rows: Iterable[Row], reward: str, steps: int, seed: int
 ) -> Path:
     """RL from 32 prompts x 4 completions an iteration; the folder of its export.
 
@@ -114,10 +114,10 @@ def reinforce(
         max_length=160,
         learning_rate=1e-5,
         kl_coef=0.02,
-        max_steps=args.iterations,
-        eval_steps=10 * args.iterations,
+        max_steps=steps,
+        eval_steps=10 * steps,
         save_steps=20,
-        seed=args.seed,
+        seed=seed,
     )
 
 

@@ -12,7 +12,9 @@ updates. Measured by correctness on held-out facts, greedily, paired with SFT.
 
 import itertools
 import re
+from typing import Any
 
+from experiments.real_model.arms import Scale, Table, measure_seeds
 from experiments.real_model.facts import (
     ask,
     demonstrate,
@@ -22,8 +24,7 @@ from experiments.real_model.facts import (
     sample,
 )
 from experiments.real_model.instruments import Instruments
-from experiments.real_model.intervals import interval, report
-from experiments.real_model.stages import arguments
+from experiments.real_model.intervals import interval
 
 FORM = "Answer: [^.]+[.]"
 REWARDS = {
@@ -33,32 +34,44 @@ REWARDS = {
 INSTRUMENTS = Instruments(("matches_pattern", "abstention"), ("abstention",))
 
 
-def main():
-    args = arguments(__doc__)
-    facts = read_facts(args.data, args.seed)
-
+def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
+    """SFT, and RL for each reward from it."""
+    out = args.out / f"seed_{seed}"
+    facts = read_facts(args.data, seed)
     forms = itertools.cycle(("Answer: {}.", "{}"))
     shown = (
         demonstrate(ask(row), form.format(row["answer"][0]))
         for row, form in zip(facts.shown, forms, strict=False)
     )
-    sft = fine_tune(args.out / "sft_forms", args.model, shown, args.seed)
+    sft = fine_tune(out / "sft_forms", args.model, shown, seed)
     asked, held_out = ([ask(x) for x in rows] for rows in (facts.asked, facts.held_out))
-    found, before = {}, []
+    steps = scale.iterations * args.iterations
     for name, reward in {"sft": "", **REWARDS}.items():
-        folder = args.out / f"rl_{name}"
-        model = reinforce(folder, sft, asked, reward, args) if reward else sft
-        lines = sample(args.out / f"formed_{name}", model, held_out, "abstention")
-        right = [float(x["outcome"] == "correct") for x in lines]
-        formed = [
-            float(re.fullmatch(FORM, x["completion"].strip()) is not None)
-            for x in lines
-        ]
-        before = before or right
-        gain = [a - b for a, b in zip(right, before, strict=True)]
-        columns = {"correct": right, "gain": gain, "formed": formed}
-        found[name] = {x: interval(values, args.seed) for x, values in columns.items()}
-        report(args.out / "format_only.json", found)
+        if table.has(name, 0, seed):
+            continue
+        folder, model = out / f"rl_{name}", sft
+        if reward:
+            model = reinforce(folder, sft, asked, reward, steps, seed)
+        before, after = (
+            sample(out / f"formed_{x}", m, held_out, "abstention")
+            for x, m in (("sft", sft), (name, model))
+        )
+        was, right = (
+            [float(x["outcome"] == "correct") for x in lines]
+            for lines in (before, after)
+        )
+        said = [x["completion"].strip() for x in after]
+        columns = {
+            "correct": right,
+            "gain": [a - b for a, b in zip(right, was, strict=True)],
+            "formed": [float(re.fullmatch(FORM, x) is not None) for x in said],
+        }
+        found = {x: interval(values, seed) for x, values in columns.items()}
+        table.add(name, 0, seed, **found)
+
+
+def main():
+    measure_seeds(__doc__, "format_only.csv", measure_seed)
 
 
 if __name__ == "__main__":

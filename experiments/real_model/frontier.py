@@ -8,13 +8,16 @@ https://gist.github.com/yoavg/6bff0fecd65950898eba1bb321cfbd81); against it stan
 R-Tuning (https://arxiv.org/abs/2311.09677), which demonstrates "I don't know" where the
 model was wrong before, and DPO on the model's own right, silent and wrong completions.
 All are measured greedily on held-out facts; `known` are those that the model samples
-right at least half of the time before any training.
+right at least half of the time before any training. A row of frontier.csv after each
+arm; an arm that has its row is not run again.
 """
 
-import json
-from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from experiments.real_model.arms import Scale, Table, measure_seeds
 from experiments.real_model.facts import (
     ABSTAIN,
     SYSTEM,
@@ -30,7 +33,9 @@ from experiments.real_model.facts import (
     sample,
 )
 from experiments.real_model.instruments import Instruments
-from experiments.real_model.stages import Row, arguments, run, write_beside
+from experiments.real_model.intervals import interval
+from experiments.real_model.speaking_plot import draw_speaking
+from experiments.real_model.stages import Row, run, write_beside
 
 PENALTIES = (1, 0.25, 3, 9)
 HONEST = f'{SYSTEM} If you are not sure, say "I don\'t know".'
@@ -72,65 +77,80 @@ def prefer(folder: Path, model: Path, lines: list[Row], seed: int) -> Path:
     )
 
 
-def main():
-    args = arguments(__doc__)
-    facts = read_facts(args.data, args.seed)
-    held_out = facts.held_out
-    known = known_facts(args.out / "known", args.model, held_out, args.seed)
-    found = {}
+def shares(lines: list[Row], seed: int) -> dict[str, dict[str, float]]:
+    """Outcomes of all facts and of known ones, with intervals; none of no rows."""
+    answered = [x for x in lines if x["outcome"] != "abstain"]
+    groups = {
+        "right_of_answered": ("correct", answered),
+        "known_correct": ("correct", [x for x in lines if x["known"]]),
+        "unknown_wrong": ("wrong", [x for x in lines if not x["known"]]),
+    }
+    wanted = {x: (x, lines) for x in ORDER} | groups
+    return {
+        name: interval((x["outcome"] == outcome for x in rows), seed)
+        for name, (outcome, rows) in wanted.items()
+        if rows
+    }
 
-    def measure(name: str, model: Path, system: str = SYSTEM) -> None:
-        rows = [
-            ask(row, system, known=k) for row, k in zip(held_out, known, strict=True)
-        ]
-        lines = sample(
-            args.out / f"frontier_{name}",
-            model,
-            rows,
-            "abstention",
-            known="known",
-            seed=args.seed,
+
+def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
+    """All arms of one seed."""
+    out = args.out / f"seed_{seed}"
+    facts = read_facts(args.data, seed)
+
+    def measure(
+        arm: str, train: Callable[[], Path], system: str = SYSTEM, penalty: float = 0
+    ) -> None:
+        if table.has(arm, penalty, seed):
+            return
+        known = known_facts(out / "known", args.model, facts.held_out, seed)
+        held_out = zip(facts.held_out, known, strict=True)
+        rows = [ask(row, system, known=is_known) for row, is_known in held_out]
+        folder = out / f"frontier_{arm}_{penalty:g}"
+        flags = {"known": "known", "seed": seed}
+        lines = sample(folder, train(), rows, "abstention", **flags)
+        table.add(arm, penalty, seed, **shares(lines, seed))
+        draw_speaking(args.out)
+
+    shown, asked = ([ask(row) for row in rows] for rows in (facts.shown, facts.asked))
+
+    def demonstrated() -> Path:
+        return fine_tune(out / "sft", args.model, label(shown), seed)
+
+    def always() -> Path:
+        return always_answering(out, args.model, facts, seed)
+
+    def r_tuning() -> Path:
+        knows = known_facts(out / "known_shown", args.model, facts.shown, seed)
+        tuned = (
+            demonstrate(prompt, prompt["answer"][0] if is_known else ABSTAIN)
+            for prompt, is_known in zip(shown, knows, strict=True)
         )
-        groups = {True: "known", False: "unknown"}
-        counts: dict[str, Counter] = {x: Counter() for x in groups.values()}
-        for line in lines:
-            counts[groups[line["known"]]][line["outcome"]] += 1
-        found[name] = counts
-        # After each arm, so that a chain that is cut short leaves what it found.
-        (args.out / "frontier.json").write_text(json.dumps(found, indent=2) + "\n")
-        whole = counts["known"] + counts["unknown"]
-        shares = (f"{x} {whole[x] / whole.total():6.1%}" for x in ORDER)
-        print(f"{name:12s}", *shares, flush=True)
+        return fine_tune(out / "r_tuning", args.model, tuned, seed)
 
-    shown = list(map(ask, facts.shown))
-    sft = fine_tune(args.out / "sft", args.model, label(shown), args.seed)
-    measure("sft", sft)
-    prompts = [ask(row) for row in facts.asked]
-    always = always_answering(args.out, args.model, facts, args.seed)
+    def preferred() -> Path:
+        flags = {"num_samples": SAMPLES, "temperature": 1.0, "seed": seed}
+        some, reward = asked[:PAIRED], "abstention"
+        own = sample(out / "own", demonstrated(), some, reward, **flags)
+        return prefer(out / "dpo", demonstrated(), own, seed)
+
+    def reinforced(penalty: float) -> Path:
+        folder, reward = out / f"rl_{penalty:g}", f"abstention(wrong=-{penalty:g})"
+        steps = scale.iterations * args.iterations
+        return reinforce(folder, demonstrated(), asked, reward, steps, seed)
+
+    measure("sft", demonstrated)
     measure("always", always)
     measure("prompted", always, HONEST)
-    knows = known_facts(args.out / "known_shown", args.model, facts.shown, args.seed)
-    tuned = (
-        demonstrate(prompt, prompt["answer"][0] if is_known else ABSTAIN)
-        for prompt, is_known in zip(shown, knows, strict=True)
-    )
-    r_tuning = fine_tune(args.out / "r_tuning", args.model, tuned, args.seed)
     measure("r_tuning", r_tuning)
-    own = sample(
-        args.out / "own",
-        sft,
-        prompts[:PAIRED],
-        "abstention",
-        num_samples=SAMPLES,
-        temperature=1.0,
-        seed=args.seed,
-    )
-    measure("dpo", prefer(args.out / "dpo", sft, own, args.seed))
+    measure("dpo", preferred)
     # Last, for each takes as long as all the others together.
     for penalty in PENALTIES:
-        folder = args.out / f"rl_{penalty}"
-        policy = reinforce(folder, sft, prompts, f"abstention(wrong=-{penalty})", args)
-        measure(f"rl_{penalty}", policy)
+        measure("rl", partial(reinforced, penalty), penalty=penalty)
+
+
+def main():
+    measure_seeds(__doc__, "frontier.csv", measure_seed)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,11 @@
 import csv
 from pathlib import Path
 
-from experiments.real_model.plots import new_figure, save_with_legend
+from experiments.real_model.plots import (
+    draw_intervals,
+    new_figure,
+    save_with_legend,
+)
 
 PANELS = {
     "positive, by the second classifier": "positive",
@@ -19,16 +23,8 @@ def draw_frontier(table: Path, file: Path) -> None:
     for ax, (title, name) in zip(axes, PANELS.items(), strict=True):
         for number, arm in enumerate(dict.fromkeys(row["arm"] for row in rows)):
             mine = [row for row in rows if row["arm"] == arm]
-            kl, value, low, high = (
-                [float(row[x]) for row in mine]
-                for x in ("kl", name, f"{name}_low", f"{name}_high")
-            )
-            # A percentile interval need not hold the mean of a skewed sample.
-            below = [max(v - x, 0) for v, x in zip(value, low, strict=True)]
-            above = [max(x - v, 0) for v, x in zip(value, high, strict=True)]
-            ax.errorbar(
-                kl, value, [below, above], fmt="o", ms=4, color=f"C{number}", label=arm
-            )
+            style = {"fmt": "o", "color": f"C{number}", "label": arm}
+            draw_intervals(ax, mine, "kl", name, **style)
         ax.set_title(title)
         ax.set_xlabel("KL to the SFT policy, nats per completion")
         ax.grid(alpha=0.3)

@@ -1,8 +1,6 @@
 """Means of what was measured, with how sure they are."""
 
-import json
 from collections.abc import Iterable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -25,15 +23,3 @@ def grouped(values: Iterable[float], size: int) -> list[float]:
     """The means of groups side by side: the samples of a prompt are one row."""
     array = np.array(list(values), float)
     return array.reshape(-1, size).mean(axis=1).tolist()
-
-
-def report(file: Path, found: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Writes what all arms gave so far, and prints the last one's.
-
-    To be called after each arm: a chain that is cut short then leaves what it found.
-    """
-    file.write_text(json.dumps(found, indent=2) + "\n")
-    arm, last = list(found.items())[-1]
-    for name, m in last.items():
-        low, high = m["low"], m["high"]
-        print(f"{arm:10s} {name:28s} {m['value']:7.3f} ({low:.3f}, {high:.3f})")

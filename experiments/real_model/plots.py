@@ -1,6 +1,10 @@
-"""What a run of PPO did, over its iterations, and outcomes before and after."""
+"""What a run of PPO did, outcomes before and after, and values with intervals."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from experiments.real_model.stages import history
 
@@ -36,6 +40,24 @@ def draw_outcomes(tables: dict[str, dict[str, dict]], file: Path) -> None:
         ax.set_title(group)
         ax.set_ylim(0, 1)
     save_with_legend(figure, axes, file)
+
+
+def draw_intervals(ax, rows: Iterable[dict[str, str]], x: str, y: str, **style: Any):
+    """A point with its interval for each row of a table that has the value.
+
+    Args:
+      ax: To draw in.
+      rows: Of `arms.Table`.
+      x: Column across.
+      y: Column upwards, which has its `_low` and `_high`.
+      **style: For matplotlib's `errorbar`.
+    """
+    columns = (x, y, f"{y}_low", f"{y}_high")
+    found = [[float(row[c]) for c in columns] for row in rows if row[y]]
+    across, value, low, high = np.reshape(found, (-1, 4)).T
+    # A percentile interval need not hold the mean of a skewed sample.
+    errors = np.maximum([value - low, high - value], 0)
+    ax.errorbar(across, value, errors, ms=4, **style)
 
 
 def new_figure(count: int):

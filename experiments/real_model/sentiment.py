@@ -13,46 +13,50 @@ another architecture: the reward that was trained on stands beside it.
 SmolLM2-135M-Instruct, two CPU cores: see README.md for time and results.
 """
 
-import json
+from typing import Any
 
 import numpy as np
 
 from experiments.real_model import reviews
+from experiments.real_model.arms import Scale, Table, measure_seeds
 from experiments.real_model.intervals import interval
 from experiments.real_model.plots import draw_training
 from experiments.real_model.reviews import begin, complete, reinforce
-from experiments.real_model.stages import arguments, results
+from experiments.real_model.stages import results
 
 INSTRUMENTS = reviews.INSTRUMENTS
 MEASURES = tuple(f"second_classifier/{x}" for x in ("positive", "share", "gain"))
 """Probability, share above one half, and what the probability gained over SFT's."""
 
 
-def main():
-    args = arguments(__doc__)
-    start = begin(args, args.out, args.seed)
-    ppo = reinforce(args.out / "ppo", start, args.iterations, args.seed, kl_coef=0.05)
-    found, before = {"instruments": start.found}, None
+def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
+    """The instruments of one seed, and its policy after SFT and after PPO."""
+    if table.has("after PPO", 0, seed):
+        return
+    out = args.out / f"seed_{seed}"
+    start = begin(args, out, seed)
+    steps = scale.iterations * args.iterations
+    ppo = reinforce(out / "ppo", start, steps, seed, kl_coef=0.05)
+    if not table.has("instruments", 0, seed):
+        table.add("instruments", 0, seed, **start.found)
+    before = None
     for stage, model in {"after SFT": start.sft, "after PPO": ppo}.items():
-        folder = args.out / "evaluate" / stage.replace(" ", "_")
-        lines = complete(
-            folder, model, start, args.seed, prefixes="prefixes_held_out.jsonl"
-        )
+        folder = out / "evaluate" / stage.replace(" ", "_")
+        prefixes = "prefixes_held_out.jsonl"
+        lines = complete(folder, model, start, seed, prefixes=prefixes)
         positive = np.array([x["positive"] for x in lines])
         before = positive if before is None else before
         values = (positive, positive > 0.5, positive - before)
-        found[stage] = {
-            **{
-                name: interval(x, args.seed)
-                for name, x in zip(MEASURES, values, strict=True)
-            },
-            **results(folder)["measures"],
+        second = {
+            name: interval(x, seed) for name, x in zip(MEASURES, values, strict=True)
         }
-    (args.out / "results.json").write_text(json.dumps(found, indent=2) + "\n")
-    for stage, measures in found.items():
-        for name, m in measures.items():
-            print(f"{stage}: {name} {m['value']:.4g} ({m['low']:.4g}, {m['high']:.4g})")
-    draw_training(args.out / "ppo", "reward", args.out / "training.png")
+        if not table.has(stage, 0, seed):
+            table.add(stage, 0, seed, **second, **results(folder)["measures"])
+    draw_training(out / "ppo", "reward", out / "training.png")
+
+
+def main():
+    measure_seeds(__doc__, "sentiment.csv", measure_seed)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What is made up against what is right: confidences as curves, arms as points."""
 
+import csv
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ POINTS = {
     "sft": "SFT, the labeller's silence",
     "r_tuning": "R-Tuning",
     "dpo": "DPO",
-    "rl_": "RL, a penalty each",
+    "rl": "RL, a penalty each",
 }
-"""Arms of `frontier` by the beginning of their name; some only change the prompt."""
+"""Arms of `frontier` that decide themselves when to be silent."""
+Counts = list[dict[str, Any]]
+"""Of `stated`."""
 
 
-def stated(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def stated(lines: Sequence[dict[str, Any]]) -> Counts:
     """How many answers are right and wrong at each confidence that was stated.
 
     Args:
@@ -35,11 +39,10 @@ def stated(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         row = counts.setdefault(line["confidence"], {"correct": 0, "wrong": 0})
         if line["outcome"] in row:
             row[line["outcome"]] += 1
-    order = sorted(counts, key=lambda q: (q is None, -(q or 0.0)))
-    return [{"confidence": q, **counts[q]} for q in order]
+    return [{"confidence": q, **counts[q]} for q in sorted(counts, key=_boldest)]
 
 
-def speaking(rows: list[dict[str, Any]], asked: int) -> np.ndarray:
+def speaking(rows: Counts, asked: int) -> np.ndarray:
     """Shares of all questions as ever less confident answers are given.
 
     Args:
@@ -53,47 +56,73 @@ def speaking(rows: list[dict[str, Any]], asked: int) -> np.ndarray:
     return np.cumsum([(0, 0), *spoken], axis=0) / asked
 
 
-def draw_speaking(table: Path, points: Path, file: Path) -> None:
+def draw_speaking(out: Path) -> None:
     """Wrong against right, and right answers against the confidence stated.
 
     Args:
-      table: From each policy to `asked` and `stated`.
-      points: Counts of outcomes of `frontier`'s arms; drawn if they are there.
-      file: Is written.
+      out: Folder with `frontier.csv`, a point for each row, or `stated.json`, from
+        seeds and policies to `asked` and `stated`, or both; speaking.png is written
+        there. Curves pool the questions of all seeds.
     """
-    figure, (plane, reliability) = new_figure(2)
-    for name, found in json.loads(table.read_text(encoding="utf-8")).items():
-        plane.plot(*speaking(found["stated"], found["asked"]).T, label=name)
-        reliability.plot(*_bins(found["stated"]), marker="o", ms=4)
-    arms = json.loads(points.read_text(encoding="utf-8")) if points.exists() else {}
-    for beginning, label in POINTS.items():
-        shares = _shares(arms, beginning)
-        if len(shares):
-            plane.plot(*shares.T, "o", ms=5, label=label)
-    reliability.plot([0, 1], [0, 1], color="gray", lw=0.8)
+    curves, points = _pooled(out / "stated.json"), _points(out / "frontier.csv")
+    figure, (plane, *others) = new_figure(2 if curves else 1)
+    for name, (rows, asked) in curves.items():
+        plane.plot(*speaking(rows, asked).T, label=name)
+    for arm, label in POINTS.items():
+        if arm in points:
+            plane.plot(*zip(*points[arm], strict=True), "o", ms=5, label=label)
     plane.set_title("right, share of all questions")
     plane.set_xlabel("wrong, share of all questions")
-    reliability.set_title("right, share of the answers")
-    reliability.set_xlabel("confidence stated")
-    for axis in (plane, reliability):
+    for reliability in others:
+        for rows, _ in curves.values():
+            reliability.plot(*_bins(rows), marker="o", ms=4)
+        reliability.plot([0, 1], [0, 1], color="gray", lw=0.8)
+        reliability.set_title("right, share of the answers")
+        reliability.set_xlabel("confidence stated")
+    for axis in (plane, *others):
         axis.grid(alpha=0.3)
-    save_with_legend(figure, (plane, reliability), file)
+    save_with_legend(figure, (plane, *others), out / "speaking.png")
 
 
-def _shares(arms: dict[str, dict[str, Any]], beginning: str) -> np.ndarray:
-    """`[N, 2]`, wrong and right, of the arms with that name."""
-    found = []
-    for name, groups in arms.items():
-        if name.startswith(beginning):
-            total = sum(sum(x.values()) for x in groups.values())
-            outcomes = ("wrong", "correct")
-            found.append(
-                [sum(x.get(o, 0) for x in groups.values()) / total for o in outcomes]
-            )
-    return np.array(found)
+def _pooled(table: Path) -> dict[str, tuple[Counts, int]]:
+    """The answers of each policy, of all seeds, and the number of its questions."""
+    if not table.exists():
+        return {}
+    lines: dict[str, Counts] = {}
+    asked: Counter[str] = Counter()
+    for policies in json.loads(table.read_text(encoding="utf-8")).values():
+        for name, found in policies.items():
+            lines.setdefault(name, []).extend(found["stated"])
+            asked[name] += found["asked"]
+    return {name: (_merged(rows), asked[name]) for name, rows in lines.items()}
 
 
-def _bins(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+def _merged(rows: Counts) -> Counts:
+    """One row for each confidence, in the order of `stated`."""
+    sums: dict[float | None, Counter[str]] = {}
+    for row in rows:
+        counts = {x: row[x] for x in ("correct", "wrong")}
+        sums.setdefault(row["confidence"], Counter()).update(counts)
+    return [{"confidence": q, **sums[q]} for q in sorted(sums, key=_boldest)]
+
+
+def _boldest(confidence: float | None) -> tuple[bool, float]:
+    return confidence is None, -(confidence or 0.0)
+
+
+def _points(table: Path) -> dict[str, list[tuple[float, float]]]:
+    """Shares of wrong and right answers of each row, by arm."""
+    if not table.exists():
+        return {}
+    points: dict[str, list[tuple[float, float]]] = {}
+    with table.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            shares = float(row["wrong"]), float(row["correct"])
+            points.setdefault(row["arm"], []).append(shares)
+    return points
+
+
+def _bins(rows: Counts) -> tuple[np.ndarray, np.ndarray]:
     """Mean confidence and share of right answers in bins of equal width."""
     rows = [x for x in rows if x["confidence"] is not None]
     counts = [x[outcome] for x in rows for outcome in ("correct", "wrong")]

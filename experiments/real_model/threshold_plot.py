@@ -1,55 +1,33 @@
-"""What policies do under each threshold, from the counts alone."""
+"""What policies do under each threshold, from the table alone."""
 
-import json
+import csv
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from experiments.real_model.plots import new_figure, save_with_legend
-from jaxalign.rewards.abstention import wrong_reward
+from experiments.real_model.plots import (
+    draw_intervals,
+    new_figure,
+    save_with_legend,
+)
 
 PANELS = {
     "answered": "answered, share of the questions",
     "right": "right, share of what is answered",
     "reward": "reward of a question",
 }
-WIDTH = 1.96
-"""Standard errors on either side of a mean: 95 %."""
-
-
-def measures(row: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Means with half the width of their intervals.
-
-    Args:
-      row: `threshold`, `asked`, and the numbers of `correct` and `wrong` answers.
-    """
-    right, wrong = row.get("correct", 0), row.get("wrong", 0)
-    silent = row["asked"] - right - wrong
-    outcomes = {
-        "answered": [1] * (right + wrong) + [0] * silent,
-        "right": [1] * right + [0] * wrong,
-        "reward": [1] * right + [wrong_reward(row["threshold"])] * wrong + [0] * silent,
-    }
-    return {name: _mean(x) for name, x in outcomes.items()}
-
-
-def _mean(outcomes: list[float]) -> tuple[float, float]:
-    if not outcomes:
-        return float("nan"), float("nan")
-    error = float(np.std(outcomes)) / len(outcomes) ** 0.5
-    return float(np.mean(outcomes)), WIDTH * error
 
 
 def draw_thresholds(table: Path, file: Path) -> None:
-    """A panel for each measure, a line for each policy, against the threshold."""
-    found = json.loads(table.read_text(encoding="utf-8"))
+    """A panel for each measure, a line for each policy and seed, against t."""
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
     figure, axes = new_figure(len(PANELS))
-    for ax, (measure, title) in zip(axes, PANELS.items(), strict=True):
-        for policy, rows in found.items():
-            thresholds = [row["threshold"] for row in rows]
-            values, errors = zip(*(measures(x)[measure] for x in rows), strict=True)
-            ax.errorbar(thresholds, values, errors, marker="o", ms=4, label=policy)
+    for ax, (name, title) in zip(axes, PANELS.items(), strict=True):
+        for arm, seed in dict.fromkeys((row["arm"], row["seed"]) for row in rows):
+            mine = [row for row in rows if (row["arm"], row["seed"]) == (arm, seed)]
+            label = arm if seed == rows[0]["seed"] else None  # once in the legend
+            style = {"marker": "o", "color": f"C{arms.index(arm)}", "label": label}
+            draw_intervals(ax, mine, "parameter", name, **style)
         ax.set_title(title)
         ax.set_xlabel("threshold told in the prompt")
         ax.grid(alpha=0.3)

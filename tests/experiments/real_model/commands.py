@@ -60,7 +60,7 @@ def evaluate(flags: dict[str, str], folder: Path) -> None:
         count = len(rows) * int(flags.get("num-samples", 1))
         lines = (json.dumps(completion(flags, rng)) + "\n" for _ in range(count))
         (folder / "completions.jsonl").write_text("".join(lines))
-    names = ("kl", *(f"rewards/{x}" for x in SIDES))
+    names = ("kl", "calibration/auroc", *(f"rewards/{x}" for x in SIDES))
     measures = {name: measure(rng) for name in names}
     groups = {x: dict.fromkeys([*OUTCOMES, "completions"], 0.25) for x in GROUPS}
     found = {"measures": measures, "abstention": groups}

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from experiments.real_model import speaking_plot
+from experiments.real_model.arms import Table
 from experiments.real_model.speaking_plot import draw_speaking, speaking, stated
 
 LINES = [
@@ -34,13 +36,31 @@ def test_the_curve_begins_in_silence_and_leaves_out_what_states_nothing():
     assert (np.diff(points, axis=0) >= 0).all()
 
 
-def test_the_plot_needs_no_frontier(tmp_path):
-    table = tmp_path / "stated.json"
-    rows = {"brier": {"asked": len(LINES), "stated": stated(LINES)}}
-    table.write_text(json.dumps(rows))
-    draw_speaking(table, tmp_path / "none.json", tmp_path / "a.png")
-    points = tmp_path / "frontier.json"
-    arms = {"sft": {"known": {"correct": 1}, "unknown": {"wrong": 3}}}
-    points.write_text(json.dumps(arms))
-    draw_speaking(table, points, tmp_path / "b.png")
-    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+def test_seeds_are_pooled(tmp_path):
+    halves = {"0": LINES[:3], "1": LINES[3:]}
+    table = {
+        seed: {"brier": {"asked": len(lines), "stated": stated(lines)}}
+        for seed, lines in halves.items()
+    }
+    (tmp_path / "stated.json").write_text(json.dumps(table))
+    (rows, asked) = speaking_plot._pooled(tmp_path / "stated.json")["brier"]
+    assert asked == len(LINES)
+    assert rows == stated(LINES)
+
+
+def test_the_plot_needs_one_of_its_tables(tmp_path):
+    folders = [tmp_path / name for name in ("stated", "points", "both")]
+    table = {"0": {"brier": {"asked": len(LINES), "stated": stated(LINES)}}}
+    shares = {
+        name: {"value": value, "low": 0.0, "high": 1.0}
+        for name, value in {"correct": 0.25, "wrong": 0.75}.items()
+    }
+    for folder in folders:
+        folder.mkdir()
+        if folder.name != "points":
+            (folder / "stated.json").write_text(json.dumps(table))
+        if folder.name != "stated":
+            Table(folder / "frontier.csv").add("rl", 1, 0, **shares)
+        draw_speaking(folder)
+    plots = [(folder / "speaking.png").read_bytes() for folder in folders]
+    assert len({*plots}) == 3
