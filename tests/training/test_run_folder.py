@@ -10,6 +10,7 @@ import pytest
 
 from jaxalign.errors import UserError
 from jaxalign.training import RunFolder, chaos
+from jaxalign.training.folder.run_folder import check_run_folder
 
 CONFIG = {"beta": 0.1, "optimizer": {"learning_rate": 1e-5, "b1": None}, "data": ["a"]}
 PRINTS = {"tokenizer": "t1", "data": "d1"}
@@ -79,13 +80,29 @@ def test_a_folder_of_other_things_is_not_touched(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(UserError, match=r"no run \(thesis.tex\)"), run(tmp_path):
         pass
-    with (
-        pytest.raises(UserError, match="cannot be made: File exists"),
-        run(tmp_path / "thesis.tex"),
-    ):
-        pass
     with pytest.raises(UserError, match="must be on a mounted disk"), run("gs://b/run"):
         pass
+
+
+def test_a_folder_that_cannot_be_is_known_before_and_made_by_nobody(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for name in ("thesis.tex", "nowhere"):
+        for path in (tmp_path / name, tmp_path / name / "a" / "b"):
+            wanted = rf"{path} cannot be made: {tmp_path / name} is no folder"
+            with pytest.raises(UserError, match=wanted):
+                check_run_folder(path, "auto")
+            with pytest.raises(UserError, match=wanted), run(path):
+                pass
+    check_run_folder(tmp_path / "a" / "b", "7")
+    assert {x.name for x in tmp_path.iterdir()} == {"thesis.tex", "nowhere"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_where_nothing_may_be_written_is_known_before(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match=f"nothing may be written in {tmp_path}"):
+        check_run_folder(tmp_path / "run", "auto")
 
 
 def test_changed_settings_are_refused_field_by_field(tmp_path):

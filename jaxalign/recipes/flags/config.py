@@ -1,7 +1,6 @@
 """What the training recipes have in common: one frozen dataclass of settings."""
 
 import dataclasses
-import math
 from typing import Any, Literal
 
 from jaxalign.errors import UserError
@@ -9,6 +8,10 @@ from jaxalign.recipes.flags.compute_type import ComputeType
 from jaxalign.recipes.flags.paths import Found, Place, RowsAt, TemplateAt
 from jaxalign.recipes.flags.seed_flag import check_seed
 from jaxalign.training.optimizer import OptimizerConfig
+
+MOST_EPOCHS = 1e6
+MOST_STEPS = 2**31 - 1
+"""What the count of updates on a device can hold."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,11 +190,13 @@ class TrainingConfig(DataConfig):
         if self.samples < 0:  # in a slice it would be all rows but the last
             raise UserError(f"samples must be 0 or more, got {self.samples}")
         # In this form NaN is refused, too.
-        if not 0 < self.num_train_epochs < math.inf:
+        if not 0 < self.num_train_epochs <= MOST_EPOCHS:
             raise UserError(
-                "num_train_epochs must be positive and finite, got "
-                f"{self.num_train_epochs}"
+                f"num_train_epochs must be positive, and {MOST_EPOCHS:g} at most, got "
+                f"{self.num_train_epochs:g}"
             )
+        if (self.max_steps or 0) > MOST_STEPS:
+            raise UserError(f"max_steps must be {MOST_STEPS} at most, got a larger one")
         check_seed(self.seed)
 
 

@@ -23,6 +23,7 @@ from jaxalign.training import (
     chaos,
     restore_or_start,
 )
+from jaxalign.training.folder.run_folder import check_run_folder
 from jaxalign.training.host_memory import keep_freed_memory
 from jaxalign.training.stopping.exits import FINISHED
 
@@ -128,6 +129,8 @@ class Run:
 @contextlib.contextmanager
 def open_run(config: TrainingConfig) -> Iterator[Run]:
     """A run, inside of which a request to stop is heard at once and ends the block."""
+    # Before data are read, which may take long; a dry run wants to know as well.
+    check_run_folder(config.output_dir, config.resume)
     # Before the first computation, whose memory it is about.
     keep_freed_memory()
     with (

@@ -25,6 +25,40 @@ _RECORDS = ("versions.json", "run.json", "config.json")
 _NOT_A_RUN = {"cache", "logs", "lost+found", *_RECORDS, *(f"{x}.tmp" for x in _RECORDS)}
 
 
+def check_run_folder(path: str | pathlib.Path, resume: str) -> None:
+    """Refuses, before anything is read, a folder that cannot be; writes nothing.
+
+    Args:
+      path: Of the run.
+      resume: `auto`, `never` or the number of a step.
+
+    Raises:
+      UserError: What is wrong with either.
+    """
+    if resume not in ("auto", "never") and not resume.isdigit():
+        raise UserError(
+            f"resume must be auto, never or the number of a step, got {resume!r}; "
+            "mend --resume"
+        )
+    # Locks and renames need a file system, which a bucket is not.
+    if re.match(r"\w+:/", str(path)):
+        raise UserError(
+            f"the run folder must be on a mounted disk, got {path}; mend --output-dir"
+        )
+    path = pathlib.Path(path).absolute()
+    there = next(x for x in (path, *path.parents) if os.path.lexists(x))
+    reason = None
+    if not there.is_dir():
+        reason = f"{there} is no folder"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        reason = f"nothing may be written in {there}"
+    if reason:
+        raise UserError(
+            f"the run folder {path} cannot be made: {reason}; choose another "
+            "--output-dir"
+        )
+
+
 class RunFolder:
     """One run's folder, held by this process while it is entered.
 
@@ -78,17 +112,7 @@ class RunFolder:
           UserError: Another process holds the folder; or it holds a run that may not be
             resumed, or other files; or a setting has changed since.
         """
-        if self._resume not in ("auto", "never") and not self._resume.isdigit():
-            raise UserError(
-                f"resume must be auto, never or the number of a step, got "
-                f"{self._resume!r}; mend --resume"
-            )
-        # Locks and renames need a file system, which a bucket is not.
-        if re.match(r"\w+:/", self._given):
-            raise UserError(
-                f"the run folder must be on a mounted disk, got {self._given}; mend "
-                "--output-dir"
-            )
+        check_run_folder(self._given, self._resume)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
