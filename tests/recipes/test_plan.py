@@ -14,6 +14,7 @@ from jaxalign.__main__ import main
 from jaxalign.errors import UserError
 from jaxalign.models.hf.config import read_config
 from jaxalign.parallel import make_mesh, replicated
+from jaxalign.recipes import sft
 from jaxalign.recipes.plan import order_of, with_defaults
 from jaxalign.recipes.planning.chips import chip_of
 from jaxalign.recipes.planning.formulas import forward_flops, matrix_params
@@ -22,7 +23,7 @@ from jaxalign.recipes.planning.order import candidates
 from jaxalign.recipes.planning.program import Planned, bytes_on_device
 from jaxalign.recipes.planning.report import text_of
 from jaxalign.recipes.planning.topology import environment
-from jaxalign.recipes.planning.training import shape_of
+from jaxalign.recipes.planning.training import examples_for, shape_of, within_context
 
 MODEL = {
     "architectures": ["LlamaForCausalLM"],
@@ -79,6 +80,27 @@ def test_a_step_of_fine_tuning_from_a_configuration_alone(folder, capsys, monkey
     text = text_of(out)
     assert "train step" in text
     assert "No verdict" in text
+
+
+@pytest.mark.parametrize(("given", "planned"), [(4096, 128), (128, 128), (64, 64)])
+def test_rows_are_as_long_as_the_model_reads_at_most(given, planned, folder):
+    where = {"model": str(folder), "data": "none", "output_dir": "none"}
+    config = within_context(sft.Config(**where, max_length=given), read_config(folder))
+    examples = examples_for(config, "sft", 512)
+    assert {len(x.sequences[0].ids) for x in examples} == {planned}
+
+
+@pytest.mark.slow
+def test_no_row_is_planned_that_the_model_cannot_read(folder, capsys):
+    short = json.dumps(MODEL | {"max_position_embeddings": 64})
+    (folder / "config.json").write_text(short)
+    flags = ("--model", str(folder), *FLAGS[:4], "--batch-size", "4")
+    bytes_at = [
+        planned(capsys, "sft", *flags, *more)[2]["train step"]["bytes"]
+        for more in ((), ("--max-length", "64"), ("--max-length", "32"))
+    ]
+    assert bytes_at[0] == bytes_at[1]
+    assert bytes_at[1]["arguments"] > bytes_at[2]["arguments"]
 
 
 @pytest.mark.slow

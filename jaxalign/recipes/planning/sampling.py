@@ -16,7 +16,7 @@ from jaxalign.data.packing.pack import fill
 from jaxalign.recipes.inputs.packed import rows_at_a_time
 from jaxalign.recipes.planning.formulas import forward_flops, train_flops
 from jaxalign.recipes.planning.program import Planned, bytes_on_device
-from jaxalign.recipes.planning.training import GROWS, placed
+from jaxalign.recipes.planning.training import GROWS, placed, within_context
 from jaxalign.recipes.rl.config import RLConfig
 from jaxalign.recipes.rl.parts import plan_completion_rows, row_options
 from jaxalign.recipes.runs.policy import Policy, open_policy
@@ -42,6 +42,7 @@ def sampling_programs(name: str, config: RLConfig, devices: list[Any]) -> list[P
     command = importlib.import_module(f"jaxalign.recipes.{name}")
     algorithm: Algorithm = getattr(command, f"{name}_algorithm")(config)
     policy = open_policy(config.model, devices=devices, **config.layout)
+    config = within_context(config, policy.config)
     critic = command.open_critic(config, devices) if algorithm.has_critic else None
     decoder = policy.decoder()
     longest = config.max_length - config.max_new_tokens

@@ -1,5 +1,6 @@
 """The programs of a run that learns from rows."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from jaxalign.batch import Batch
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import UserError
 from jaxalign.losses import Objective
+from jaxalign.models.config import ModelConfig
 from jaxalign.objectives import token_statistics
 from jaxalign.parallel import batch_sharding
 from jaxalign.recipes import distill, dpo, kto, reward, sft
@@ -49,6 +51,7 @@ def training_programs(name: str, config: Any, devices: list[Any]) -> list[Planne
     scores = name == "reward"
     head = {"head": "score"} if scores else {}
     policy = open_policy(config.model, devices=devices, **head, **config.layout)
+    config = within_context(config, policy.config)
     objective, frozen = _objective(name, config, policy, devices)
     examples = examples_for(config, task_of(name, config), policy.config.vocab_size)
     rows = Rows(examples, [], {})
@@ -127,6 +130,12 @@ def _objective(
     }[name]
     objective = Objective.of(make(config, policy))
     return objective, policy.param_shapes() if "kl" in objective.reads else None
+
+
+def within_context(config: Any, model: ModelConfig) -> Any:
+    """The settings with rows no longer than the model reads, as a run makes them."""
+    length = min(config.max_length, model.max_positions)
+    return dataclasses.replace(config, max_length=length)
 
 
 def examples_for(config: TrainingConfig, task: str, vocab: int) -> list[Example]:
