@@ -34,13 +34,17 @@ import numpy as np
 
 from experiments import sweep
 from experiments.e05_abstention.arms import (
+    JUDGES,
     LAW,
+    QUERIES,
     RL,
     SFT,
+    SHARED,
     THRESHOLDS,
     UNSEEDED,
     Plan,
     Trained,
+    judged_threshold,
     trained,
 )
 from experiments.e05_abstention.facts import IDK
@@ -63,6 +67,11 @@ class Config:
 
 
 BASE = Config()
+JUDGED = {
+    "arm": list(JUDGES),
+    "threshold": [judged_threshold(*errors) for errors in JUDGES.values()],
+}
+"""An arm for each judge, with the threshold that its errors make."""
 
 
 def configs(seeds: Sequence[int], quick: bool) -> list[Config]:
@@ -71,6 +80,9 @@ def configs(seeds: Sequence[int], quick: bool) -> list[Config]:
         sweep.grid(arm=["base", *SFT, *RL]),
         sweep.grid(arm=[] if quick else UNSEEDED),
         sweep.grid(arm=LAW, threshold=() if quick else THRESHOLDS),
+        sweep.zipped(**({} if quick else JUDGED)),
+        sweep.grid(arm=[] if quick else QUERIES),
+        sweep.grid(arm=[] if quick else [SHARED + x for x in ("base", *SFT, *RL)]),
     )
     same = {"together": seeds}
     if quick:

@@ -1,49 +1,42 @@
-"""Pre-training, SFT and RL of a small network that names one of 50 answers, or none.
+"""Pre-training, SFT and RL of a network that names one of 50 answers, or none.
 
 Functions of one seed, to be mapped over seeds (and RL over rewards) by `jax.vmap`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from experiments import mlp
 from experiments.e05_abstention.facts import ANSWERS, IDK, Facts, redrawn
+from experiments.e05_abstention.network import Params, class_logps, perceptron
 from jaxalign.losses import policy_gradient_loss, sft_loss
 from jaxalign.ops import rloo_advantages
 
-WIDTH, HIDDEN = 64, 256
 GROUP = 4
 
 
-class Params(NamedTuple):
-    """The embedding `[E, 64]`, frozen after pre-training, and what reads it."""
+def pretrain(
+    key: jax.Array, facts: Facts, idk: jax.Array, num_steps: int, network=perceptron
+) -> Params:
+    """Learns the texts, a share `idk` of which says that nothing is known.
 
-    embedding: jax.Array
-    layers: mlp.Layers
-
-
-def class_logps(params: Params, entities: jax.Array | slice = slice(None)):
-    """Log-probabilities of all classes, `[..., 51]`."""
-    return jax.nn.log_softmax(mlp.apply(params.layers, params.embedding[entities]))
-
-
-def pretrain(key: jax.Array, facts: Facts, idk: jax.Array, num_steps: int) -> Params:
-    """Learns the texts, a share `idk` of which says that nothing is known."""
-    for_table, for_layers, for_steps = jax.random.split(key, 3)
-    size = len(facts.truth)
-    params = Params(
-        0.3 * jax.random.normal(for_table, (size, WIDTH)),
-        mlp.init(for_layers, (WIDTH, HIDDEN, ANSWERS + 1)),
-    )
+    Args:
+      key: Used up.
+      facts: What the texts say.
+      idk: A share.
+      num_steps: Updates.
+      network: Two keys and a number of entities to random parameters.
+    """
+    *for_start, for_steps = jax.random.split(key, 3)
+    params = network(for_start, len(facts.truth))
 
     def loss(params, key):
         entities, target = _text(key, facts, idk)
-        return _nll(class_logps(params, entities), target)
+        return nll(class_logps(params, entities), target)
 
-    return _adam(loss, params, for_steps, 3e-3, num_steps)
+    return descended(loss, params, for_steps, 3e-3, num_steps)
 
 
 def _text(key, facts: Facts, idk, batch: int = 512):
@@ -63,12 +56,12 @@ def finetune(
 
     def loss(layers, key):
         for_rows, for_idk = jax.random.split(key)
-        entities = _training_rows(for_rows, targets)
+        entities = training_rows(for_rows, targets)
         silent = jax.random.uniform(for_idk, entities.shape) < idk
         target = jnp.where(silent, IDK, targets[entities])
-        return _nll(class_logps(params._replace(layers=layers), entities), target)
+        return nll(class_logps(params._replace(layers=layers), entities), target)
 
-    layers = _adam(loss, params.layers, key, 1e-3, num_steps)
+    layers = descended(loss, params.layers, key, 1e-3, num_steps)
     return params._replace(layers=layers)
 
 
@@ -77,6 +70,7 @@ def reinforce(
     params: Params,
     facts: Facts,
     rewards: jax.Array,
+    judge: jax.Array,
     num_steps: int,
     *,
     anew: bool,
@@ -88,6 +82,8 @@ def reinforce(
       params: Where it begins.
       facts: With the right answers.
       rewards: `[3]`: of right, "I don't know", wrong.
+      judge: `[2]`: how often the judge takes a wrong answer for right, and a right
+        one for wrong.
       num_steps: Updates.
       anew: Whether the truth is drawn for each question, with the chance that the texts
         give it; else it stays the same, and can be learned by heart.
@@ -95,35 +91,58 @@ def reinforce(
 
     def loss(layers, key):
         for_rows, for_samples, for_truth = jax.random.split(key, 3)
-        entities = _training_rows(for_rows, facts.truth)
+        entities = training_rows(for_rows, facts.truth)
         truth = facts.truth[entities]
         if anew:
             truth = redrawn(for_truth, facts, entities)
-        logps = class_logps(params._replace(layers=layers), entities)
-        shape = (*entities.shape, GROUP)
-        said = jax.random.categorical(for_samples, logps[:, None], shape=shape)
-        right = said == truth[:, None]
-        outcome = jnp.where(right, 0, jnp.where(said == IDK, 1, 2))
-        advantages = rloo_advantages(rewards[outcome], jnp.ones(shape, bool))
-        taken = jnp.take_along_axis(logps, said, axis=1)[..., None]
-        old = jax.lax.stop_gradient(taken)
-        mask = jnp.ones(taken.shape, bool)
-        return policy_gradient_loss(taken, old, advantages[..., None], mask).loss.value
+        # Apart from the others: a judge that never errs changes no draw.
+        for_judge = jax.random.fold_in(key, 3)
 
-    layers = _adam(loss, params.layers, key, 1e-3, num_steps)
+        def verdict(said):
+            luck = jax.random.uniform(for_judge, said.shape)
+            right = said == truth[:, None]
+            return jnp.where(right, luck >= judge[1], luck < judge[0])
+
+        logps = class_logps(params._replace(layers=layers), entities)
+        return rloo_loss(for_samples, logps, verdict, rewards)
+
+    layers = descended(loss, params.layers, key, 1e-3, num_steps)
     return params._replace(layers=layers)
 
 
-def _training_rows(key, of_entities, batch: int = 256):
+def rloo_loss(key: jax.Array, logps: jax.Array, verdict, rewards: jax.Array):
+    """Policy gradient of `GROUP` samples a question, each against the others.
+
+    Args:
+      key: Used up for the samples.
+      logps: `[N, 51]`.
+      verdict: From answers `[N, GROUP]` to which are right; asked of silence for
+        nothing.
+      rewards: `[3]`: of right, "I don't know", wrong.
+    """
+    shape = (len(logps), GROUP)
+    said = jax.random.categorical(key, logps[:, None], shape=shape)
+    outcome = jnp.where(said == IDK, 1, jnp.where(verdict(said), 0, 2))
+    advantages = rloo_advantages(rewards[outcome], jnp.ones(shape, bool))
+    taken = jnp.take_along_axis(logps, said, axis=1)[..., None]
+    old = jax.lax.stop_gradient(taken)
+    mask = jnp.ones(taken.shape, bool)
+    return policy_gradient_loss(taken, old, advantages[..., None], mask).loss.value
+
+
+def training_rows(key, of_entities, batch: int = 256):
+    """Even entities."""
     return 2 * jax.random.randint(key, (batch,), 0, len(of_entities) // 2)
 
 
-def _nll(logps, target):
+def nll(logps, target):
+    """Of one target for each row."""
     taken = jnp.take_along_axis(logps, target[:, None], axis=1)
     return sft_loss(taken, jnp.ones(taken.shape, bool)).loss.value
 
 
-def _adam(loss, params, key, rate: float, num_steps: int):
+def descended(loss, params, key, rate: float, num_steps: int):
+    """Adam; `loss(params, key)` is minimised, with a key for each update."""
     optimizer = optax.adam(rate)
 
     def step(carry, key):

@@ -7,12 +7,23 @@ import pytest
 
 from experiments.e05_abstention import arms
 from experiments.e05_abstention import run as e05
-from experiments.e05_abstention.arms import RL, SEED_SHARE, THRESHOLDS, Plan, Trained
+from experiments.e05_abstention.arms import (
+    JUDGES,
+    RL,
+    SEED_SHARE,
+    SHARED,
+    THRESHOLDS,
+    Plan,
+    Trained,
+    judged_threshold,
+)
 from experiments.e05_abstention.facts import ANSWERS, IDK, Facts
-from experiments.e05_abstention.train import Params, class_logps, finetune, reinforce
+from experiments.e05_abstention.network import Params, class_logps, transformer
+from experiments.e05_abstention.train import finetune, reinforce
 
 SIZE = 40
 TRUTH = np.arange(SIZE)
+FAIR = jnp.zeros(2)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +59,7 @@ def test_rl_does_more_of_what_is_rewarded(anew):
 
     def of_reward(rewards):
         key = jax.random.key(1)
-        return reinforce(key, network(), told(0.0), rewards, 20, anew=anew)
+        return reinforce(key, network(), told(0.0), rewards, FAIR, 20, anew=anew)
 
     after = jax.jit(jax.vmap(of_reward))(jnp.eye(3))
     for i, outcome in enumerate(["right", "silent", "wrong"]):
@@ -73,7 +84,7 @@ def test_odd_entities_are_held_out(phase):
     else:
         rewards = jnp.array([1.0, 0.0, -1.0])
         after = jax.jit(
-            lambda key: reinforce(key, start, told(1.0), rewards, 5, anew=False)
+            lambda key: reinforce(key, start, told(1.0), rewards, FAIR, 5, anew=False)
         )(key)
     moved = np.abs(np.asarray(after.layers[0][0] - start.layers[0][0])).max(1)
     assert not moved[1::2].any()
@@ -94,7 +105,67 @@ def test_sft_learns_its_targets_and_the_share_of_silence():
     assert most[0] < before[0]
 
 
-MARKS = {"right": 0, "silent": 1, "wrong": 2, "anew": 4, "idk": 5}
+def test_a_judge_that_always_errs_rewards_the_opposite():
+    """Of right answers alone it says wrong, of wrong ones right, and not of silence."""
+
+    def of_judge(judge):
+        rewards, key = jnp.array([1.0, 0.0, 0.0]), jax.random.key(1)
+        return reinforce(key, network(), told(1.0), rewards, judge, 20, anew=False)
+
+    judges = jnp.array([(0.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
+    after = jax.jit(jax.vmap(of_judge))(judges)
+    moved = []
+    for i in range(len(judges)):
+        params = Params(jnp.eye(SIZE), jax.tree.map(lambda x, i=i: x[i], after.layers))
+        moved.append((thirds(params) - thirds(network()))[::2].mean(0))
+    assert moved[0].argmax() == 0
+    assert moved[1].argmax() == 2
+    assert not moved[2].any()  # whatever is said, there is nothing
+
+
+@pytest.mark.parametrize("arm", JUDGES)
+def test_the_threshold_of_a_judge_is_where_answering_pays_nothing(arm):
+    passes, fails = JUDGES[arm]
+    c = judged_threshold(passes, fails)
+    verdicts = {
+        (True, False): c * fails,
+        (True, True): c * (1 - fails),
+        (False, True): (1 - c) * passes,
+        (False, False): (1 - c) * (1 - passes),
+    }
+    mean = sum(p if verdict else -p for (_, verdict), p in verdicts.items())
+    assert mean == pytest.approx(0, abs=1e-12)
+
+
+def test_a_transformer_reads_the_entity_and_keeps_its_embedding():
+    start = jax.jit(transformer, static_argnums=1)(
+        jax.random.split(jax.random.key(0)), 60
+    )
+    assert start.embedding.shape == (61, 64)
+    whole = class_logps(start)
+    some = class_logps(start, jnp.array([7, 3]))
+    np.testing.assert_allclose(some, whole[np.array([7, 3])], atol=1e-5)
+    assert len(np.unique(np.asarray(whole), axis=0)) == 60
+    targets = jnp.arange(60) % ANSWERS
+    after = jax.jit(finetune, static_argnums=4)(
+        jax.random.key(1), start, targets, jnp.float32(0), 30
+    )
+    np.testing.assert_array_equal(after.embedding, start.embedding)
+    rows = np.arange(0, 60, 2)
+    learned = (class_logps(after) - whole)[rows, np.asarray(targets)[rows]]
+    assert learned.mean() > 0.3
+
+
+MARKS = {
+    "right": 0,
+    "silent": 1,
+    "wrong": 2,
+    "anew": 4,
+    "idk": 5,
+    "passes": 6,
+    "fails": 7,
+    "shared": 8,
+}
 """Classes whose logit says what a made-up training was given; class 3 has 0."""
 
 
@@ -108,8 +179,8 @@ def made_up(monkeypatch):
             logits = logits.at[:, MARKS[name]].set(value)
         return Params(logits, [(jnp.eye(ANSWERS + 1), jnp.zeros(ANSWERS + 1))])
 
-    def pretrain(key, facts, idk, num_steps):
-        params = marked(idk=idk)
+    def pretrain(key, facts, idk, num_steps, network):
+        params = marked(idk=idk, shared=float(network is transformer))
         # The base guesses every third right, if it has to; it is mostly silent.
         guess = jnp.where(jnp.arange(SIZE) % 3 == 0, facts.truth, facts.truth + 1)
         logits = params.embedding.at[jnp.arange(SIZE), guess].set(8.0)
@@ -118,9 +189,11 @@ def made_up(monkeypatch):
     def finetune(key, params, targets, idk, num_steps):
         return params._replace(embedding=50 * jax.nn.one_hot(targets, ANSWERS + 1))
 
-    def reinforce(key, params, facts, rewards, num_steps, *, anew):
+    def reinforce(key, params, facts, rewards, judge, num_steps, *, anew):
         right, silent, wrong = rewards
-        return marked(right=right, silent=silent, wrong=wrong, anew=float(anew))
+        told = {"right": right, "silent": silent, "wrong": wrong, "anew": float(anew)}
+        shared = params.embedding[1, MARKS["shared"]]  # of what it begins with
+        return marked(**told, passes=judge[0], fails=judge[1], shared=shared)
 
     caches = [x for x in vars(arms).values() if hasattr(x, "cache_clear")]
     for cache in caches:
@@ -155,6 +228,23 @@ def test_rewards_of_an_arm_are_those_of_its_name(made_up, arm):
     wanted = {"right": 1, "silent": silent, "wrong": wrong, "anew": 0}
     for name, value in wanted.items():
         np.testing.assert_allclose(found[name], value, atol=1e-5)
+
+
+@pytest.mark.parametrize("arm", JUDGES)
+def test_a_judge_errs_as_its_name_says(made_up, arm):
+    found = marks(arms.trained(arm, judged_threshold(*JUDGES[arm]), PLAN).after)
+    kind, share = arm.split("_")
+    errs = int(share) / 100
+    wanted = {"passes": errs * (kind != "strict"), "fails": errs * (kind != "lenient")}
+    for name, value in {**wanted, "anew": 1, "wrong": -1, "silent": 0}.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5)
+
+
+@pytest.mark.parametrize("arm", ["rl_abstain_half", "transformer_rl_abstain_half"])
+def test_a_transformer_is_trained_where_the_name_says_so(made_up, arm):
+    found = marks(arms.trained(arm, 0.0, PLAN).after)
+    np.testing.assert_allclose(found["shared"], arm.startswith(SHARED), atol=1e-5)
+    np.testing.assert_allclose(found["silent"], 0.5, atol=1e-5)
 
 
 @pytest.mark.parametrize("t", THRESHOLDS)
