@@ -24,7 +24,13 @@ from experiments.real_model.best_of import kl_of_best, weights_of_best
 from experiments.real_model.frontier_plot import draw_frontier
 from experiments.real_model.intervals import grouped, interval
 from experiments.real_model.reviews import Start, begin, complete, reinforce
-from experiments.real_model.stages import Row, results, run, write_rows
+from experiments.real_model.stages import (
+    Row,
+    results,
+    run,
+    sharing_reference,
+    write_rows,
+)
 
 INSTRUMENTS = reviews.INSTRUMENTS
 BETAS = (0.05, 0.1, 0.5, 1.0, 5.0)
@@ -69,7 +75,7 @@ def prefer(out: Path, start: Start, pairs: Path, seed: int, **flags: Any) -> Pat
     """Trains on the preferences; the exported policy."""
     return run(
         "dpo",
-        out,
+        sharing_reference(out),
         model=start.sft,
         data=pairs,
         max_length=reviews.MAX_LENGTH,

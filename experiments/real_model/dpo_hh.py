@@ -18,6 +18,7 @@ from experiments.real_model.stages import (
     read_rows,
     results,
     run,
+    sharing_reference,
     write_rows,
 )
 
@@ -71,7 +72,7 @@ def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
             continue
         policy = run(
             "dpo",
-            out / f"dpo_{beta:g}",
+            sharing_reference(out / f"dpo_{beta:g}"),
             model=sft,
             beta=beta,
             learning_rate=5e-6,

@@ -83,6 +83,16 @@ def run(command: str, folder: Path, **flags: Any) -> Path:
     return result if trains else folder
 
 
+def sharing_reference(folder: Path) -> Path:
+    """The folder of a run that shares what its reference says with those beside it."""
+    link = folder / "cache"
+    if not link.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder.parent / "cache").mkdir(exist_ok=True)
+        link.symlink_to(Path("..", "cache"))
+    return folder
+
+
 def results(folder: Path) -> dict[str, Any]:
     """What `jaxalign evaluate` found."""
     return json.loads((folder / "results.json").read_text("utf-8"))

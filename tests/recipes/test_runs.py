@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from jaxalign.errors import UserError
 from jaxalign.recipes import dpo, sft
+from jaxalign.recipes.scoring import reference
 from jaxalign.training import OptimizerConfig
 
 COMMON = {
@@ -69,6 +70,27 @@ def test_the_run_folder_is_whole(dpo_run):
     expected = "config.json versions.json run.json metrics.jsonl timing.jsonl README.md"
     assert {*expected.split(), "checkpoints", "plots", "cache", "export"} <= kept
     assert (out / "plots" / "reward.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_runs_share_through_a_link_what_the_reference_says(
+    dpo_run, tiny_model, pairs, tmp_path, monkeypatch
+):
+    other, lines = dpo_run
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "cache").symlink_to(other / "cache")
+
+    def score(*args):
+        raise AssertionError("the reference was asked again")
+
+    monkeypatch.setattr(reference, "score_each", lambda *args: map(score, args[2]))
+    settings = {"eval_fraction": 0.2, "max_steps": 3, "export": False}
+    again = run(dpo, tiny_model, pairs, out, beta=0.3, **settings)
+    first, last = (x for x in again if x["split"] == "train" and x["step"] in (1, 3))
+    assert abs(first["loss"] - math.log(2)) < 1e-6
+    assert last["loss"] != next(
+        x["loss"] for x in lines if x["split"] == "train" and x["step"] == 3
+    )
 
 
 @pytest.mark.parametrize(
