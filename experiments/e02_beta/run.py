@@ -87,7 +87,7 @@ def configs(seeds: Sequence[int], quick: bool) -> list[Config]:
     population = {"arm": ["population"], "step": [500 if quick else 3000]}
     on_pairs = {"arm": ["dpo"], "n_pairs": [NUM_PAIRS], "step": [1500], "rate": [0.05]}
     more = on_pairs | {"n_pairs": [10 * NUM_PAIRS]}
-    shared = on_pairs | TRANSFORMER | {"step": [150 if quick else 1500]}
+    shared = on_pairs | TRANSFORMER | {"step": [400 if quick else 1500]}
     return sweep.configs(
         BASE,
         sweep.chain(
