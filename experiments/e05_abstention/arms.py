@@ -82,7 +82,8 @@ def trained(arm: str, threshold: float, plan: Plan) -> Trained:
         mode, stage = arm.split("_")
         stages = trained_on_all(plan.seeds, SEED_SHARE, *plan[:3])
         after = stages[stage][mode]
-        return Trained(after.facts, stages["base"][mode].said, after.said)
+        said = np.asarray(stages["base"][mode].said), np.asarray(after.said)
+        return Trained(after.facts, *said)
     network = perceptron
     if arm.startswith(SHARED):
         network, arm = transformer, arm.removeprefix(SHARED)

@@ -60,5 +60,5 @@ def perceptron(keys: Sequence[jax.Array], size: int) -> Params:
 def transformer(keys: Sequence[jax.Array], size: int) -> Params:
     """The same of two Llama layers, which read an entity and a question mark."""
     config = small_config(size + 1, WIDTH, tie_embeddings=False)
-    layers = dict(init_params(Transformer(config), keys[1]))
+    layers: dict[str, Any] = dict(init_params(Transformer(config), keys[1]))
     return Params(layers.pop("embed")["embedding"], layers)

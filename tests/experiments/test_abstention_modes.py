@@ -1,5 +1,7 @@
 """E5's three kinds of queries: what is asked, what is right, what is reported."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,7 +65,8 @@ def test_all_that_is_said_to_a_creative_query_is_right(monkeypatch, facts):
     )
     shares = {}
     for mode, name in enumerate(MODES):
-        found = modes.answered(None, facts, mode, jax.random.key(1))
+        nobody: Any = None
+        found = modes.answered(nobody, facts, mode, jax.random.key(1))
         own = arms.Trained(
             *jax.tree.map(np.asarray, (found.facts, found.said, found.said))
         )

@@ -1,5 +1,7 @@
 """E5: what each arm is told, and that training does so, on made-up facts."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,6 +79,7 @@ def test_rl_does_more_of_what_is_rewarded(anew):
 def test_odd_entities_are_held_out(phase):
     """Each entity has weights of its own here: theirs stay."""
     start, key = network(), jax.random.key(0)
+    after: Any
     if phase == "sft":
         after = jax.jit(finetune, static_argnums=4)(
             key, start, jnp.zeros(SIZE, int), jnp.float32(0.3), 5
@@ -86,7 +89,8 @@ def test_odd_entities_are_held_out(phase):
         after = jax.jit(
             lambda key: reinforce(key, start, told(1.0), rewards, FAIR, 5, anew=False)
         )(key)
-    moved = np.abs(np.asarray(after.layers[0][0] - start.layers[0][0])).max(1)
+    before: Any = start
+    moved = np.abs(np.asarray(after.layers[0][0] - before.layers[0][0])).max(1)
     assert not moved[1::2].any()
     assert moved[::2].min() > 1e-3
     np.testing.assert_array_equal(after.embedding, start.embedding)
