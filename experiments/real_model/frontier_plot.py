@@ -1,8 +1,8 @@
 """Reward against KL, from a table alone."""
 
-import csv
 from pathlib import Path
 
+from experiments.real_model.arms import Table
 from experiments.real_model.plots import (
     draw_intervals,
     new_figure,
@@ -17,8 +17,7 @@ PANELS = {
 
 def draw_frontier(table: Path, file: Path) -> None:
     """A panel for each judge; seeds and parameters of an arm have one colour."""
-    with table.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = Table(table).rows
     figure, axes = new_figure(len(PANELS))
     for ax, (title, name) in zip(axes, PANELS.items(), strict=True):
         for number, arm in enumerate(dict.fromkeys(row["arm"] for row in rows)):

@@ -1,6 +1,5 @@
 """What is made up against what is right: confidences as curves, arms as points."""
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.real_model.arms import Table
 from experiments.real_model.plots import new_figure, save_with_legend
 from jaxalign.ops import equal_width_bins
 
@@ -112,13 +112,10 @@ def _boldest(confidence: float | None) -> tuple[bool, float]:
 
 def _points(table: Path) -> dict[str, list[tuple[float, float]]]:
     """Shares of wrong and right answers of each row, by arm."""
-    if not table.exists():
-        return {}
     points: dict[str, list[tuple[float, float]]] = {}
-    with table.open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            shares = float(row["wrong"]), float(row["correct"])
-            points.setdefault(row["arm"], []).append(shares)
+    for row in Table(table).rows:
+        shares = float(row["wrong"]), float(row["correct"])
+        points.setdefault(row["arm"], []).append(shares)
     return points
 
 

@@ -1,8 +1,8 @@
 """What policies do under each threshold, from the table alone."""
 
-import csv
 from pathlib import Path
 
+from experiments.real_model.arms import Table
 from experiments.real_model.plots import (
     draw_intervals,
     new_figure,
@@ -18,8 +18,7 @@ PANELS = {
 
 def draw_thresholds(table: Path, file: Path) -> None:
     """A panel for each measure, a line for each policy and seed, against t."""
-    with table.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = Table(table).rows
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     figure, axes = new_figure(len(PANELS))
     for ax, (name, title) in zip(axes, PANELS.items(), strict=True):
