@@ -19,6 +19,7 @@ from experiments.e05_abstention.network import Params, transformer, written
 from experiments.e05_abstention.train import descended, nll, rloo_loss, training_rows
 
 MODES = ("grounded", "knowledge", "creative")
+GROUNDED, KNOWLEDGE, CREATIVE = range(len(MODES))
 STAGES = ("base", "sft", "rl")
 
 
@@ -38,7 +39,7 @@ class Queries(NamedTuple):
 
     def right(self, said: jax.Array) -> jax.Array:
         """`[N, K]` bool, of answers `[N, K]` that are not silence."""
-        any_is = self.mode == MODES.index("creative")
+        any_is = self.mode == CREATIVE
         return any_is[:, None] | (said == self.answer[:, None])
 
 
@@ -52,7 +53,7 @@ def queries(facts: Facts, entities, mode, other) -> Queries:
       other: `[N]`, the answer that is given, or invented.
     """
     size = len(facts.truth)
-    grounded, knowledge = mode == 0, mode == 1
+    grounded, knowledge = mode == GROUNDED, mode == KNOWLEDGE
     second = jnp.where(grounded, size + 2 + other, jnp.where(knowledge, size, size + 1))
     answer = jnp.where(knowledge, facts.truth[entities], other)
     return Queries(jnp.stack([entities, second], axis=1), answer, mode)
@@ -79,7 +80,7 @@ def pretrained(key: jax.Array, facts: Facts, idk: float, num_steps: int) -> Para
         keys = jax.random.split(key, 5)
         entities = jax.random.randint(keys[0], (512,), 0, size)
         asked = drawn(keys[1], facts, entities)
-        share = jnp.where(asked.mode == 1, facts.share[entities], 0.95)
+        share = jnp.where(asked.mode == KNOWLEDGE, facts.share[entities], 0.95)
         told = jax.random.uniform(keys[2], entities.shape) < share
         any_answer = jax.random.randint(keys[3], entities.shape, 0, ANSWERS)
         target = jnp.where(told, asked.answer, any_answer)
@@ -132,7 +133,7 @@ def answered(params: Params, facts: Facts, mode: int, key: jax.Array) -> Answere
     asked = queries(facts, entities, jnp.full_like(entities, mode), given)
     said = jnp.exp(written(params, asked.ids))
     facts = facts._replace(truth=asked.answer)
-    if MODES[mode] == "creative":
+    if mode == CREATIVE:
         silent = said[:, IDK]
         said = jnp.zeros_like(said).at[entities, asked.answer].set(1 - silent)
         said = said.at[:, IDK].set(silent)
