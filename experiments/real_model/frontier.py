@@ -7,20 +7,25 @@ demonstrations do not reach (Goldberg,
 https://gist.github.com/yoavg/6bff0fecd65950898eba1bb321cfbd81); against it stand
 R-Tuning (https://arxiv.org/abs/2311.09677), which demonstrates "I don't know" where the
 model was wrong before, and DPO on the model's own right, silent and wrong completions.
+R-Tuning is done to the model that was never trained, and to the one that SFT made
+answer always, on facts that it was not shown; RL starts from the labeller's silence,
+and from the second R-Tuning.
 All are measured greedily on held-out facts; `known` are those that the model samples
 right at least half of the time before any training. A row of frontier.csv after each
 arm; an arm that has its row is not run again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.real_model.arms import Scale, Table, measure_seeds
 from experiments.real_model.facts import (
     ABSTAIN,
+    KNOWN_BY,
     SYSTEM,
+    Facts,
     always_answering,
     ask,
     demonstrate,
@@ -36,11 +41,21 @@ from experiments.real_model.instruments import Instruments
 from experiments.real_model.intervals import interval
 from experiments.real_model.speaking_plot import draw_speaking
 from experiments.real_model.stages import Row, run, write_beside
+from jaxalign.recipes.evaluation.knowing import known_rows
 
-PENALTIES = (1, 0.25, 3, 9)
+REINFORCED = (
+    ("rl", 1),
+    ("rl", 0.25),
+    ("rl_r_tuning", 1),
+    ("rl", 3),
+    ("rl", 9),
+)
+"""Arms of RL, by where they start, and what a wrong answer costs."""
 HONEST = f'{SYSTEM} If you are not sure, say "I don\'t know".'
 PAIRED, SAMPLES = 480, 6
 """Facts that make preference pairs, and completions of each."""
+TUNED = 1280
+"""Facts that say what the policy that always answers knows."""
 ORDER = ("correct", "abstain", "wrong")
 INSTRUMENTS = Instruments(("abstention",), ("abstention",))
 
@@ -62,6 +77,12 @@ def pairs_of(lines: list[Row]) -> list[Row]:
             for b in there[n + 1 :]
         ]
     return pairs
+
+
+def tuned(prompts: Iterable[Row], knows: Iterable[bool]) -> Iterator[Row]:
+    """Answers to what a model knows, silence to the rest."""
+    for prompt, is_known in zip(prompts, knows, strict=True):
+        yield demonstrate(prompt, prompt["answer"][0] if is_known else ABSTAIN)
 
 
 def prefer(folder: Path, model: Path, lines: list[Row], seed: int) -> Path:
@@ -93,60 +114,100 @@ def shares(lines: list[Row], seed: int) -> dict[str, dict[str, float]]:
     }
 
 
+class Models(NamedTuple):
+    """What the arms of a seed are measured of; each is trained when it is asked for.
+
+    Attributes:
+      out: Of the runs.
+      base: The model that was never trained.
+      facts: What it is asked.
+      seed: Of all runs.
+    """
+
+    out: Path
+    base: Path
+    facts: Facts
+    seed: int
+
+    def demonstrated(self) -> Path:
+        shown = map(ask, self.facts.shown)
+        return fine_tune(self.out / "sft", self.base, label(shown), self.seed)
+
+    def always(self) -> Path:
+        return always_answering(self.out, self.base, self.facts, self.seed)
+
+    def r_tuning(self) -> Path:
+        folder, shown = self.out / "known_shown", self.facts.shown
+        knows = known_facts(folder, self.base, shown, self.seed)
+        rows = tuned(map(ask, shown), knows)
+        return fine_tune(self.out / "r_tuning", self.base, rows, self.seed)
+
+    def r_tuning_of_sft(self) -> Path:
+        # Not on what SFT was shown, which it knows by heart.
+        own = self.own("own_always", self.always(), TUNED, KNOWN_BY)
+        knows = known_rows([x["outcome"] for x in own], KNOWN_BY).tolist()
+        rows = tuned(own[::KNOWN_BY], knows)
+        return fine_tune(self.out / "r_tuning_sft", self.always(), rows, self.seed)
+
+    def preferred(self) -> Path:
+        own = self.own("own", self.demonstrated(), PAIRED, SAMPLES)
+        return prefer(self.out / "dpo", self.demonstrated(), own, self.seed)
+
+    def reinforced(self, arm: str, penalty: float, steps: int) -> Path:
+        start = {"rl": self.demonstrated, "rl_r_tuning": self.r_tuning_of_sft}[arm]()
+        folder, reward = (
+            self.out / f"{arm}_{penalty:g}",
+            f"abstention(wrong=-{penalty:g})",
+        )
+        asked = map(ask, self.facts.asked)
+        return reinforce(folder, start, asked, reward, steps, self.seed)
+
+    def own(self, name: str, model: Path, rows: int, samples: int) -> list[Row]:
+        """A model's completions of the first facts that it was not shown."""
+        return sample(
+            self.out / name,
+            model,
+            map(ask, self.facts.asked[:rows]),
+            "abstention",
+            num_samples=samples,
+            temperature=1.0,
+            seed=self.seed,
+        )
+
+
 def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:
     """All arms of one seed."""
     out = args.out / f"seed_{seed}"
-    facts = read_facts(args.data, seed)
+    models = Models(out, args.model, read_facts(args.data, seed), seed)
 
     def measure(
         arm: str, train: Callable[[], Path], system: str = SYSTEM, penalty: float = 0
     ) -> None:
         if table.has(arm, penalty, seed):
             return
-        known = known_facts(out / "known", args.model, facts.held_out, seed)
-        held_out = zip(facts.held_out, known, strict=True)
-        rows = [ask(row, system, known=is_known) for row, is_known in held_out]
+        held_out = models.facts.held_out
+        known = known_facts(out / "known", args.model, held_out, seed)
+        rows = [
+            ask(row, system, known=is_known)
+            for row, is_known in zip(held_out, known, strict=True)
+        ]
         folder = out / f"frontier_{arm}_{penalty:g}"
         flags = {"known": "known", "seed": seed}
         lines = sample(folder, train(), rows, "abstention", **flags)
         table.add(arm, penalty, seed, **shares(lines, seed))
         draw_speaking(args.out)
 
-    shown, asked = ([ask(row) for row in rows] for rows in (facts.shown, facts.asked))
-
-    def demonstrated() -> Path:
-        return fine_tune(out / "sft", args.model, label(shown), seed)
-
-    def always() -> Path:
-        return always_answering(out, args.model, facts, seed)
-
-    def r_tuning() -> Path:
-        knows = known_facts(out / "known_shown", args.model, facts.shown, seed)
-        tuned = (
-            demonstrate(prompt, prompt["answer"][0] if is_known else ABSTAIN)
-            for prompt, is_known in zip(shown, knows, strict=True)
-        )
-        return fine_tune(out / "r_tuning", args.model, tuned, seed)
-
-    def preferred() -> Path:
-        flags = {"num_samples": SAMPLES, "temperature": 1.0, "seed": seed}
-        some, reward = asked[:PAIRED], "abstention"
-        own = sample(out / "own", demonstrated(), some, reward, **flags)
-        return prefer(out / "dpo", demonstrated(), own, seed)
-
-    def reinforced(penalty: float) -> Path:
-        folder, reward = out / f"rl_{penalty:g}", f"abstention(wrong=-{penalty:g})"
-        steps = scale.iterations * args.iterations
-        return reinforce(folder, demonstrated(), asked, reward, steps, seed)
-
-    measure("sft", demonstrated)
-    measure("always", always)
-    measure("prompted", always, HONEST)
-    measure("r_tuning", r_tuning)
-    measure("dpo", preferred)
+    measure("sft", models.demonstrated)
+    measure("always", models.always)
+    measure("prompted", models.always, HONEST)
+    measure("r_tuning", models.r_tuning)
+    measure("r_tuning_sft", models.r_tuning_of_sft)
+    measure("dpo", models.preferred)
     # Last, for each takes as long as all the others together.
-    for penalty in PENALTIES:
-        measure("rl", partial(reinforced, penalty), penalty=penalty)
+    steps = scale.iterations * args.iterations
+    for arm, penalty in REINFORCED:
+        train = partial(models.reinforced, arm, penalty, steps)
+        measure(arm, train, penalty=penalty)
 
 
 def main():

@@ -16,8 +16,10 @@ from jaxalign.ops import equal_width_bins
 POINTS = {
     "sft": "SFT, the labeller's silence",
     "r_tuning": "R-Tuning",
+    "r_tuning_sft": "R-Tuning of SFT",
     "dpo": "DPO",
     "rl": "RL, a penalty each",
+    "rl_r_tuning": "RL from R-Tuning of SFT",
 }
 """Arms of `frontier` that decide themselves when to be silent."""
 Counts = list[dict[str, Any]]
