@@ -77,6 +77,7 @@ def test_all_that_is_said_to_a_creative_query_is_right(monkeypatch, facts):
     assert shares["grounded"]["unknown_right"] == pytest.approx(0.014, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_rl_learns_to_repeat_and_to_invent_and_never_reads_the_odd_ones(facts):
     start = jax.jit(lambda key: modes.pretrained(key, facts, 0.3, 30))(
         jax.random.key(0)

@@ -21,25 +21,31 @@ OF_STATES = recomputing_decoder(
 )
 
 
+DRAWN = {"num_samples": 3, "temperature": 0.7, "top_p": 0.9, "stop_ids": (3, 11)}
+PENALISED = {"repetition_penalty": 1.3, "min_p": 0.05}
+
+
 @pytest.mark.parametrize(
-    "decoder",
-    [OF_LOGITS, pytest.param(OF_STATES, marks=pytest.mark.slow)],
-    ids=["logits", "states"],
+    ("decoder", "options"),
+    [
+        (OF_LOGITS, DRAWN),
+        *(
+            pytest.param(decoder, options, marks=pytest.mark.slow)
+            for decoder in (OF_LOGITS, OF_STATES)
+            for options in ({"temperature": 0.0}, DRAWN, PENALISED)
+            if (decoder, options) != (OF_LOGITS, DRAWN)
+        ),
+    ],
 )
-def test_completions_are_those_of_a_cache(decoder):
+def test_completions_are_those_of_a_cache(decoder, options):
     """Also in slots that another prompt has used before."""
-    for options in (
-        {"temperature": 0.0},
-        {"num_samples": 3, "temperature": 0.7, "top_p": 0.9, "stop_ids": (3, 11)},
-        {"repetition_penalty": 1.3, "min_p": 0.05},
-    ):
-        arguments = params(), PROMPTS, KEY
-        settings: Any = {"max_new_tokens": 6, "batch_size": 2, **options}
-        got = generate(decoder, *arguments, **settings)
-        expected = generate(DECODER, *arguments, **settings)
-        assert got.ids() == expected.ids()
-        np.testing.assert_allclose(got.logps, expected.logps, atol=1e-4)
-        np.testing.assert_array_equal(got.stopped, expected.stopped)
+    arguments = params(), PROMPTS, KEY
+    settings: Any = {"max_new_tokens": 6, "batch_size": 2, **options}
+    got = generate(decoder, *arguments, **settings)
+    expected = generate(DECODER, *arguments, **settings)
+    assert got.ids() == expected.ids()
+    np.testing.assert_allclose(got.logps, expected.logps, atol=1e-4)
+    np.testing.assert_array_equal(got.stopped, expected.stopped)
 
 
 def test_greedy_is_an_argmax_loop():
