@@ -110,7 +110,7 @@ def main(config: Config) -> int:
     from jaxalign.data.text.tokenizer import load_tokenizer
     from jaxalign.recipes.inputs.display import open_console, tell_clock, tell_notes
     from jaxalign.recipes.runs.policy import open_policy
-    from jaxalign.recipes.runs.samples import ends_of
+    from jaxalign.recipes.runs.samples import ends_of, sampling_shown
     from jaxalign.rollout import generate
     from jaxalign.rollout.prompts import check_prompts, check_settings
 
@@ -147,18 +147,21 @@ def main(config: Config) -> int:
         tell_clock(tokenizer, console)
     tell_notes(encoder, console)
     ends = ends_of(tokenizer, settings.stop, min_new_tokens=settings.min_new_tokens)
-    done = generate(
-        policy.decoder(tokenizer),
-        policy.load(),
-        prompts,
-        jax.random.key(config.seed),
-        stop_ids=tokenizer.stop_ids,
-        num_samples=config.num_samples,
-        batch_size=min(config.batch_size, len(prompts) * config.num_samples),
-        ends=ends,
-        # The stop texts are in `ends`.
-        **{k: v for k, v in settings._asdict().items() if k != "stop"},
-    )
+    total = len(prompts) * config.num_samples
+    with sampling_shown("completions", total) as progress:
+        done = generate(
+            policy.decoder(tokenizer),
+            policy.load(),
+            prompts,
+            jax.random.key(config.seed),
+            stop_ids=tokenizer.stop_ids,
+            num_samples=config.num_samples,
+            batch_size=min(config.batch_size, total),
+            ends=ends,
+            progress=progress,
+            # The stop texts are in `ends`.
+            **{k: v for k, v in settings._asdict().items() if k != "stop"},
+        )
     texts = [tokenizer.decode(ids, skip_special=True) for ids in done.ids()]
     if ends is not None:
         # The last token may say more than the stop text that it completes.

@@ -4,6 +4,7 @@ from jaxalign.training.checkpoints.checkpoint import Checkpoints
 from jaxalign.training.evaluate import make_evaluate
 from jaxalign.training.folder.run_folder import RunFolder
 from jaxalign.training.log.clock import Clock
+from jaxalign.training.log.counted import Counted
 from jaxalign.training.log.metrics import MetricsLog, read_metrics
 from jaxalign.training.log.mirrors import make_mirrors
 from jaxalign.training.log.plots import draw_plots
@@ -20,6 +21,7 @@ __all__ = [
     "AskedToStop",
     "Checkpoints",
     "Clock",
+    "Counted",
     "Finished",
     "Intervals",
     "MetricsLog",

@@ -14,6 +14,7 @@ from jaxalign.models import Transformer, load_params, logits, read_config, scala
 from jaxalign.recipes.evaluate import Config
 from jaxalign.recipes.evaluation import run as evaluation
 from jaxalign.rewards import Completion
+from jaxalign.training.log import counted
 
 
 def run(*flags):
@@ -143,8 +144,9 @@ def test_a_reward_model_orders_pairs(reward_model, pairs, tmp_path, capsys):
 
 
 def test_samples_under_rewards_and_a_reference(
-    tiny_model, other_model, questions, tmp_path, monkeypatch
+    tiny_model, other_model, questions, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setattr(counted, "LINE_EVERY", 0)
     seen: list[Completion] = []
     describe = evaluation.describe
     monkeypatch.setattr(
@@ -180,6 +182,10 @@ def test_samples_under_rewards_and_a_reference(
     ours, theirs = (sums_by_hand(x, rows, 0.7) for x in (tiny_model, other_model))
     assert measures["kl"]["value"] == pytest.approx((ours - theirs).mean(), rel=1e-3)
     assert 0 <= measures["win_rate/reward"]["value"] <= 1
+    told = capsys.readouterr().err
+    for model in (tiny_model, other_model):
+        assert f"completions by {model}: 24/24  " in told
+        assert f"log-probs by {model}, batches: " in told
 
 
 @pytest.mark.slow

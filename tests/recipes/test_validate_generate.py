@@ -5,6 +5,7 @@ import json
 import pytest
 
 from jaxalign.__main__ import main
+from jaxalign.training.log import counted
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +66,9 @@ def test_validate_of_good_rows_ends_well(tiny_model, pairs, capsys):
 
 
 def test_generate_answers_each_row_the_same_alone_and_together(
-    tiny_model, tmp_path, capsys
+    tiny_model, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setattr(counted, "LINE_EVERY", 0)
     prompts = [{"prompt": "ada"}, {"prompt": "a longer one"}]
     answers = []
     for limit in (2, 1):
@@ -85,7 +87,8 @@ def test_generate_answers_each_row_the_same_alone_and_together(
     assert [x["prompt"] for x in both] == ["ada"] * 2 + ["a longer one"] * 2
     assert both[:2] == first
     assert both[0]["completion"] != both[1]["completion"]
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert "completions: 4/4  " in told
     assert all(x["prompt"] in printed for x in both)
     shown = [x["completion"] for x in both if x["completion"].isprintable()]
     assert all(text in printed for text in shown)

@@ -10,6 +10,7 @@ from jaxalign.ops import Mean
 from jaxalign.training import MetricsLog, draw_plots, make_mirrors, read_metrics
 from jaxalign.training.log.metrics import Window
 from jaxalign.training.log.progress import Progress
+from tests.training.terminal import Terminal
 
 
 def filled(tmp_path, steps=5):
@@ -128,22 +129,6 @@ def test_plots_come_from_the_file_alone(tmp_path):
     assert draw_plots(tmp_path / "none.jsonl", tmp_path / "plots") == []
 
 
-class Terminal:
-    """A stream that keeps what it is given."""
-
-    def __init__(self, tty):
-        self.text, self._tty = "", tty
-
-    def isatty(self):
-        return self._tty
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
-
-
 VALUES = {
     "loss": 0.5,
     "rewards/accuracies": 0.75,
@@ -172,7 +157,7 @@ def test_progress_is_plain_where_no_bar_can_move(monkeypatch, tty, variable, val
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
     stream = Terminal(tty)
-    with Progress(100, main_metric="rewards/accuracies", stream=stream) as progress:  # pyright: ignore[reportArgumentType]
+    with Progress(100, main_metric="rewards/accuracies", stream=stream) as progress:
         progress.update(40, VALUES)
         progress.say("a [word]")
     assert stream.text == LINE + "\na [word]\n"
@@ -188,7 +173,7 @@ def drawn(monkeypatch):
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setenv("TERM", "xterm")
         stream = Terminal(True)
-        with Progress(100, main_metric="rewards/accuracies", stream=stream) as progress:  # pyright: ignore[reportArgumentType]
+        with Progress(100, main_metric="rewards/accuracies", stream=stream) as progress:
             progress.update(40, VALUES)
             for text in said:
                 progress.say(text)

@@ -1,6 +1,6 @@
 """A model to be evaluated: it scores examples, and completes prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -16,7 +16,8 @@ from jaxalign.recipes.runs.samples import ends_of
 from jaxalign.recipes.scoring import reference
 from jaxalign.rewards import Completion
 from jaxalign.rl import Prompt
-from jaxalign.rollout import Completions, Decoder, generate
+from jaxalign.rollout import Completions, Decoder, SamplingProgress, generate
+from jaxalign.training import Counted
 
 Logps: TypeAlias = list[list[np.ndarray]]
 """Token log-probabilities, by example and by its sequences."""
@@ -77,18 +78,22 @@ class Checkpoint(NamedTuple):
         )
         stats = token_statistics(self.policy.backbone, temperature=temperature)
         scorer = self.program.map(lambda params, rows: stats(params, rows).logps)
-        found = reference.score_batches(
-            lambda params, rows: self.program.rows(scorer(params, rows)),
-            self.params,
-            (batches[i] for i in range(len(batches))),
-            lambda batch: self.program.place(batch.tokens),
-        )
+        with Counted(f"log-probs by {self.name}, batches", len(batches)) as seen:
+            found = reference.score_batches(
+                lambda params, rows: self.program.rows(scorer(params, rows)),
+                self.params,
+                (batches[i] for i in seen.over(range(len(batches)))),
+                lambda batch: self.program.place(batch.tokens),
+            )
         # All trained tokens of a row come in one array, a branch behind the other.
         ends = [np.cumsum(x.branch_lengths)[:-1] for x in batches.layouts]
         return [np.split(found[i], at) for i, at in enumerate(ends)]
 
     def sample(
-        self, prompts: Sequence[Prompt], sampling: EvaluationSampling
+        self,
+        prompts: Sequence[Prompt],
+        sampling: EvaluationSampling,
+        progress: Callable[[SamplingProgress], None] | None = None,
     ) -> Completions:
         """Samples completions; all of a prompt lie side by side."""
         return generate(
@@ -105,6 +110,7 @@ class Checkpoint(NamedTuple):
             num_samples=sampling.num_samples,
             # Further slots would stay empty.
             batch_size=min(sampling.batch_size, len(prompts) * sampling.num_samples),
+            progress=progress,
         )
 
     def completions(

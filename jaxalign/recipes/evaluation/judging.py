@@ -33,7 +33,7 @@ def open_judge(config: Config) -> Callable[[], Respond] | None:
         clients.keep_in(Path(config.output_dir))
         return lambda: served
     return lambda: respond_of(
-        open_checkpoint(name, dtype=config.dtype), config.batch_size
+        open_checkpoint(name, dtype=config.dtype), config.batch_size, shown=True
     )
 
 

@@ -53,7 +53,7 @@ def evaluate_reward_model(config: Config, console: Console) -> dict[str, Measure
     form = reader.form("preference", must=True)
     assert form is not None
     examples = reader.examples(form, min(config.max_length, model.max_positions))
-    scorer = load_scorer(config.model, dtype=config.dtype)
+    scorer = load_scorer(config.model, dtype=config.dtype, shown=True)
     # `ends` lists the completions of a pair one behind the other, the chosen one first.
     scores = scorer(ends(examples)).astype(np.float64).reshape(-1, 2)
     estimator = Estimator(config.seed)

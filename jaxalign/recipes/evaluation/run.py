@@ -37,6 +37,7 @@ from jaxalign.recipes.evaluation.rows import need_flags, open_reader
 from jaxalign.recipes.evaluation.scoring import Written, score_completions
 from jaxalign.recipes.inputs.display import tell_clock
 from jaxalign.recipes.inputs.generation_settings import tell_unused
+from jaxalign.recipes.runs.samples import sampling_shown
 from jaxalign.recipes.scoring.judge_rewards import read_judge_template
 from jaxalign.recipes.scoring.open_rewards import (
     log_rewards,
@@ -145,10 +146,12 @@ def evaluate(config: Config, console: Console) -> Results:
 
 
 def _rewards(config: Config, model: Checkpoint) -> list[Reward]:
-    rewards = open_rewards(config.reward, model.tokenizer, dtype=config.dtype)
+    rewards = open_rewards(
+        config.reward, model.tokenizer, dtype=config.dtype, shown=True
+    )
     if config.reward_model:
         reward = open_reward_model(
-            config.reward_model, model.tokenizer, dtype=config.dtype
+            config.reward_model, model.tokenizer, dtype=config.dtype, shown=True
         )
         rewards.append(dataclasses.replace(reward, name="reward_model"))
     return rewards
@@ -209,7 +212,9 @@ def _look(
         config.seed,
         config.stop,
     )
-    drawn = checkpoint.sample(task.prompts, sampling)
+    total = len(task.prompts) * config.num_samples
+    with sampling_shown(f"completions by {checkpoint.name}", total) as progress:
+        drawn = checkpoint.sample(task.prompts, sampling, progress)
     keep = config.keep_special_tokens
     texts = checkpoint.completions(task.prompts, drawn, config.num_samples, keep)
     if sampled is None:
@@ -241,7 +246,9 @@ def _known_by(
         seed=config.seed + _KNOWN_SEED,
         stop=config.stop,
     )
-    drawn = ref.sample(prompts, sampling)
+    title = f"what {ref.name} knows, completions"
+    with sampling_shown(title, len(prompts) * count) as progress:
+        drawn = ref.sample(prompts, sampling, progress)
     texts = ref.completions(prompts, drawn, count, config.keep_special_tokens)
     return reading.outcomes(texts) or []
 

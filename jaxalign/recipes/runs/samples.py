@@ -1,6 +1,7 @@
 """Completions by the model before and after training, to look at."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from jaxalign.recipes.flags.config import WritingConfig
 from jaxalign.recipes.inputs.rows import Rows
 from jaxalign.recipes.runs.policy import Policy
 from jaxalign.recipes.runs.run import Run
-from jaxalign.rollout import Decoder, StopTexts, generate
+from jaxalign.rollout import Decoder, SamplingProgress, StopTexts, generate
+from jaxalign.training import Counted
 from jaxalign.training.folder.own_files import write_json_lines
 
 
@@ -26,6 +28,21 @@ def ends_of(
         # With `ends` the sampler would pause more often, and decode each time.
         return None
     return StopTexts(tokenizer.decode, stop, min_new_tokens=min_new_tokens)
+
+
+@contextlib.contextmanager
+def sampling_shown(
+    title: str, total: int, *, shown: bool = True
+) -> Iterator[Callable[[SamplingProgress], None]]:
+    """What `generate` is to tell its progress, for people to see.
+
+    Args:
+      title: What is sampled.
+      total: How many.
+      shown: Whether anything is seen; not beside the bar of a run.
+    """
+    with Counted(title if shown else None, total) as seen:
+        yield lambda at: seen.update(at.finished, at.tokens)
 
 
 def sample_greedily(

@@ -26,6 +26,7 @@ def open_rewards(
     tokenizer: Tokenizer,
     *,
     dtype: str = "auto",
+    shown: bool = False,
     **layout: Any,
 ) -> list[Reward]:
     """Rewards from texts; models are loaded at first use. Equal names get numbers.
@@ -39,12 +40,13 @@ def open_rewards(
         `FOLDER=WEIGHT`.
       tokenizer: Of the policy, whose ids reward models must read too.
       dtype: Type of the matrix products, or `auto`.
+      shown: Whether people see how far models are; not beside the bar of a run.
       **layout: Further keywords of `load_scorer`.
 
     Raises:
       UserError: A text or a model cannot be used.
     """
-    models, processes = judges(dtype), Processes()
+    models, processes = judges(dtype, shown=shown), Processes()
 
     def opened(text: str) -> Reward:
         name, given, weight = read_reward(text)
@@ -56,7 +58,8 @@ def open_rewards(
                 f"--reward {text!r}: a reward model takes fallback and time_limit, and "
                 f"no `{next(iter(given))}`."
             )
-        reward = open_reward_model(name, tokenizer, weight, dtype=dtype, **layout)
+        given = {"dtype": dtype, "shown": shown, **layout}
+        reward = open_reward_model(name, tokenizer, weight, **given)
         return dataclasses.replace(reward, **own)
 
     return with_own_names(map(opened, texts))

@@ -1,13 +1,10 @@
 """Log-probabilities of every target under the reference, the policy as it was."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import rich.progress
-from rich.console import Console
 
 from jaxalign.data.packing.batches import Batches
 from jaxalign.objectives import token_statistics
@@ -16,7 +13,7 @@ from jaxalign.recipes.runs.policy import Policy
 from jaxalign.recipes.runs.run import Run
 from jaxalign.recipes.scoring import reference
 from jaxalign.recipes.scoring.reference_shards import Shards
-from jaxalign.training import chaos
+from jaxalign.training import Counted, chaos
 
 
 def score_reference(
@@ -80,14 +77,15 @@ def _cached(run: Run, policy: Policy, params: Any, packed: Packed) -> Packed:
                 f"reference log-probs, {name} rows: {len(found)} of {len(once)} "
                 "batches are there from before",
             )
-        steps = track(missing, f"reference log-probs, {name} rows", run.console)
-        fresh = reference.score_each(
-            lambda params, rows: program.rows(scorer(params, rows)),
-            ref,
-            (once[step] for step in steps),
-            lambda batch: program.place(batch.tokens),
-        )
-        found |= _kept(run, shards, missing, fresh)
+        title = f"reference log-probs of {name} rows, batches"
+        with Counted(title, len(missing)) as seen:
+            fresh = reference.score_each(
+                lambda params, rows: program.rows(scorer(params, rows)),
+                ref,
+                (once[step] for step in seen.over(missing)),
+                lambda batch: program.place(batch.tokens),
+            )
+            found |= _kept(run, shards, missing, fresh)
         logps: dict[int, np.ndarray] = {}
         for step in sorted(found):
             logps |= found[step]
@@ -116,8 +114,3 @@ def _kept(run: Run, shards: Shards, missing: list[int], fresh) -> dict[int, Any]
     finally:
         shards.flush()
     return found
-
-
-def track(steps: list[int], title: str, console: Console) -> Iterable[int]:
-    """The steps, with a bar that shows how far they are."""
-    return rich.progress.track(steps, title, console=console, disable=not steps)

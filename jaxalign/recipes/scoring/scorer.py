@@ -17,6 +17,7 @@ from jaxalign.errors import UserError
 from jaxalign.models import ModelConfig, Transformer, scalar_scores
 from jaxalign.parallel.program import Program
 from jaxalign.recipes.runs.policy import Policy, open_policy
+from jaxalign.training import Counted
 
 SCORED_TOKENS = 4096
 """Positions that a device computes at a time."""
@@ -46,7 +47,7 @@ def score_fn_of(model: Transformer) -> Callable[[Any, Tokens], jax.Array]:
 @functools.lru_cache(maxsize=4)
 def make_scorer(
     config: ModelConfig, program: Program, dtype: str, attention: str
-) -> Callable[[Any, Sequences], np.ndarray]:
+) -> Callable[..., np.ndarray]:
     """Builds the scorer of a model with a scalar head.
 
     Sequences are packed into rows of a few lengths, so that it compiles once for each
@@ -59,13 +60,16 @@ def make_scorer(
       attention: How attention is computed.
 
     Returns:
-      `(params, sequences) -> [n]` float32, each sequence's score at its last token;
-      the same function for the same arguments, so that nothing is compiled twice.
+      `(params, sequences, title=None) -> [n]` float32, each sequence's score at its
+      last token, and under a title people see how far it is; the same function for the
+      same arguments, so that nothing is compiled twice.
     """
     model = Transformer(config, dtype=jnp.dtype(dtype), attention=attention)
     compiled = program.map(score_fn_of(model))
 
-    def scorer(params: Any, sequences: Sequences) -> np.ndarray:
+    def scorer(
+        params: Any, sequences: Sequences, title: str | None = None
+    ) -> np.ndarray:
         layouts = [_layout(i, ids, config) for i, ids in enumerate(sequences)]
         scores = np.zeros(len(layouts), np.float32)
         # All are under way before the first is read.
@@ -73,15 +77,16 @@ def make_scorer(
             (batch, compiled(params, program.place(batch.tokens)))
             for batch in _batches(layouts, program.row_devices)
         ]
-        for batch, out in waiting:
-            for i, value in unpack_targets(batch, program.rows(out)).items():
-                scores[i] = value[0]
+        with Counted(title, len(waiting)) as seen:
+            for batch, out in seen.over(waiting):
+                for i, value in unpack_targets(batch, program.rows(out)).items():
+                    scores[i] = value[0]
         return scores
 
     return scorer
 
 
-def scorer_of(policy: Policy) -> Callable[[Any, Sequences], np.ndarray]:
+def scorer_of(policy: Policy) -> Callable[..., np.ndarray]:
     """`make_scorer` of a model that is open."""
     model = policy.model
     kind = str(jnp.dtype(model.dtype))
@@ -94,6 +99,7 @@ def load_scorer(
     dtype: str = "auto",
     attention: str = "blocked",
     mesh_sizes=None,
+    shown: bool = False,
 ) -> Callable[[Sequences], np.ndarray]:
     """Reads what a reward model is; its weights are loaded when it first scores.
 
@@ -103,6 +109,7 @@ def load_scorer(
       dtype: Type of the matrix products, or `auto`.
       attention: How attention is computed.
       mesh_sizes: `{axis: devices}`; by default all of them under `fsdp`.
+      shown: Whether people see how far it is; not beside the bar of a run.
 
     Returns:
       `sequences -> [n]` float32: the score of each list of token ids at its last
@@ -125,7 +132,8 @@ def load_scorer(
     # At the first call, so that all settings are checked before weights are read.
     params = functools.cache(policy.load)
     scorer = scorer_of(policy)
-    return lambda sequences: scorer(params(), sequences)
+    title = f"scores by {folder}, batches" if shown else None
+    return lambda sequences: scorer(params(), sequences, title)
 
 
 class Judged(NamedTuple):

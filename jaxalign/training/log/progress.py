@@ -1,11 +1,9 @@
 """What people see of a run: a bar that moves, or plain lines in a log."""
 
-import contextlib
-import os
-import sys
-import time
 from collections.abc import Mapping
 from typing import TextIO
+
+from jaxalign.training.log.line import Line, duration
 
 
 class Progress:
@@ -27,37 +25,16 @@ class Progress:
           stream: Standard error by default.
         """
         self._num_steps, self._main = num_steps, main_metric
-        self._stream = stream or sys.stderr
-        # A log would keep every frame of a moving line.
-        plain = os.environ.get("CI") or os.environ.get("NO_COLOR")
-        # There rich draws no bar before the end.
-        plain = plain or os.environ.get("TERM") in ("dumb", "unknown")
-        self._bar = None
-        if self._stream.isatty() and not plain:
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as Bar
-            from rich.table import Column
-
-            # The line may hold brackets, in the name of a metric say: it is no markup.
-            # A column of its own: else a narrow terminal cuts off speed and time left.
-            line = TextColumn(
-                "{task.description}", markup=False, table_column=Column(overflow="fold")
-            )
-            console = Console(file=self._stream)
-            self._bar = Bar(BarColumn(20), line, console=console, refresh_per_second=4)
-            self._bar.add_task("compiling", total=num_steps)
+        self._line = Line("compiling", num_steps, stream)
 
     def __enter__(self) -> "Progress":
         """Begins to draw."""
-        if self._bar is not None:
-            self._bar.start()
+        self._line.start()
         return self
 
     def __exit__(self, *exception) -> None:
         """Leaves the last line standing."""
-        if self._bar is not None:
-            self._bar.stop()
+        self._line.stop()
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
         """Shows the line of a step that was logged."""
@@ -71,7 +48,7 @@ class Progress:
         if "step_time" in values:
             left = values["step_time"] * (self._num_steps - step)
             parts.append(f"{duration(left)} left")
-        self._show(step, "  ".join(parts))
+        self._line.show(step, "  ".join(parts))
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Prints a line that stays, with the held-out numbers."""
@@ -81,39 +58,4 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
-        with _unless_gone():
-            if self._bar is not None:
-                # Square brackets in a text are no markup of rich's.
-                self._bar.console.print(text, markup=False, highlight=False)
-            else:
-                print(text, file=self._stream, flush=True)
-
-    def _show(self, step: int, line: str) -> None:
-        with _unless_gone():
-            if self._bar is not None:
-                task = self._bar.task_ids[0]
-                self._bar.update(task, completed=step, description=line)
-            else:
-                print(line, file=self._stream, flush=True)
-
-
-def _unless_gone():
-    """A terminal that was closed, or the reader of a pipe, ends no run."""
-    return contextlib.suppress(OSError)
-
-
-def duration(seconds: float) -> str:
-    """A time span in its two largest units.
-
-    >>> duration(3725), duration(75), duration(9)
-    ('1 h 02 min', '1 min 15 s', '9 s')
-    """
-    span = time.gmtime(round(seconds))
-    days = round(seconds) // 86400
-    if days:
-        return f"{days} d {span.tm_hour} h"
-    if span.tm_hour:
-        return f"{span.tm_hour} h {span.tm_min:02} min"
-    if span.tm_min:
-        return f"{span.tm_min} min {span.tm_sec:02} s"
-    return f"{span.tm_sec} s"
+        self._line.say(text)
