@@ -173,7 +173,8 @@ def auroc(confidence: jax.Array, correct: jax.Array, where: jax.Array) -> jax.Ar
         jnp.minimum(jnp.searchsorted(below, flat, side=side), total).astype(dtype) / 2
         for side in ("left", "right")
     )
-    pairs = (total * (kept & right).sum()).astype(dtype)
+    # Each as a float: of 100,000 predictions int32 cannot hold the product.
+    pairs = total.astype(dtype) * (kept & right).sum().astype(dtype)
     found = jnp.where(kept & right, beaten, 0.0).sum() / jnp.maximum(pairs, 1.0)
     return jnp.where(pairs > 0, found, jnp.nan)
 

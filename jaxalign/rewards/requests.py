@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from jaxalign.errors import UserError
+from jaxalign.rewards.reading.reply import without_thoughts
 
 Respond: TypeAlias = Callable[[list[str]], list[str]]
 """The judge: requests to replies."""
@@ -15,14 +16,14 @@ class JudgeError(UserError):
 
 
 def replies(respond: Respond, requests: list[str]) -> list[str]:
-    """The judge's replies, one for each request."""
+    """The judge's replies, one for each request, without what it thought before."""
     got = list(respond(requests)) if requests else []
     if len(got) != len(requests) or not all(isinstance(x, str) for x in got):
         raise UserError(
             f"the judge gave {len(got)} replies to {len(requests)} requests; it must "
             "give one text for each."
         )
-    return got
+    return [without_thoughts(x) for x in got]
 
 
 def filled(template: str, values: Mapping[str, object]) -> str:

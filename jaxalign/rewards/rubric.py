@@ -8,7 +8,7 @@ from jaxalign.errors import UserError
 from jaxalign.rewards.completion import Completion
 from jaxalign.rewards.judge import GRADE, share_of_scale
 from jaxalign.rewards.parameters import check_numbers
-from jaxalign.rewards.reading.verdict import marks_in
+from jaxalign.rewards.reading.pattern_process import PatternMark
 from jaxalign.rewards.requests import Respond, check_template, filled, replies
 from jaxalign.rewards.reward import RewardFunction
 
@@ -67,6 +67,9 @@ def rubric_judge(
     Returns:
       A reward function; None where the grade of a criterion is missing.
 
+    Raises:
+      UserError: There is no criterion, or one without weight; or no scale.
+
     >>> judge = rubric_judge(
     ...     lambda requests: ["Right, but long. true: [[10]] short: [[1]]"],
     ...     [Criterion("true", "It is true.", 3.0), Criterion("short", "It is short.")],
@@ -78,6 +81,8 @@ def rubric_judge(
     check_numbers(lowest=lowest, highest=highest)
     if not lowest < highest:
         raise UserError(f"lowest ({lowest:g}) must be below highest ({highest:g}).")
+    if not criteria or not all(x.weight > 0 for x in criteria):
+        raise UserError("criteria: give at least one, each with a weight above 0.")
     names = [x.name for x in criteria]
     own = {
         "criteria": "\n".join(f"- {x.name}: {x.about}" for x in criteria),
@@ -131,15 +136,18 @@ def rubric_shares(
     {'clear': 1.0, 'true': None}
     """
     between = r"[\s*_`\"']*[:=–-]?[\s*_`\"']*"
-    patterns = {
-        name: re.compile(rf"(?<!\w){re.escape(name)}{between}{GRADE}", re.IGNORECASE)
-        for name in names
-    }
+    # The longest first, and all in one pass: the grade of "factual accuracy" is none of
+    # "accuracy".
+    any_name = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    pattern = re.compile(rf"(?<!\w)({any_name}){between}{GRADE}", re.IGNORECASE)
+    marks: dict[str, list[PatternMark]] = {name.casefold(): [] for name in names}
+    for m in pattern.finditer(reply):
+        marks[m[1].casefold()].append(PatternMark(m.start(), (m[0], *m.groups()[1:])))
     return {
         name: share_of_scale(
-            reply, marks_in(reply, pattern), judged, lowest=lowest, highest=highest
+            reply, marks[name.casefold()], judged, lowest=lowest, highest=highest
         )
-        for name, pattern in patterns.items()
+        for name in names
     }
 
 

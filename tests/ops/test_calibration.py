@@ -125,6 +125,15 @@ def test_auroc_counts_pairs(seed):
     assert np.isnan(auroc(confidence, correct, jnp.zeros_like(where)))
 
 
+@pytest.mark.parametrize("n", [100_000, 140_000])
+def test_auroc_of_more_pairs_than_int32_can_count(n):
+    right = np.arange(n) >= n // 2
+    confidence = np.linspace(0, 1, n, dtype=np.float32)
+    assert float(auroc(confidence, right, right | True)) == pytest.approx(1, abs=1e-5)
+    flat = np.full(n, 0.5, np.float32)
+    assert float(auroc(flat, right, right | True)) == pytest.approx(0.5, abs=1e-5)
+
+
 def test_risk_and_coverage_is_the_mean_over_all_orders_of_equals():
     confidence = np.array([0.9, 0.5, 0.5, 0.5, 0.1, 0.7])
     correct = np.array([True, False, True, False, False, True])

@@ -220,6 +220,45 @@ def test_a_judge_that_failed_on_an_answer_leaves_it_out():
     assert journal[1]["outcome"] is None
 
 
+def test_samples_without_a_verdict_do_not_make_a_question_unknown():
+    outcomes = ["correct", None, None, "wrong", "correct", "wrong"]
+    assert known_rows(outcomes, 3).tolist() == [True, False]
+    with pytest.raises(UserError, match="of 1 of 2 questions"):
+        known_rows([None, None, "correct", None], 2)
+
+
+def test_confidences_are_held_against_what_the_judge_of_abstentions_said():
+    """One number for what is right in a table, whoever says it."""
+
+    def judged_abstention(completions, *, column, match):
+        # As a judge that takes this for an answer, where our phrases do not.
+        detector = lambda rows: ["Hm" in x.completion for x in rows]  # noqa: E731
+        return abstention(completions, column=column, match=match, detector=detector)
+
+    said = ["Rome", "Hm, dunno", "Oslo"]
+    rows = [
+        Completion(
+            "?",
+            f"{x}. Confidence: 90%",
+            columns={"gold": "Rome", "answer": "Oslo"},
+            index=i,
+        )
+        for i, x in enumerate(said)
+    ]
+    options = {"column": "gold", "match": "contains"}
+    function = functools.partial(judged_abstention, **options)
+    rewards = [Reward("mine", function)]
+    reading = open_reading(rewards, True, None)
+    journal = [{} for _ in rows]
+    found = knowing(Written(rows, None, 1), reading, ESTIMATOR, journal)
+    assert [x["outcome"] for x in journal] == ["correct", "abstain", "wrong"]
+    assert [x["confidence"] for x in journal] == [0.9, None, 0.9]
+    measures = {k: v.value for k, v in found.measures.items()}
+    assert measures["abstention/accuracy_of_answers"] == 0.5
+    assert measures["calibration/stated"] == 1
+    assert measures["calibration/brier"] == pytest.approx((0.1**2 + 0.9**2) / 2)
+
+
 def test_what_states_the_confidence_is_no_part_of_the_answer():
     """The number that the completion ends with would be that of the confidence."""
     row = Completion("?", "4. Confidence: 90%", columns={"answer": 4})
@@ -295,9 +334,9 @@ def test_results_and_pictures(tiny_model, tmp_path, monkeypatch):
     seeds = []
     plain = Checkpoint.sample
 
-    def sample(self, prompts, sampling):
+    def sample(self, prompts, sampling, progress):
         seeds.append((sampling.seed, sampling.temperature, sampling.num_samples))
-        return plain(self, prompts, sampling)
+        return plain(self, prompts, sampling, progress)
 
     monkeypatch.setattr(Checkpoint, "sample", sample)
     out = tmp_path / "out"

@@ -99,6 +99,19 @@ def test_grades_as_they_are_written(reply, grade):
     assert got == (None if grade is None else pytest.approx((grade - 1) / 9))
 
 
+@pytest.mark.parametrize(
+    ("reply", "grade"),
+    [
+        ("<think>They want it like this: [[5]]. Let me", None),  # cut off
+        ("<think>[[1]]? No.</think>[[10]]", 1.0),
+        ("Or [[1]]?</think> [[10]]", 1.0),  # begun in the prompt
+        ("<think>[[1]]? No.</think>", None),
+    ],
+)
+def test_what_a_judge_thinks_is_no_verdict(reply, grade):
+    assert rating_judge(lambda requests: [reply])([Completion("?", "4")]) == [grade]
+
+
 def test_other_scales_and_forms():
     def value(reply, **settings):
         return graded(reply, **settings)[0]

@@ -81,6 +81,22 @@ def test_criteria_that_mean_nothing_are_refused(given):
         read_criteria(given)
 
 
+@pytest.mark.parametrize("weights", [(), (0.0,), (1.0, -1.0)])
+def test_criteria_without_weight_are_refused_before_anybody_is_asked(weights):
+    criteria = [Criterion(f"c{i}", "It is.", w) for i, w in enumerate(weights)]
+    with pytest.raises(UserError, match="at least one"):
+        rubric_judge(lambda requests: pytest.fail("asked"), criteria)
+
+
+@pytest.mark.parametrize("names", [("accuracy", "factual accuracy"), ("a", "a b")])
+def test_a_name_within_another_has_a_grade_of_its_own(names):
+    for order in (names, names[::-1]):
+        reply = "\n".join(f"{x}: [[{9 if x == names[0] else 2}]]" for x in order)
+        shares = rubric_shares(reply, order)
+        assert shares[names[0]] == pytest.approx(8 / 9)
+        assert shares[names[1]] == pytest.approx(1 / 9)
+
+
 def test_criteria_are_read_with_their_weights():
     found = read_criteria({"a": "It is (1) a.", "b": "(0.5) It is\nb."})
     assert found == [

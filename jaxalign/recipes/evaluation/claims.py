@@ -4,12 +4,15 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from jaxalign.recipes.evaluation.scoring import abstention_reward_of, outcomes_by
+from jaxalign.recipes.evaluation.scoring import (
+    BY_OUTCOME,
+    abstention_reward_of,
+    outcomes_by,
+)
 from jaxalign.rewards import (
     Completion,
     Reward,
     Scores,
-    abstention,
     brier,
     confidence_target,
     log_score,
@@ -29,11 +32,12 @@ class Claim(NamedTuple):
     """What one completion claims.
 
     Attributes:
-      outcome: Whether that is right; what states the confidence is no part of it.
-      confidence: From 0 to 1; None where none is stated, or where it abstains.
+      outcome: Whether that is right; what states the confidence is no part of it. None
+        where nobody said.
+      confidence: From 0 to 1; None where none is stated, or where there is no answer.
     """
 
-    outcome: Outcome
+    outcome: Outcome | None
     confidence: float | None
 
 
@@ -47,11 +51,13 @@ class ClaimReading(NamedTuple):
       reward: The abstention reward whose values say the outcomes, or None.
       claims: Reads confidences; None where nobody asks for them.
       named: The reward that says what abstains, for people; None if it is a flag.
+      stating: Whether a reward reads confidences, and its parameters say what is right.
     """
 
     reward: Reward | None
     claims: ReadClaims | None
     named: str | None
+    stating: bool = False
 
     def outcomes(
         self, completions: list[Completion], scores: Scores | None = None
@@ -68,6 +74,25 @@ class ClaimReading(NamedTuple):
         if self.claims is not None:
             return [x.outcome for x in self.claims(completions)]
         return None
+
+    def claims_of(
+        self, completions: list[Completion], outcomes: Sequence[Outcome | None]
+    ) -> list[Claim]:
+        """What completions claim; only where there are `claims`.
+
+        Args:
+          completions: What to read.
+          outcomes: Of each, as `outcomes` found them.
+        """
+        assert self.claims is not None
+        claims = self.claims(completions)
+        if self.stating:
+            return claims
+        # Right is what is reported as right, by a judge maybe.
+        return [
+            Claim(outcome, x.confidence if outcome in ("correct", "wrong") else None)
+            for x, outcome in zip(claims, outcomes, strict=True)
+        ]
 
     def check(self, prompts: Sequence[Prompt]) -> None:
         """Refuses rows without an answer, before anything is sampled."""
@@ -95,8 +120,8 @@ def open_reading(
     if reward is not None:
         named = reward.name
     elif claims is not None:
-        named = next((x.name for x in rewards if _taken_apart(x)[0] in _STATED), None)
-    return ClaimReading(reward, claims, named)
+        named = next((x.name for x in rewards if _states(x)), None)
+    return ClaimReading(reward, claims, named, any(map(_states, rewards)))
 
 
 def claims_reader(rewards: Sequence[Reward], confidence: bool) -> ReadClaims | None:
@@ -113,7 +138,7 @@ def claims_reader(rewards: Sequence[Reward], confidence: bool) -> ReadClaims | N
     stating = [x for x in judging if x[0] in _STATED]
     if not stating and not confidence:
         return None
-    others = [x for x in judging if x[0] is abstention]
+    others = [x for x in judging if getattr(x[0], "__name__", "") in BY_OUTCOME]
     _, given = next(iter([*stating, *others]), (None, {}))
     options = {k: v for k, v in given.items() if k in _OPTIONS}
     tenths = bool(given.get("tenths"))
@@ -126,6 +151,10 @@ def claims_reader(rewards: Sequence[Reward], confidence: bool) -> ReadClaims | N
         ]
 
     return read
+
+
+def _states(reward: Reward) -> bool:
+    return _taken_apart(reward)[0] in _STATED
 
 
 def _taken_apart(reward: Reward):

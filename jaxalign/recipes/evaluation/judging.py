@@ -31,7 +31,7 @@ def open_judge(config: Config) -> Callable[[], Respond] | None:
     served = served_judge(name, clients)
     if served is not None:
         clients.keep_in(Path(config.output_dir))
-        return lambda: served
+        return lambda: served.where_possible
     return lambda: respond_of(
         open_checkpoint(name, dtype=config.dtype), config.batch_size, shown=True
     )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxalign.errors import UserError
 from jaxalign.recipes.evaluation.calibration import Diagrams, calibration
 from jaxalign.recipes.evaluation.claims import ClaimReading
 from jaxalign.recipes.evaluation.journal import Line
@@ -38,14 +39,26 @@ def known_rows(outcomes: Sequence[Outcome | None], num_samples: int) -> np.ndarr
     One greedy answer would say less: it is right by luck, or wrong by a hair.
 
     Args:
-      outcomes: Of the samples; all of a question lie side by side.
+      outcomes: Of the samples, None where nobody said; all of a question lie side by
+        side.
       num_samples: To each question.
 
     Returns:
       `[rows]` bool.
+
+    Raises:
+      UserError: A question has no sample of which an outcome is known.
     """
-    right = [x == "correct" for x in outcomes]
-    return np.reshape(right, (-1, num_samples)).mean(axis=1) >= 0.5
+    right = [np.nan if x is None else float(x == "correct") for x in outcomes]
+    of_rows = np.reshape(right, (-1, num_samples))
+    unsaid = int(np.isnan(of_rows).all(axis=1).sum())
+    if unsaid:
+        raise UserError(
+            f"of {unsaid} of {len(of_rows)} questions the judge said of no sample "
+            "whether it is right, so it is not known whether the reference knows them. "
+            "Look whether the judge replies, and evaluate again."
+        )
+    return np.nanmean(of_rows, axis=1) >= 0.5
 
 
 def with_known(written: Written, known: np.ndarray) -> Written:
@@ -98,13 +111,13 @@ def knowing(
             line["known"] = bool(flags[i])
     values, measures, diagrams = _abstention(outcomes, flags), {}, {}
     if reading.claims is not None:
-        claims = reading.claims(written.ours)
+        claims = reading.claims_of(written.ours, outcomes)
         for line, claim in zip(journal, claims, strict=True):
             line["confidence"] = claim.confidence
         stated = np.array([x.confidence for x in claims], float)
-        silent = np.array([x.outcome == "abstain" for x in claims])
+        answered = np.array([x.outcome in ("correct", "wrong") for x in claims])
         # Whoever abstains has no answer to be sure of.
-        values["calibration/stated"] = np.where(silent, np.nan, ~np.isnan(stated))
+        values["calibration/stated"] = np.where(answered, ~np.isnan(stated), np.nan)
         values["calibration/confidence"] = stated
         right = written.by_row([x.outcome == "correct" for x in claims]) > 0
         measures, diagrams = calibration(estimator, written.by_row(stated), right)

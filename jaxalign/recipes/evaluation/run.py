@@ -132,6 +132,8 @@ def evaluate(config: Config, console: Console) -> Results:
     journal = [describe(c) for c in ours.texts]
     found, best, scores = score_completions(written, rewards, estimator, journal)
     if judge:
+        # What was sampled is kept, should the judge fail.
+        keep(journal, Path(config.output_dir))
         # Opened last, when model and reference have left the memory.
         found |= judge_against(written, judge(), template, estimator, journal)
     told = knowing(written, reading, estimator, journal, scores=scores, known=known)

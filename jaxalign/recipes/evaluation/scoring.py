@@ -23,7 +23,7 @@ from jaxalign.rewards.abstention import Outcome, abstention
 from jaxalign.training.folder.own_files import finite
 
 _LOG = logging.getLogger("jaxalign")
-_BY_OUTCOME = (abstention.__name__, JUDGED_ABSTENTION)
+BY_OUTCOME = (abstention.__name__, JUDGED_ABSTENTION)
 # The defaults of both.
 _VALUES: dict[Outcome, float] = {"correct": 1.0, "abstain": 0.0, "wrong": -1.0}
 
@@ -112,7 +112,7 @@ def by_outcome(reward: Reward) -> dict[Outcome, float] | None:
     if isinstance(function, functools.partial):
         function, given = function.func, function.keywords
     # By name: the judged one is a function made anew for each call of `judges`.
-    if getattr(function, "__name__", "") not in _BY_OUTCOME:
+    if getattr(function, "__name__", "") not in BY_OUTCOME:
         return None
     return {k: given.get(k, v) for k, v in _VALUES.items()}
 

@@ -13,7 +13,7 @@ from jaxalign.errors import UserError
 from jaxalign.recipes.scoring.judge_rewards import JUDGES, read_judge_template
 from jaxalign.rewards import Completion, Reward, read_reward
 from jaxalign.rewards.requests import Respond
-from jaxalign.rewards.served.client import Clients
+from jaxalign.rewards.served.client import Client, Clients
 from jaxalign.rewards.served.endpoint import Endpoint
 
 Asked: TypeAlias = Callable[[str, int], Respond]
@@ -85,7 +85,7 @@ def served_judges(rewards: Sequence[Reward]) -> dict[str, tuple[Asking, dict]]:
     return found
 
 
-def served_judge(text: str, clients: Clients) -> Respond | None:
+def served_judge(text: str, clients: Clients) -> Client | None:
     """The judge of `rival_judge(url=..., model=...)`; None for any other text.
 
     Raises:

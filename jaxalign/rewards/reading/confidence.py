@@ -27,25 +27,37 @@ WORDS = {
 
 _NUMBER = r"(?P<{0}>[0-9]{{1,3}}(?:[.,][0-9]+)?|[.,][0-9]+)"
 _OF = r"\s*(?P<{0}>%|percent\b|per cent\b|(?:/|out of)\s*100?\b)?"
-_NOUN = (
-    r"(?:confidence|certainty|(?P<chance>probability|likelihood)|konfidenz|sicherheit|"
-    r"confiance|confianza|fiducia|confiança|置信度|信心)"
+_SURE = (
+    r"confidence|certainty|konfidenz|sicherheit|confiance|confianza|fiducia|confiança|"
+    r"置信度|信心"
 )
+_NOUN = rf"(?:{_SURE}|(?P<chance>probability|likelihood))"
 _WORDS = "|".join(sorted(map(re.escape, WORDS), key=len, reverse=True))
-_ABOUT = r"(?:(?:about|around|roughly|only|just|at most|at least|~) ?)?"
+_ABOUT = r"(?:(?:about|around|roughly|only|just|at most|at least|[~≈<>≤≥]=?) ?)?"
 _IN_THIS = (
     r"(?: (?:in|of|about) (?:this|that|it|my|the)(?: \w+)?(?=\s*(?:[.,;:!)]|$)))?"
 )
-_WHOLE = r"(?![0-9/]|[.,][0-9])"
+# Of "8 of 10", "1e-3" and "80 to 90" nothing is read in place of a part; but what
+# stands there is no part of the answer either: `odd`.
+_WHOLE = (
+    r"(?![0-9/]|[.,][0-9]|e[-+]?[0-9]|\s*\(?(?:out )?of\s+[0-9]|\s*\bon a scale|"
+    r"\s*(?:-|–|to)\s*[0-9])"
+)
 # What leads up to it, and what follows, goes with it: else a word or two would stay,
 # and pass for an answer.
 _STATED = re.compile(
     rf"<confidence>\s*{_NUMBER.format('tag')}{_OF.format('tag_of')}\s*</confidence>|"
-    r"(?:\b(?:with|at) )?(?:\b(?:a|an|my|the) )?(?:(?:\w+ )?level of )?"
+    r"(?:\b(?:with|at) )?(?:\b(?:a|an|my|the) )?(?:(?:\w{1,30} )?level of )?"
     rf"{_NOUN}(?: (?:level|score|rating|estimate|in (?:this|my) \w+|of being \w+))?"
-    rf"[\s*_]*(?:[:：=]|\bis\b|\bof\b|\bat\b)?[\s*_]*{_ABOUT}"
-    rf"(?:{_NUMBER.format('noun')}{_OF.format('noun_of')}{_WHOLE}|"
+    # In one way only, or a completion of nothing but blanks would take minutes.
+    rf"[\s*_\"']*+(?:(?:[:：=]|\bis\b|\bof\b|\bat\b)[\s*_\"']*+)?{_ABOUT}"
+    rf"(?:(?P<open>(?:{_WORDS})\s*\(\s*)?"
+    rf"{_NUMBER.format('noun')}{_OF.format('noun_of')}{_WHOLE}"
+    r"(?(open)\s*\)|(?:\s*\([0-9.,\s]+%?\s*\))?)|"
     rf"(?P<word>{_WORDS})\b)|"
+    rf"(?:{_SURE})[\s*_\"']*+[:：=][\s*_\"']*+"
+    r"(?P<odd>[~≈<>≤≥]*[0-9]\S*(?:\s*(?:-|–|to|of|out of)\s*[0-9]\S*)?"
+    r"(?:\s+on a scale\b[^.\n]*)?)|"
     rf"(?:\b(?:i am|i'm|i have|with) )?(?:a )?{_ABOUT}{_NUMBER.format('adjective')}"
     r"\s*(?:%|percent\b|per cent\b) (?:confident|sure|certain|certainty|"
     r"confidence(?! (?:interval|limit|band|region))|"
@@ -53,7 +65,8 @@ _STATED = re.compile(
     re.IGNORECASE,
 )
 _DENIED = re.compile(
-    r"(?:\b(?:not|cannot|never|nicht|pas|no|non|não|niet)|n't)\b[\w\s]{0,12}$",
+    r"(?:\b(?:not|cannot|never|far from|less than|hardly|nowhere near|nicht|pas|no|non|"
+    r"não|niet)|n't)\b[\w\s]{0,12}$",
     re.IGNORECASE,
 )
 _APART = re.compile(r"(?:^|[.,;:!?()\n*_-])\s*$")
@@ -139,6 +152,8 @@ def _without(text: str, found: list[re.Match[str]]) -> str:
 
 
 def _value(m: re.Match[str], tenths: bool) -> float | None:
+    if m["odd"]:
+        return None
     if m["word"]:
         return WORDS[m["word"].casefold()]
     written = m["tag"] or m["noun"] or m["adjective"]

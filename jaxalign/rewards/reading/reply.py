@@ -16,6 +16,15 @@ def reply_of(text: str) -> str:
     >>> reply_of("<think>4 or 5?</think> <answer>4</answer> I hope."), reply_of("So 4.")
     ('4', 'So 4.')
     """
-    text = _THOUGHT.sub("", _END_OF_THOUGHT.sub("", text))
+    text = without_thoughts(text)
     replies = _REPLY.findall(text)
     return replies[-1] if replies else text
+
+
+def without_thoughts(text: str) -> str:
+    """The text without its thoughts; see `reply_of`.
+
+    >>> without_thoughts("<think>[[2]]?</think>[[3]]"), without_thoughts("<think>[[2]]")
+    ('[[3]]', '')
+    """
+    return _THOUGHT.sub("", _END_OF_THOUGHT.sub("", text))

@@ -16,6 +16,7 @@ Whose: TypeAlias = Literal["passing", "request", "endpoint"]
 _LONGEST_PAUSE = 60.0
 _PASSING = (408, 409, 425, 429)
 _OF_THE_REQUEST = (400, 413, 422)
+_SHORTEST_SECRET = 8
 
 
 class Failure(NamedTuple):
@@ -43,6 +44,8 @@ def attempt(endpoint: Endpoint, request: str) -> str | Failure:
         got = post(endpoint.url, headers, endpoint.body(request), endpoint.timeout)
     except ssl.SSLCertVerificationError as error:
         return Failure(f"its certificate is not trusted ({error.reason})", "endpoint")
+    except UnicodeError as error:
+        return Failure(f"there is no host of that name ({error})", "endpoint")
     except (OSError, http.client.HTTPException) as error:
         text = str(error) or type(error).__name__
         return Failure(_told(text, secret), "passing")
@@ -111,7 +114,7 @@ def _seconds(retry_after: str | None) -> float | None:
         pass
     try:
         when = email.utils.parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=datetime.UTC)
@@ -124,4 +127,6 @@ def _told(text: str, secret: str | None) -> str:
 
 def _without(text: str, secret: str | None) -> str:
     """The text; a server that repeats the key is not quoted with it."""
-    return text.replace(secret, "[key]") if secret else text
+    # A shorter one is a word for a server that wants none, such as 0, and in any text.
+    known = secret is None or len(secret) < _SHORTEST_SECRET
+    return text if known else text.replace(secret, "[key]")

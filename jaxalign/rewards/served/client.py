@@ -24,6 +24,9 @@ REMEMBERED = 30.0
 failed on some completions is called again in pieces (see `pieces`)."""
 MOST_BROKEN = 3
 """Requests in a row that fail for good, after which the others are not sent."""
+MOST_REFUSED = 32
+"""The same for those that the server refuses for what they say: all completions of one
+long prompt may be."""
 LONGEST_WAIT = 600.0
 """Seconds that a server may ask to wait; beyond it a request has failed."""
 
@@ -57,6 +60,22 @@ class Client:
         if left:
             raise self._error(left, len(dict.fromkeys(requests)))
         return [self.kept[x] for x in requests]
+
+    def where_possible(self, requests: Sequence[str]) -> list[str]:
+        """The same, but an empty reply to what the server refuses for what it says.
+
+        Raises:
+          JudgeError: Some failed otherwise; what came is kept.
+        """
+        try:
+            return self(requests)
+        except JudgeError:
+            left = {x for x in requests if x not in self.kept}
+            failures = [self._failed.get(x) for x in left]
+            if not all(x and x[1].whose == "request" for x in failures):
+                raise
+        self.tell(f"it refuses {len(left)} requests for what they say")
+        return ["" if x in left else self.kept[x] for x in requests]
 
     def may_call(self) -> Failure | None:
         """Counts a call that is to be sent; or says why it is not."""
@@ -130,7 +149,7 @@ class _Batch:
         self._waiting = collections.deque(requests)
         self._over = threading.Event()
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        self._broken = 0
+        self._broken = self._refused = 0
 
     def run(self) -> None:
         """Waits for all of them; a signal that raises ends the wait."""
@@ -162,11 +181,13 @@ class _Batch:
         if outcome is None or self._over.is_set():
             return
         if isinstance(outcome, str):
-            self._broken = 0
+            self._broken = self._refused = 0
             self._client.arrived(request, outcome)
             return
-        self._broken += 1
+        self._refused += outcome.whose == "request"
+        self._broken += outcome.whose != "request"
         down = outcome.whose == "endpoint" or self._broken >= MOST_BROKEN
+        down |= self._refused >= MOST_REFUSED
         self._client.failed(request, outcome, down=down)
         if down:
             self._waiting.clear()

@@ -2,15 +2,13 @@
 
 import contextlib
 import json
-import logging
 import os
 from pathlib import Path
 
+from jaxalign.errors import UserError
 from jaxalign.os_errors import naming
 from jaxalign.plain_files import UnreadableError, read_plain
 from jaxalign.rewards.served.endpoint import Endpoint
-
-_LOG = logging.getLogger("jaxalign")
 
 
 class Kept:
@@ -43,6 +41,7 @@ class Kept:
         """Reads what the folder has, and keeps there what comes from now on.
 
         Raises:
+          UserError: What is there cannot be read.
           OSError: It cannot be written.
         """
         file = folder / "judges" / f"{self._endpoint.digest()[:16]}.jsonl"
@@ -79,8 +78,11 @@ def _read(file: Path) -> tuple[dict[str, str], bool]:
     except FileNotFoundError:
         return {}, False
     except (OSError, UnreadableError) as error:
-        _LOG.warning("the judge's replies in %s cannot be read (%s)", file, error)
-        return {}, False
+        # Not as if there were none: the file would be written over.
+        raise UserError(
+            f"the judge's replies in {file} cannot be read: {error}. Mend that, or "
+            "move the file away to ask anew."
+        ) from error
     found, lines = {}, text.splitlines()
     for line in lines[1:]:
         with contextlib.suppress(ValueError, LookupError, TypeError):

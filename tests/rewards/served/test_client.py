@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jaxalign.errors import UserError
 from jaxalign.rewards.requests import JudgeError
 from jaxalign.rewards.served import client as module
 from jaxalign.rewards.served.attempt import pause_before
@@ -103,6 +104,59 @@ def test_a_request_that_is_refused_is_alone_in_that(serve, code):
     assert sorted(x.text for x in server.seen) == ["a", "b", "c"]
     assert asked(["c", "a"]) == ["c", "a"]
     assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_all_of_a_long_prompt_may_be_refused_and_the_others_are_asked(
+    serve, concurrency
+):
+    refused = Status(400, "too long")
+    server = serve(lambda text, before: refused if text < "08" else text)
+    asked = client(server, concurrency=concurrency)
+    requests = [f"{i:02}" for i in range(64)]
+    with pytest.raises(JudgeError, match="8 of 64"):
+        asked(requests)
+    assert asked(requests[8:]) == requests[8:]
+    assert asked.where_possible(requests) == [""] * 8 + requests[8:]
+    assert len(server.seen) == 64
+    server.say = lambda text, before: Status(401)
+    with pytest.raises(JudgeError, match="2 of 2 .* status 401"):
+        asked.where_possible(["00", "new"])
+
+
+def test_a_server_that_refuses_all_is_not_asked_for_ever(serve):
+    server = serve(lambda text, before: Status(422))
+    with pytest.raises(JudgeError, match="200 of 200"):
+        client(server, concurrency=1)([f"{i}" for i in range(200)])
+    assert len(server.seen) == module.MOST_REFUSED
+
+
+def test_a_date_beyond_all_calendars_says_nothing(serve):
+    when = {"Retry-After": "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"}
+    server = serve(lambda text, before: text if before else Status(429, "", when))
+    assert client(server)(["a"]) == ["a"]
+
+
+def test_a_name_that_no_host_can_have_is_a_failure():
+    asked = Client(Endpoint(url="http://a..b/v1", model="m", attempts=1))
+    with pytest.raises(JudgeError, match="no host of that name"):
+        asked(["a"])
+
+
+def test_a_key_for_a_server_that_wants_none_stays_in_the_reply(serve, monkeypatch):
+    monkeypatch.setenv("NO_KEY", "0")
+    server = serve(lambda text, before: "[[10]]")
+    assert client(server, key="NO_KEY")(["a"]) == ["[[10]]"]
+    assert server.seen[0].headers["Authorization"] == "Bearer 0"
+
+
+def test_replies_that_cannot_be_read_are_not_written_over(serve, tmp_path):
+    asked = client(serve(echo))
+    file = tmp_path / "judges" / f"{asked.endpoint.digest()[:16]}.jsonl"
+    file.mkdir(parents=True)  # as unreadable as a broken disk
+    with pytest.raises(UserError, match=f"{file} cannot be read"):
+        asked.kept.move_to(tmp_path)
+    assert file.is_dir()
 
 
 @pytest.mark.parametrize("code", [301, 307, 401, 403, 404, 405])
