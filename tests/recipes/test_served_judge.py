@@ -205,6 +205,28 @@ def test_an_evaluation_asks_and_the_same_again_asks_nothing(
     assert not any(KEY.encode() in x.read_bytes() for x in files)
 
 
+@pytest.mark.slow
+def test_a_request_that_is_refused_costs_its_verdict_and_a_judge_that_fails_no_samples(
+    serve, tiny_model, tmp_path
+):
+    def say(asked, before):
+        return Status(400, "too long") if "1?" in asked else "[[A]]"
+
+    server, rows = serve(say), tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"prompt": f"{i}?"}) + "\n" for i in range(3)))
+    flags = ["--model", tiny_model, "--data", rows, "--ref", tiny_model]
+    flags += ["--reward", "stopped", "--max-new-tokens", 4]
+    flags += ["--judge", text("rival_judge", server)]
+    assert evaluate(*flags, "--output-dir", tmp_path / "some") == 0
+    found = json.loads((tmp_path / "some" / "results.json").read_text())["measures"]
+    assert found["judge/verdicts"]["value"] == pytest.approx(2 / 3)
+    assert found["win_rate/judge"]["rows"] == 2
+    server.say = lambda asked, before: Status(401)
+    assert evaluate(*flags, "--output-dir", tmp_path / "none") == 2
+    kept = (tmp_path / "none" / "completions.jsonl").read_text().splitlines()
+    assert len(kept) == 3
+
+
 def trainer(folder, model, server, name):
     """A run of GRPO, as a process."""
     data = folder / "prompts.jsonl"
