@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "rollout": {"ops", "models"},
     "rl": {
         *("objectives", "losses", "ops", "training", "rollout", "rewards"),
-        *("data.packing", "data.text.example"),
+        "data.packing",
     },
     "models": {"ops"},
     "parallel": {"training", "losses", "ops"},

@@ -20,7 +20,7 @@ https://gist.github.com/yoavg/6bff0fecd65950898eba1bb321cfbd81).
 45 minutes on two cores beside a training run, the transformers 35 of them; seeds and
 rewards of an arm are one program. Expected (expected.json), three seeds: unknown facts
 are answered wrongly by SFT and by RL without a reward for abstaining (measured: 0.97
-and 0.98 at least), not by RL with rewards 1, 0, -1 (0.003 at most), which gives the
+and 0.98 at least), not by RL with rewards 1, 0, -1 (0.002 at most), which gives the
 right answer to known ones (0.98 at least). R-Tuning, which looks at what the model
 knows, does nearly as well on unknown facts (0.011 to 0.014 wrong), and worse on known
 ones (0.88 to 0.91 right). With 1 for abstaining nothing is answered. RL does not find
