@@ -1,6 +1,7 @@
 """What arms of a chain were found to do, a row each."""
 
 import csv
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,9 +27,14 @@ SCALES = {"cpu": Scale(1, 1), "gpu": Scale(4, 3)}
 class Table:
     """The rows of a CSV file, one for each arm, its parameter and its seed."""
 
-    def __init__(self, file: Path):
-        """Reads what an earlier run has left."""
-        self.file, self.rows = file, []
+    def __init__(self, file: Path, **scale: Any):
+        """Reads what an earlier run has left.
+
+        Args:
+          file: There or not.
+          **scale: What new rows say of how they were made.
+        """
+        self.file, self.rows, self._scale = file, [], scale
         if file.exists():
             with file.open(newline="") as stream:
                 self.rows = list(csv.DictReader(stream))
@@ -40,7 +46,7 @@ class Table:
 
     def add(self, arm: str, parameter: float, seed: int, **measures: Any) -> None:
         """Writes the file anew, in one move, with a further row."""
-        row = {"arm": arm, "parameter": parameter, "seed": seed}
+        row = {"arm": arm, "parameter": parameter, "seed": seed, **self._scale}
         for name, m in measures.items():
             row |= {
                 name: m["value"],
@@ -79,6 +85,12 @@ def measure_seeds(
     args = arguments(description, scales)
     scale = scales[args.scale]
     args.out.mkdir(parents=True, exist_ok=True)
-    table = Table(args.out / name)
+    table = Table(args.out / name, scale=args.scale, iterations=args.iterations)
+    others = {row.get("scale") for row in table.rows} - {args.scale}
+    if others:
+        sys.exit(
+            f"{table.file} has rows of --scale {others.pop()}, which would stand for "
+            f"those of {args.scale}. Name another --out."
+        )
     for seed in range(args.seed, args.seed + scale.seeds):
         measure(args, scale, table, seed)

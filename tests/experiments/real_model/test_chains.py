@@ -220,6 +220,16 @@ def test_a_larger_scale_has_three_seeds_and_every_arm_a_row(
     assert (desk / "large" / "seed_2").is_dir()
 
 
+def test_a_table_of_another_scale_is_refused(desk, monkeypatch):
+    go("format_only", monkeypatch)
+    table = desk / "out" / "format_only.csv"
+    before = table.read_bytes()
+    with pytest.raises(SystemExit, match="rows of --scale cpu"):
+        go("format_only", monkeypatch, scale="gpu")
+    assert table.read_bytes() == before
+    assert b",cpu,60," in before
+
+
 def test_a_table_that_is_there_is_not_measured_again(desk, monkeypatch):
     go("confidence", monkeypatch)
     (desk / "out").rename(desk / "once")
