@@ -53,20 +53,29 @@ def main(config: Config) -> int:
     """Prints a report; returns 2 if a row is bad, else 0."""
     from jaxalign.data.text.clock import fix_clock
     from jaxalign.models import read_config, resolve_model
-    from jaxalign.recipes.inputs.display import open_console, tell_clock, tell_notes
-    from jaxalign.recipes.inputs.rows import make_encoder, open_records
+    from jaxalign.recipes.inputs.display import open_console, tell_clock
+    from jaxalign.recipes.inputs.rows import make_encoder
 
     console = open_console()
     fix_clock(config.template_time)
     folder = resolve_model(config.model)
     encoder = make_encoder(config, folder, read_config(folder))
+    tell_clock(encoder.tokenizer, console)
+    files = [config.data, *([config.eval_data] if config.eval_data else [])]
+    return max([_validate(config, file, encoder, console) for file in files])
+
+
+def _validate(config: Config, file: str, encoder: "Encoder", console) -> int:
+    """Prints a report of one file; returns 2 if a row is bad, or none is left."""
+    from jaxalign.recipes.inputs.display import tell_notes
+    from jaxalign.recipes.inputs.rows import open_records
+
     task = "prompt" if config.task == "prompts" else config.task
     # All rows are read: this command lists what is bad, and drops nothing.
-    opened = open_records(config, config.data, task, on_bad_row="drop", max_dropped=1.0)
+    opened = open_records(config, file, task, on_bad_row="drop", max_dropped=1.0)
     prompts = opened.form.shape == "prompt-only"
     check = _check_prompts if prompts else _check_examples
-    tell_clock(encoder.tokenizer, console)
-    found = check(config, opened, encoder, console)
+    found = check(config, file, opened, encoder, console)
     tell_notes(encoder, console)
     bad = [*opened.report.bad, *found.untrainable]
     _list(f"{len(bad)} bad rows", bad, config.show, console)
@@ -74,6 +83,10 @@ def main(config: Config) -> int:
     _list(title, found.too_long, config.show, console)
     if found.at_end and not bad:
         console.print(str(found.at_end))
+    left = opened.report.records - len(found.untrainable) - len(found.too_long)
+    if left <= 0 and not (bad or found.at_end):
+        console.print("no row is left to train on")
+        return 2
     # The code of every error of a user's, so that a script stops there.
     if bad or found.at_end:
         return 2
@@ -82,7 +95,10 @@ def main(config: Config) -> int:
     return 0
 
 
-def _check_examples(config: Config, opened: "Records", encoder: "Encoder", console):
+def _check_examples(
+    config: Config, file: str, opened: "Records", encoder: "Encoder", console
+):
+    from jaxalign.data.records.record import Tie
     from jaxalign.data.text.lengths import (
         LengthLimits,
         LengthReport,
@@ -104,9 +120,11 @@ def _check_examples(config: Config, opened: "Records", encoder: "Encoder", conso
             apply_limits(example, limits, bos=tokenizer.adds_bos)
         except TooLongError as error:
             found.too_long.append(error)
+        except Tie:
+            opened.report.tie()
         except RowError as error:
             found.untrainable.append(error)
-    _tell(config, opened, console)
+    _tell(file, opened, console)
     if examples:
         lengths = LengthReport.of(examples, limits.max_length)
         share = stop_share(examples, tokenizer.stop_ids)
@@ -117,13 +135,16 @@ def _check_examples(config: Config, opened: "Records", encoder: "Encoder", conso
     return found
 
 
-def _check_prompts(config: Config, opened: "Records", encoder: "Encoder", console):
+def _check_prompts(
+    config: Config, file: str, opened: "Records", encoder: "Encoder", console
+):
     from jaxalign.data.text.lengths import Spread, TooLongError
     from jaxalign.recipes.inputs.display import show_prompt
     from jaxalign.recipes.inputs.prompt import prompt_ids
 
     found, prompts = Found(), []
     longest = min(config.max_length, config.max_prompt_length or config.max_length)
+    longest = min(longest, encoder.max_positions or longest)
     for record in _to_the_end(opened, found):
         try:
             ids = prompt_ids(record, encoder)
@@ -135,7 +156,7 @@ def _check_prompts(config: Config, opened: "Records", encoder: "Encoder", consol
             what = f"its prompt has {len(ids)} tokens, {longest} are allowed"
             fix = "Raise --max-length or --max-prompt-length."
             found.too_long.append(TooLongError(record.where, what, fix))
-    _tell(config, opened, console)
+    _tell(file, opened, console)
     if prompts:
         lengths = Spread.of([len(ids) for ids in prompts])
         console.print(f"  prompt tokens: {lengths}")
@@ -156,10 +177,10 @@ def _to_the_end(opened: "Records", found: Found) -> Iterator:
         found.at_end = error
 
 
-def _tell(config: Config, opened: "Records", console: "Console") -> None:
+def _tell(file: str, opened: "Records", console: "Console") -> None:
     from jaxalign.recipes.inputs.display import tell_columns
 
-    line = f"{config.data}: {opened.form}: {opened.report}"
+    line = f"{file}: {opened.form}: {opened.report}"
     console.print(line)
     tell_columns(opened.report, console)
 

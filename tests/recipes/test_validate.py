@@ -30,6 +30,28 @@ def talk(*answers):
     return {"messages": [x for answer in said for x in (asked, answer)]}
 
 
+def test_where_no_row_is_left_that_is_no_success(tiny_model, tmp_path, capsys):
+    rows = [{"prompt": "x" * 300, "completion": " y"}] * 2
+    file = write(tmp_path / "long.jsonl", rows)
+    code, out = validate(tiny_model, file, capsys, "--max-length", "100")
+    assert code == 2
+    assert "no row is left" in out
+    asked = write(tmp_path / "asked.jsonl", [{"prompt": "x" * 3000}])
+    flags = "--task", "prompts", "--max-length", "100000"
+    code, out = validate(tiny_model, asked, capsys, *flags)  # the model's own limit
+    assert code == 2
+
+
+def test_held_out_rows_are_read_too(tiny_model, tmp_path, capsys):
+    good = write(tmp_path / "good.jsonl", [{"prompt": "a", "completion": " b"}])
+    bad = write(tmp_path / "bad.jsonl", [{"prompt": "a", "completion": " b"}, {"x": 1}])
+    code, out = validate(tiny_model, good, capsys, "--eval-data", str(bad))
+    assert code == 2
+    assert "good.jsonl: " in out
+    assert "bad.jsonl:2" in out
+    assert validate(tiny_model, good, capsys, "--eval-data", str(good))[0] == 0
+
+
 def test_prompts(tiny_model, tmp_path, capsys):
     rows = [{"prompt": "2 + 2 =", "answer": "4"}, {"prompt": "x" * 300, "id": 1}]
     file = write(tmp_path / "prompts.jsonl", rows)

@@ -133,7 +133,7 @@ class Batches(Sequence[Batch]):
         self.seed = seed
         self.shuffle = shuffle
         self.packing = packing
-        self._total = round(len(examples) * num_epochs)
+        self._total = max(1, round(len(examples) * num_epochs))
         self._process = process_index, process_count
         self._columns: dict[str, Mapping[int, np.ndarray]] = {}
         # Two epochs: an update at their border takes examples of both.

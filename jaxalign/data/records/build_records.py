@@ -125,6 +125,11 @@ def _completion(row, format: Format, common) -> PromptCompletion:
 def _preference(row, format: Format, common) -> Preference:
     margin = checks.number(row["margin"], "margin") if "margin" in row else None
     if format.implicit:
+        if "prompt" in row:
+            raise Flaw(
+                "the row has a `prompt`, which the first rows have not",
+                "Give all rows one, or put those with one into a file of their own.",
+            )
         sides = [
             contents.content(row, k, format, "assistant")
             for k in ("chosen", "rejected")

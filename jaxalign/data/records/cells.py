@@ -1,11 +1,11 @@
 """Columns in the wrappings of flat files: JSON text in cells, one struct of lists."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jaxalign.data.records.checks import Flaw
+from jaxalign.data.sources import strict_json
 
 CONTENTS = (
     *("messages", "conversations", "prompt", "completion", "completions"),
@@ -55,8 +55,13 @@ def _from_text(text: str, name: str) -> Any:
     if not text.lstrip().startswith("["):
         return text
     try:
-        value = json.loads(text)
-    except ValueError:
+        # As lines of JSON are: of two equal keys nobody knows which one is meant.
+        value = strict_json.loads(text)
+    except strict_json.TwiceError as error:
+        if name in CONTENTS:
+            raise Flaw(f"`{name}`: {error}", "Remove one of them.") from None
+        return text
+    except (ValueError, RecursionError):
         # A text may begin with a bracket and be no list.
         return text
     if name in CONTENTS and _is_turns(value):
@@ -79,8 +84,8 @@ def _from_texts(values: list[Any]) -> list[Any]:
     if not all(isinstance(v, str) and v.lstrip().startswith("{") for v in values):
         return values
     try:
-        turns = [json.loads(v) for v in values]
-    except ValueError:
+        turns = [strict_json.loads(v) for v in values]
+    except (ValueError, RecursionError):
         return values
     return turns if _is_turns(turns) else values
 

@@ -112,12 +112,31 @@ def ultrafeedback(row: Mapping[str, Any], plain: bool = False) -> list[Row]:
     """
     if plain:
         raise Flaw("message lists have no plain form", "Leave out --conversational no.")
+    _check_asked(row)
     # Both sides begin with the prompt, so the column would give it twice.
     out = _without(row, "prompt")
     if "margin" not in row and all(row.get(name) is not None for name in keys.SCORES):
         better, worse = (checks.number(out[name], name) for name in keys.SCORES)
         out["margin"] = better - worse
     return [out]
+
+
+def _check_asked(row: Mapping[str, Any]) -> None:
+    """Refuses a prompt that says what neither side begins with."""
+    asked, chosen = row.get("prompt"), row.get("chosen")
+    if not asked or not isinstance(chosen, list):
+        return
+    turns = asked if isinstance(asked, list) else [{"content": asked}]
+    said, wanted = (
+        [str(x.get("content")).strip() for x in side if isinstance(x, Mapping)]
+        for side in (chosen, turns)
+    )
+    if not all(x in said for x in wanted):
+        raise Flaw(
+            "`prompt` says what `chosen` does not begin with",
+            "Put it before both sides, or rename it away if it is of no use "
+            "(--columns asked=prompt).",
+        )
 
 
 def question_answer(row: Mapping[str, Any], plain: bool = False) -> list[Row]:

@@ -66,6 +66,8 @@ def split_transcripts(chosen: str, rejected: str) -> tuple[str, str, str]:
     >>> split_transcripts(asked + " yo", asked + " no")
     ('\n\nHuman: hi\n\nAssistant:', ' yo', ' no')
     """
+    # White space before the first header is no part of the prompt that is put together.
+    chosen, rejected = map(_from_header, (chosen, rejected))
     turns = [_split(side) for side in (chosen, rejected)]
     n = 0
     while n < min(map(len, turns)) and turns[0][n] == turns[1][n]:
@@ -92,7 +94,8 @@ def transcript_messages(transcript: str, field: str) -> list[dict[str, str]]:
     turns: list[dict[str, str]] = []
     for who, said in _split(transcript):
         if turns and turns[-1]["role"] == _ROLE[who]:
-            turns[-1]["content"] += "\n\n" + said.strip()
+            both = turns[-1]["content"], said.strip()
+            turns[-1]["content"] = "\n\n".join(filter(None, both))
         else:
             turns.append({"role": _ROLE[who], "content": said.strip()})
     if not turns:
@@ -109,6 +112,12 @@ def _split(transcript: str) -> list[tuple[str, str]]:
     if before.strip():
         return []
     return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _from_header(transcript: str) -> str:
+    first = _HEADER.search(transcript)
+    blank = first and not transcript[: first.start()].strip()
+    return transcript[first.start() :] if first and blank else transcript
 
 
 def _same(a: Message, b: Message) -> bool:

@@ -53,7 +53,8 @@ def detect_format(
       UserError: as `detect` does, or if the parts differ.
     """
     # Each part by itself: else the first one's format would be forced on the others.
-    if parts := getattr(source, "parts", ()):
+    # An empty one has no format, and gives no rows.
+    if parts := [x for x in getattr(source, "parts", ()) if len(x)]:
         options = {"rename": rename, "name": name, "conversational": conversational}
         found = [detect_format(part, task, **options) for part in parts]
         for part, format in zip(parts, found, strict=True):

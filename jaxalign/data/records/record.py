@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from jaxalign.data.records import checks
 from jaxalign.errors import RowError
 
 
@@ -118,7 +119,8 @@ class Preference(Common):
         """The `margin` at both sides, 0 if it is not known; `win_rate` where it is."""
         names = ("win_rate_chosen", "win_rate_rejected")
         rates = [self.extra.get(name) for name in names]
-        numbers = tuple(float(x) for x in rates if isinstance(x, int | float))
+        # Cells of a CSV file are text.
+        numbers = tuple(float(x) for x in rates if checks.is_number(x))
         # Labels have a value per sequence, and a margin is of the pair: it stands
         # twice.
         margin = {"margin": (self.margin or 0.0,) * 2}

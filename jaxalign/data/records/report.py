@@ -70,6 +70,11 @@ class ReadReport:
         self.records -= 1
         self.bad.append(error)
 
+    def tie(self) -> None:
+        """Counts the last record among the ties: rendered, both sides are the same."""
+        self.records -= 1
+        self.ties += 1
+
     def notes(self, *, reads_margin: bool | None = None) -> list[str]:
         """What a person should know of the columns, a sentence each.
 
@@ -113,5 +118,6 @@ def _messages(record: Record) -> Iterator[Message]:
     names = ("messages", "prompt", "completion", "chosen", "rejected")
     contents = [getattr(record, name, ()) for name in names]
     for content in (*contents, *getattr(record, "completions", ())):
-        if not isinstance(content, str):
+        # Text has none, nor have token ids.
+        if isinstance(content, tuple):
             yield from content

@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 
 from jaxalign.data.records import checks
 from jaxalign.data.records.checks import Flaw
-from jaxalign.data.records.keys import IDS, MASKS, SIDES, UNTRAINED
+from jaxalign.data.records.keys import IDS, LAYOUT, MASKS, SIDES, UNTRAINED
 from jaxalign.data.records.record import Tokenised
+
+_OF_COMPLETIONS = ["completion_mask"]
+"""Masks that are of the completion where its ids stand by themselves."""
 
 
 class _Ids(NamedTuple):
@@ -32,6 +35,13 @@ def tokenised(row: Mapping[str, Any]) -> Tokenised:
     """
     prompt, whole = _sequence(row, "prompt_"), _sequence(row, "")
     completion = _sequence(row, "completion_")
+    loose = [x for x in (*MASKS, *LAYOUT) if x in row and x not in _OF_COMPLETIONS]
+    if completion and not whole and loose:
+        raise Flaw(
+            f"`{loose[0]}` does not say which ids it is of",
+            f"Call it `completion_{loose[0]}`, or give the whole sequence as "
+            "`input_ids`.",
+        )
     if whole and completion:
         raise Flaw(
             "the row has `input_ids` and the ids of a completion",
@@ -47,7 +57,11 @@ def tokenised(row: Mapping[str, Any]) -> Tokenised:
         # Always raises; its message lists the columns that the row has.
         checks.need(row, "input_ids")
         raise AssertionError("unreachable")
-    return _record(part if prompt is None else _behind(prompt, part))
+    if prompt is None:
+        return _record(part)
+    # What is called `input_ids` may hold the prompt, as KTO's trainers write it; a
+    # completion by itself may well begin as its prompt does.
+    return _record(_behind(prompt, part, within="completion_ids" not in row))
 
 
 def tokenised_sides(row: Mapping[str, Any]) -> tuple[Tokenised, Tokenised]:
@@ -71,7 +85,7 @@ def tokenised_sides(row: Mapping[str, Any]) -> tuple[Tokenised, Tokenised]:
                 "one side begins with the ids of the prompt, the other does not",
                 "Give both sides with the prompt, or both without it.",
             )
-        sides = [_behind(prompt, side) for side in sides]
+        sides = [_behind(prompt, side, within=True) for side in sides]
     return _record(sides[0]), _record(sides[1])
 
 
@@ -84,10 +98,16 @@ def _begins(sequence: _Ids, prompt: _Ids) -> bool:
     return sequence.ids[: len(prompt.ids)] == prompt.ids
 
 
-def _behind(prompt: _Ids, part: _Ids) -> _Ids:
-    """A sequence whose prompt is not trained, put before it where it is not there."""
+def _behind(prompt: _Ids, part: _Ids, *, within: bool) -> _Ids:
+    """A sequence whose prompt is not trained, put before it where it is not there.
+
+    Args:
+      prompt: Its ids.
+      part: What follows it.
+      within: Whether the part may begin with the prompt.
+    """
     n = len(prompt.ids)
-    if _begins(part, prompt):
+    if within and _begins(part, prompt):
         trained = part.trained or [i >= n for i in range(len(part.ids))]
         return _Ids(part.ids, trained)
     trained = part.trained or [True] * len(part.ids)
@@ -104,7 +124,10 @@ def _sequence(row: Mapping[str, Any], prefix: str) -> _Ids | None:
         return None
     name = found[0]
     ids = _token_ids(row[name], name)
-    masks = [m for m in (f"{prefix}{mask}" for mask in MASKS) if m in row]
+    wanted = [f"{prefix}{mask}" for mask in MASKS]
+    if prefix == "completion_":
+        wanted += _OF_COMPLETIONS
+    masks = [m for m in wanted if m in row]
     trained = None
     for mask in masks:
         # Several masks hold together, as in the trainers that write them.
@@ -152,7 +175,7 @@ def _attended(row, prefix: str, ids: list[int], name: str) -> slice:
         return slice(0, len(ids))
     entries = checks.entries(row[mask], mask)
     checks.same_length(ids, name, entries, mask)
-    if set(entries) - {0, 1}:
+    if any(x not in (0, 1) for x in entries):
         raise Flaw(
             f"`{mask}` has entries other than 0 and 1, so several texts share the row",
             "Give each text a row of its own; rows are packed later.",
@@ -183,7 +206,8 @@ def _check_layout(row, prefix: str, keep: slice, length: int, name: str) -> None
                 "Give each text a row of its own; rows are packed later.",
             )
     types = f"{prefix}token_type_ids"
-    if types in row and len(set(checks.entries(row[types], types)[keep])) > 1:
+    kinds = checks.entries(row[types], types)[keep] if types in row else []
+    if any(x != kinds[0] or isinstance(x, list) for x in kinds):
         raise Flaw(
             f"`{types}` tells kinds of tokens apart, and models read only one",
             "Remove the column if it is not needed.",

@@ -16,16 +16,23 @@ THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 PRIVATE = re.compile("[\U00100000-\U0010ffff]")
 """Private-use characters that mark contents while a template is rendered."""
 
+_HALF = re.compile("[\ud800-\udfff]")
+
 
 def to_json(value: Any) -> Any:
     """A copy made of JSON types alone; nothing else reaches a template.
 
     Raises:
-      UserError: it holds another type, or a character that marks contents.
+      UserError: it holds another type, a character that marks contents, or half of one.
     """
     # Before the numbers: int(True) would be 1.
     if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str) and _HALF.search(value):
+        raise UserError(
+            "A conversation holds half of a surrogate pair, which is no character."
+            " Write the whole pair, or remove it."
+        )
     if isinstance(value, str) and PRIVATE.search(value):
         raise UserError(
             "A conversation holds characters of the private-use plane 16, which"

@@ -43,6 +43,12 @@ LossOn = Literal["all", "completion", "assistant", "last_assistant"]
 """Which tokens are trained."""
 
 
+JOINED = (
+    "prompts that end in white space, which is one token with the completion's "
+    "beginning (sampled from, they end otherwise; move it to the completion)"
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Encoder:
     """How records become examples.
@@ -112,6 +118,12 @@ class Encoder:
     def _sides(self, record: Record) -> tuple[Encoded, ...]:
         match record:
             case Text():
+                if self.loss_on not in (None, "all"):
+                    raise UserError(
+                        f"--loss-on {self.loss_on} needs a prompt or messages, the row "
+                        "is one text, and all of it is trained. Leave out --loss-on, "
+                        "or give the parts apart."
+                    )
                 return (self._plain("", record.text, "all"),)
             case Conversation():
                 return (self._chat(record, (), record.messages),)
@@ -195,7 +207,17 @@ class Encoder:
             raise UserError(
                 f"--loss-on {loss_on} needs messages, the row is plain text."
             )
-        return self._closed(text, ids, offsets, trained, spans)
+        encoded = self._closed(text, ids, offsets, trained, spans)
+        if loss_on == "completion" and self._joins(prompt, ids):
+            encoded = dataclasses.replace(encoded, notes=frozenset([JOINED]))
+        return encoded
+
+    def _joins(self, prompt: str, ids: np.ndarray) -> bool:
+        """Whether the end of a prompt is read otherwise alone, as one samples."""
+        if not prompt[-1:].isspace() or len(prompt) > (self.max_characters or 1 << 40):
+            return False
+        alone = self._with_bos(*self.tokenizer.encode(prompt))[0]
+        return not np.array_equal(alone, ids[: len(alone)])
 
     def _chat(
         self,

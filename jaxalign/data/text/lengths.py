@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from jaxalign.data.records.record import Tie
 from jaxalign.data.text.example import Example, TokenSequence
 from jaxalign.errors import RowError, UserError
 
@@ -87,9 +88,16 @@ def apply_limits(
         at_end = limits.on_long == "keep_start"
         sequences = tuple(_cut_prompt(x, cut, at_end, bos) for x in sequences)
     sequences = tuple(_cut_end(x, most) for x in sequences)
+    cut = [len(x.ids) for x in sequences] != [len(x.ids) for x in example.sequences]
     # Sides that differ only behind the cut teach nothing.
     first = sequences[0].ids
     if len(sequences) > 1 and all(np.array_equal(first, x.ids) for x in sequences):
+        if not cut:
+            raise Tie(
+                example.where or f"row {example.index}",
+                "its completions are the same once they are rendered",
+                "Remove the row.",
+            )
         raise TooLongError(
             example.where or f"row {example.index}",
             f"its completions are the same within max_length {limits.max_length}",

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
-from jaxalign.data.records.record import Record
+from jaxalign.data.records.record import Record, Tie
+from jaxalign.data.records.report import ReadReport
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.example import Example
 from jaxalign.data.text.lengths import (
@@ -51,6 +52,7 @@ def encode_all(
     limits: LengthLimits | None = None,
     on_bad_row: Literal["error", "drop"] = "error",
     max_dropped: float = 0.01,
+    read: ReadReport | None = None,
 ) -> tuple[list[Example], EncodeReport]:
     """Encodes every record and applies the length limits.
 
@@ -61,6 +63,8 @@ def encode_all(
       on_bad_row: stop at the first row that cannot be used, or leave such rows out and
         count them.
       max_dropped: the share of rows that may be left out as bad; 1 for any.
+      read: of the reader, which counts what is left out here as well, and judges the
+        share of both when all rows are read.
 
     Returns:
       The examples in order, and the report.
@@ -72,7 +76,7 @@ def encode_all(
     """
     limits = (limits or LengthLimits()).within(encoder.max_positions)
     encoder = _with_character_limit(encoder, limits)
-    whole, kept, bad, rows, too_long = [], [], [], 0, []
+    whole, kept, bad, rows, ties, too_long = [], [], [], 0, 0, []
     for index, record in enumerate(records):
         rows += 1
         try:
@@ -84,11 +88,17 @@ def encode_all(
             if limits.on_long == "error":
                 raise
             too_long.append(str(error))
+        except Tie:
+            ties += 1
+            if read is not None:
+                read.tie()
         except RowError as error:
             if on_bad_row == "error":
                 raise
             bad.append(str(error))
-    if len(bad) > max_dropped * rows:
+            if read is not None:
+                read.refuse(error)
+    if read is None and len(bad) > max_dropped * rows:
         raise UserError(
             f"{len(bad)} of {rows} rows cannot be used, more than the {max_dropped:.1%}"
             f" that may be left out. The first: {bad[0]}"
@@ -96,7 +106,8 @@ def encode_all(
     if not kept:
         raise UserError(
             f"None of {rows} rows is left: {len(too_long)} are too long, {len(bad)}"
-            f" cannot be used. The first: {(bad or too_long or ['no row'])[0]}"
+            f" cannot be used, {ties} are ties. The first:"
+            f" {(bad or too_long or ['no row'])[0]}"
         )
     # A clipped sequence lacks its stop token on purpose.
     finished = [e for e in kept if not any(x.clipped for x in e.sequences)]

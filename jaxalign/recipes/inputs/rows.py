@@ -181,7 +181,9 @@ def _read(
     }
     source, form, report, records = open_records(config, path, task, **bad_rows)
     limits = LengthLimits(config.max_length, config.max_prompt_length, config.on_long)
-    examples, encoded = encode_all(records, encoder, limits=limits, **bad_rows)
+    examples, encoded = encode_all(
+        records, encoder, limits=limits, read=report, **bad_rows
+    )
     # After encoding, which reads the records and thereby fills their report.
     console.print(f"{path}: {form}: {report}")
     tell_columns(report, console, reads_margin=reads_margin)

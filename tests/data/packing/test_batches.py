@@ -28,6 +28,13 @@ def assert_same(a, b):
     chex.assert_trees_all_equal(a, b)
 
 
+@pytest.mark.parametrize(("count", "epochs"), [(1, 0.5), (3, 0.1)])
+def test_less_than_half_an_example_is_one(count, epochs):
+    batches = make(count, num_epochs=epochs)
+    assert len(batches) == 1
+    assert len(ids_of(batches[0])) == 1
+
+
 def splitmix_order(size, seed, epoch):
     """The order in Python integers."""
     wrap = 2**64

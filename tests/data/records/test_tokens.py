@@ -70,6 +70,27 @@ def test_a_sequence(name):
     )
 
 
+def test_the_mask_beside_a_completion_is_of_it():
+    row = {"prompt_ids": [10], "completion_ids": [11, 12, 13]}
+    masked = {**row, "completion_mask": [1, 0, 1]}
+    assert record(masked).loss_mask == only(1, 3).loss_mask
+    with pytest.raises(RowError, match="`completion_ids` has 3 entries"):
+        record({**row, "completion_mask": [0, 1, 0, 1]})
+
+
+@pytest.mark.parametrize("name", ["labels", "loss_mask", "attention_mask"])
+def test_a_mask_beside_prompt_and_completion_says_whose_it_is(name):
+    row = {"prompt_ids": [10], "completion_ids": [11, 12, 13], name: [1, 1, 1]}
+    with pytest.raises(RowError, match=f"Call it `completion_{name}`"):
+        record(row)
+
+
+def test_a_completion_may_begin_as_its_prompt_does():
+    found = record({"prompt_ids": [10], "completion_ids": [10, 11]})
+    assert found.input_ids == (10, 10, 11)
+    assert found.loss_mask == (False, True, True)
+
+
 def sides(**changes):
     return {"chosen_input_ids": IDS, "rejected_input_ids": [10, 11, 7], **changes}
 

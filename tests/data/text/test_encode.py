@@ -19,11 +19,11 @@ from jaxalign.data.records.record import (
     TokenisedPair,
     Unpaired,
 )
-from jaxalign.data.text.encode import Encoder
+from jaxalign.data.text.encode import JOINED, Encoder
 from jaxalign.data.text.encoded import NoTargetError
 from jaxalign.data.text.preview import stop_share
 from jaxalign.data.text.tokenizer import load_tokenizer
-from jaxalign.errors import RowError
+from jaxalign.errors import RowError, UserError
 from tests.data.chat_fixtures import chatml, model_folder, template_text
 
 USER, ANSWER = Message("user", "Hi"), Message("assistant", "Hello!")
@@ -51,6 +51,34 @@ def runs(tokenizer, sequence):
 def trained(tokenizer, record, **options):
     example = Encoder(tokenizer, **options)(record)
     return [runs(tokenizer, x) for x in example.sequences]
+
+
+@pytest.mark.parametrize("loss_on", ["completion", "assistant", "last_assistant"])
+def test_what_is_trained_of_a_text_is_all_of_it(tokenizer, loss_on):
+    assert trained(tokenizer, Text("hi"), loss_on="all") == [["i" + END]]
+    with pytest.raises(UserError, match=f"--loss-on {loss_on} needs a prompt"):
+        trained(tokenizer, Text("hi"), loss_on=loss_on)
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "name"])
+def test_half_a_character_is_refused_wherever_it_stands(tokenizer, name):
+    turn = Message("assistant", "4", extra={name: "cut \ud83d"})
+    with pytest.raises(UserError, match="half of a surrogate pair"):
+        trained(tokenizer, Conversation((USER, turn)))
+
+
+def test_a_prompt_whose_end_is_read_with_the_completion_is_told(tokenizer):
+    encoder = Encoder(tokenizer)
+    whole = PromptCompletion(prompt="the time is", completion=" noon")
+    parted = PromptCompletion(prompt="the time is ", completion="noon")
+    alone, together = (
+        encoder.prompt(PromptOnly(parted.prompt)).tolist(),
+        encoder(parted).sequences[0].ids.tolist(),
+    )
+    assert together[: len(alone)] != alone  # what is to be told
+    assert encoder.notes == {JOINED: 1}
+    encoder(whole)
+    assert encoder.notes == {JOINED: 1}
 
 
 def test_every_shape(tokenizer):

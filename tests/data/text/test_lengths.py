@@ -1,11 +1,20 @@
 """What happens to examples that are too long."""
 
+import json
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 
-from jaxalign.data.records.record import Conversation, Message, PromptCompletion
+from jaxalign.data.records.read import open_rows, read_records
+from jaxalign.data.records.record import (
+    Conversation,
+    Message,
+    PromptCompletion,
+    Tie,
+)
+from jaxalign.data.records.report import ReadReport
 from jaxalign.data.text.encode import Encoder
 from jaxalign.data.text.lengths import LengthLimits, Spread, TooLongError, apply_limits
 from jaxalign.data.text.prepare import encode_all
@@ -46,6 +55,15 @@ def test_a_long_prompt_is_refused(limits):
     for on_long in ("drop", "error"):
         with pytest.raises(TooLongError, match="prompt has 9 tokens, 8 are allowed"):
             limited(**limits, on_long=on_long)
+
+
+def test_sides_that_are_the_same_tie_unless_they_were_cut():
+    same = answers(0, [1, 2], [30, 31, 4], [30, 31, 4])
+    with pytest.raises(Tie, match="the same once they are rendered"):
+        limited(same)
+    cut = answers(0, [1, 2], [30, 31, 4], [30, 31, 5])
+    with pytest.raises(TooLongError, match="same within max_length 4"):
+        limited(cut, max_length=4)
 
 
 def test_keeping_the_end_keeps_the_bos():
@@ -126,6 +144,29 @@ def test_the_report_counts_what_became_of_the_rows(tmp_path):
     assert trained_tokens(examples).max == max(
         int(x.trained.sum()) for e in examples for x in e.sequences
     )
+
+
+@pytest.mark.parametrize(("max_dropped", "left"), [(0.3, 7), (0.25, None)])
+def test_rows_left_out_by_reader_and_encoder_are_judged_together(
+    tmp_path, max_dropped, left
+):
+    """Two of ten are no rows, and one has nothing to train."""
+    file = tmp_path / "rows.jsonl"
+    good = [{"prompt": "the time is", "completion": x} for x in [" noon"] * 7 + [""]]
+    lines = [json.dumps(x) for x in good] + ["{", "{}"]
+    file.write_text("\n".join(lines))
+    source, form = open_rows(str(file), "sft", conversational=False)
+    bad_rows: Any = {"on_bad_row": "drop", "max_dropped": max_dropped}
+    report = ReadReport()
+    records = read_records(source, form, report=report, **bad_rows)
+    encoder = Encoder(chatml(tmp_path / "model"))
+    if left is None:
+        with pytest.raises(UserError, match="3 of 10 rows"):
+            encode_all(records, encoder, read=report, **bad_rows)
+        return
+    examples, _ = encode_all(records, encoder, read=report, **bad_rows)
+    assert len(examples) == left == report.records
+    assert "10 rows: 7 records, 0 ties left out, 3 bad rows" in str(report)
 
 
 def test_bad_rows_stop_the_run(tmp_path):
