@@ -1,6 +1,7 @@
 """Reliability bins against loops."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -128,10 +129,11 @@ def test_auroc_counts_pairs(seed):
 @pytest.mark.parametrize("n", [100_000, 140_000])
 def test_auroc_of_more_pairs_than_int32_can_count(n):
     right = np.arange(n) >= n // 2
-    confidence = np.linspace(0, 1, n, dtype=np.float32)
-    assert float(auroc(confidence, right, right | True)) == pytest.approx(1, abs=1e-5)
-    flat = np.full(n, 0.5, np.float32)
-    assert float(auroc(flat, right, right | True)) == pytest.approx(0.5, abs=1e-5)
+    everything: Any = right, right | True
+    confidence = jnp.linspace(0, 1, n)
+    assert float(auroc(confidence, *everything)) == pytest.approx(1, abs=1e-5)
+    flat = jnp.full(n, 0.5)
+    assert float(auroc(flat, *everything)) == pytest.approx(0.5, abs=1e-5)
 
 
 def test_risk_and_coverage_is_the_mean_over_all_orders_of_equals():

@@ -120,7 +120,9 @@ class Preference(Common):
         names = ("win_rate_chosen", "win_rate_rejected")
         rates = [self.extra.get(name) for name in names]
         # Cells of a CSV file are text.
-        numbers = tuple(float(x) for x in rates if checks.is_number(x))
+        numbers = tuple(
+            checks.number(x, "win_rate") for x in rates if checks.is_number(x)
+        )
         # Labels have a value per sequence, and a margin is of the pair: it stands
         # twice.
         margin = {"margin": (self.margin or 0.0,) * 2}

@@ -128,5 +128,6 @@ def _told(text: str, secret: str | None) -> str:
 def _without(text: str, secret: str | None) -> str:
     """The text; a server that repeats the key is not quoted with it."""
     # A shorter one is a word for a server that wants none, such as 0, and in any text.
-    known = secret is None or len(secret) < _SHORTEST_SECRET
-    return text if known else text.replace(secret, "[key]")
+    if secret is None or len(secret) < _SHORTEST_SECRET:
+        return text
+    return text.replace(secret, "[key]")

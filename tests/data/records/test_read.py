@@ -1,6 +1,7 @@
 """Rows of files as people have them, read to the end: each is right or refused."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,9 @@ from jaxalign.data.records.report import ReadReport
 from jaxalign.errors import UserError
 
 
-def read(tmp_path, rows, task=None, file="rows.jsonl", form=None, **options):
+def read(
+    tmp_path, rows, task: Any = None, file="rows.jsonl", form=None, **options
+) -> tuple[list[Any], ReadReport]:
     path = tmp_path / file
     lines = (
         rows if isinstance(rows, str) else "".join(json.dumps(x) + "\n" for x in rows)
@@ -98,7 +101,8 @@ def test_an_empty_file_among_others_gives_no_rows(name, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
     (tmp_path / name).write_text("text\n" if name.endswith("csv") else "")
     source, form = open_rows(str(tmp_path), None)
-    assert [x.text for x in read_records(source, form)] == ["one"]
+    texts: list[Any] = list(read_records(source, form))
+    assert [x.text for x in texts] == ["one"]
 
 
 def test_text_of_brackets_is_text(tmp_path):
