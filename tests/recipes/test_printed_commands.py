@@ -102,7 +102,7 @@ NOT_RUN = {
     f"python -m experiments.real_model.abstention {_REAL} --iterations 120": _HOURS,
     f"python -m experiments.real_model.preference {_REAL}": _HOURS,
     f"python -m experiments.real_model.sentiment {_REAL} --iterations 50": _HOURS,
-    f"python -m experiments.real_model.format_only {_REAL} --iterations 120": _HOURS,
+    f"python -m experiments.real_model.format_only {_REAL} --iterations 40": _HOURS,
     **{
         f"python -m experiments.real_model.{name} {_REAL} --iterations 80": _HOURS
         for name in ("frontier", "threshold", "confidence")
