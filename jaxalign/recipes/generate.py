@@ -129,6 +129,8 @@ def main(config: Config) -> int:
     numbers = settings._asdict()
     del numbers["stop"], numbers["never_ids"]
     check_settings(num_samples=config.num_samples, **numbers)
+    if settings.temperature == 0:
+        _refuse_flags_of_drawing(config)
     tokenizer = load_tokenizer(policy.folder, chat_template=config.chat_template)
     size, room = policy.config.vocab_size, policy.config.max_positions
     encoder = Encoder(tokenizer, size, markers=config.markers_in_text)
@@ -180,6 +182,25 @@ def main(config: Config) -> int:
         with naming(config.output):  # maybe a pipe: it is written as it is
             Path(config.output).write_bytes(text.encode("utf-8", "backslashreplace"))
     return 0
+
+
+def _refuse_flags_of_drawing(config: Config) -> None:
+    """Of flags that say how tokens are drawn, at temperature 0: it would draw none."""
+    # Values that switch a filter off are true there, too.
+    idle = {
+        "top_k": (None, 0, -1),
+        "top_p": (None, 1.0),
+        "min_p": (None, 0.0),
+        "num_samples": (1,),
+    }
+    given = [k for k, off in idle.items() if getattr(config, k) not in off]
+    if given:
+        flags = ", ".join("--" + k.replace("_", "-") for k in given)
+        raise UserError(
+            f"{flags}: at temperature 0 the likeliest token is taken each time, so "
+            "every completion of a prompt would be the same. Pass --temperature 1, or "
+            "another number above 0, to sample; or leave this out."
+        )
 
 
 def _within(settings: SamplingSettings, room: int) -> SamplingSettings:
