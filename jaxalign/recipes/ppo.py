@@ -16,7 +16,7 @@ from jaxalign.recipes.rl.fit import (
     reference_of,
     start_rl_state,
 )
-from jaxalign.recipes.rl.flags import call_with_flags, with_algorithms
+from jaxalign.recipes.rl.flags import call_with_flags, keywords, with_algorithms
 from jaxalign.recipes.rl.parts import (
     plan_rollouts,
     read_other_rows,
@@ -67,6 +67,8 @@ class PPOConfig(RLConfig):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
         ppo_algorithm(self).check_completions(self.num_generations)
+        if self.kl_controller != "adaptive":
+            _refuse_flags_of_adaptive_kl(self)
 
 
 # Twice, because a run has the keywords of both; in one call they are alternatives.
@@ -83,6 +85,17 @@ def ppo_algorithm(config: PPOConfig) -> rl.Algorithm:
     adaptive = call_with_flags(config, rl.adaptive_kl, (), PPO_FLAGS)
     controller = adaptive if config.kl_controller == "adaptive" else rl.fixed_kl
     return call_with_flags(config, rl.ppo, (), PPO_FLAGS, kl_controller=controller)
+
+
+def _refuse_flags_of_adaptive_kl(config: PPOConfig) -> None:
+    """Of flags that say how `kl_coef` follows the KL, where it stays as it is."""
+    for name, keyword in keywords(rl.adaptive_kl).items():
+        flag = PPO_FLAGS[name]
+        if getattr(config, flag) != keyword.default:
+            raise UserError(
+                f"{flag} {getattr(config, flag):g} counts only where kl_coef follows "
+                "the KL: pass --kl-controller adaptive too, or leave it out."
+            )
 
 
 def open_critic(config: PPOConfig, devices: Sequence[Any] | None = None) -> Policy:
