@@ -335,6 +335,22 @@ def test_settings_that_mean_nothing_are_refused():
     assert dataclasses.asdict(reward.Config(**paths))["loss"] == "bradley_terry"
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": "kwise", "center": 0.01}, "^center 0.01 counts only .* kwise has no"),
+        ({"loss": "regression", "margin_scale": 0.0}, "^margin_scale 0 counts only"),
+        ({"normalize": "none", "normalize_data": "a.jsonl"}, "^normalize_data a.jsonl"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(changes, message):
+    paths: Any = {"model": "m", "data": "d", "output_dir": "o"}
+    with pytest.raises(UserError, match=message):
+        reward.Config(**paths, **changes)
+    del changes["loss" if "loss" in changes else "normalize"]
+    assert reward.Config(**paths, **changes)
+
+
 def test_what_writes_nothing_has_no_longest_completion(tmp_path):
     names = {x: field_names(x.Config) for x in (reward, sft)}
     assert [x for x in names if "max_new_tokens" in names[x]] == [sft]
