@@ -164,11 +164,13 @@ def main(config: Config) -> int:
             # The stop texts are in `ends`.
             **{k: v for k, v in settings._asdict().items() if k != "stop"},
         )
-    texts = [tokenizer.decode(ids, skip_special=True) for ids in done.ids()]
+    ids = done.ids()
+    texts = [tokenizer.decode(x, skip_special=True) for x in ids]
     if ends is not None:
         # The last token may say more than the stop text that it completes.
         for i in np.flatnonzero(done.by_text):
-            texts[i] = ends.cut(texts[i])
+            before = tokenizer.decode(ids[i][:-1], skip_special=True)
+            texts[i] = ends.cut(texts[i], before)
     rows = []
     for i, text in enumerate(texts):
         prompt = tokenizer.decode(prompts[i // config.num_samples])
