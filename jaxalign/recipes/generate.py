@@ -46,6 +46,8 @@ class Config:
     """Go on from the text as it is, in place of rendering it as a chat."""
     chat_template: TemplateAt | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
+    chat_template_kwargs: str | None = None
+    """Arguments of the template: `enable_thinking=false,date=2026-01-01`."""
     template_time: str | None = None
     """The time that templates read, as 2026-01-31T12:00:00; by default now."""
     markers_in_text: Literal["text", "refuse", "keep"] = "text"
@@ -109,6 +111,7 @@ def main(config: Config) -> int:
     from jaxalign.data.text.preview import printable
     from jaxalign.data.text.tokenizer import load_tokenizer
     from jaxalign.recipes.inputs.display import open_console, tell_clock, tell_notes
+    from jaxalign.recipes.inputs.rows import template_arguments
     from jaxalign.recipes.runs.policy import open_policy
     from jaxalign.recipes.runs.samples import ends_of, sampling_shown
     from jaxalign.rollout import generate
@@ -133,7 +136,12 @@ def main(config: Config) -> int:
         _refuse_flags_of_drawing(config)
     tokenizer = load_tokenizer(policy.folder, chat_template=config.chat_template)
     size, room = policy.config.vocab_size, policy.config.max_positions
-    encoder = Encoder(tokenizer, size, markers=config.markers_in_text)
+    encoder = Encoder(
+        tokenizer,
+        size,
+        template_kwargs=template_arguments(config.chat_template_kwargs),
+        markers=config.markers_in_text,
+    )
     # Without a template it is a base model, which goes on from text.
     plain = config.plain or tokenizer.template is None
     # Encoded before weights are loaded, so that a bad row is told in seconds.
