@@ -70,7 +70,9 @@ class Transformer(nn.Module):
                 embedding_init=init,
                 name="position_embed",
             )
-            x = x + _looked_up(learned, positions)
+            # Padding may reach behind the table, where a look-up gives NaN: masked as
+            # it is, attention would multiply it by 0, which is NaN again.
+            x = x + _looked_up(learned, jnp.minimum(positions, c.max_positions - 1))
         if c.head == "score":
             self.variable(
                 "params",

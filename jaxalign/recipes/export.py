@@ -33,6 +33,7 @@ def main(config: Config) -> int:
     from jaxalign.data.text.tokenizer import load_tokenizer
     from jaxalign.models import export_model
     from jaxalign.recipes.inputs.chat_texts import chat_texts, kept_template
+    from jaxalign.recipes.reward import pad_token
     from jaxalign.recipes.runs.policy import open_policy
     from jaxalign.training import Checkpoints
 
@@ -72,6 +73,8 @@ def main(config: Config) -> int:
         source=policy.folder,
         dtype=config.dtype,
         card=card.read_text(encoding="utf-8") if card.is_file() else None,
+        # As the run's own export: transformers finds the end of a text by it.
+        pad=pad_token(policy, tokenizer) if config.head == "score" else None,
         chat=chat_texts(tokenizer, policy.config.vocab_size, given),
     )
     print(f"step {restored.step} of {folder} is in {config.output}")

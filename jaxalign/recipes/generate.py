@@ -46,6 +46,8 @@ class Config:
     """Go on from the text as it is, in place of rendering it as a chat."""
     chat_template: TemplateAt | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
+    chat_template_kwargs: str | None = None
+    """Arguments of the template: `enable_thinking=false,date=2026-01-01`."""
     template_time: str | None = None
     """The time that templates read, as 2026-01-31T12:00:00; by default now."""
     markers_in_text: Literal["text", "refuse", "keep"] = "text"
@@ -109,6 +111,7 @@ def main(config: Config) -> int:
     from jaxalign.data.text.preview import printable
     from jaxalign.data.text.tokenizer import load_tokenizer
     from jaxalign.recipes.inputs.display import open_console, tell_clock, tell_notes
+    from jaxalign.recipes.inputs.rows import template_arguments
     from jaxalign.recipes.runs.policy import open_policy
     from jaxalign.recipes.runs.samples import ends_of, sampling_shown
     from jaxalign.rollout import generate
@@ -129,9 +132,16 @@ def main(config: Config) -> int:
     numbers = settings._asdict()
     del numbers["stop"], numbers["never_ids"]
     check_settings(num_samples=config.num_samples, **numbers)
+    if settings.temperature == 0:
+        _refuse_flags_of_drawing(config)
     tokenizer = load_tokenizer(policy.folder, chat_template=config.chat_template)
     size, room = policy.config.vocab_size, policy.config.max_positions
-    encoder = Encoder(tokenizer, size, markers=config.markers_in_text)
+    encoder = Encoder(
+        tokenizer,
+        size,
+        template_kwargs=template_arguments(config.chat_template_kwargs),
+        markers=config.markers_in_text,
+    )
     # Without a template it is a base model, which goes on from text.
     plain = config.plain or tokenizer.template is None
     # Encoded before weights are loaded, so that a bad row is told in seconds.
@@ -162,11 +172,13 @@ def main(config: Config) -> int:
             # The stop texts are in `ends`.
             **{k: v for k, v in settings._asdict().items() if k != "stop"},
         )
-    texts = [tokenizer.decode(ids, skip_special=True) for ids in done.ids()]
+    ids = done.ids()
+    texts = [tokenizer.decode(x, skip_special=True) for x in ids]
     if ends is not None:
         # The last token may say more than the stop text that it completes.
         for i in np.flatnonzero(done.by_text):
-            texts[i] = ends.cut(texts[i])
+            before = tokenizer.decode(ids[i][:-1], skip_special=True)
+            texts[i] = ends.cut(texts[i], before)
     rows = []
     for i, text in enumerate(texts):
         prompt = tokenizer.decode(prompts[i // config.num_samples])
@@ -180,6 +192,25 @@ def main(config: Config) -> int:
         with naming(config.output):  # maybe a pipe: it is written as it is
             Path(config.output).write_bytes(text.encode("utf-8", "backslashreplace"))
     return 0
+
+
+def _refuse_flags_of_drawing(config: Config) -> None:
+    """Of flags that say how tokens are drawn, at temperature 0: it would draw none."""
+    # Values that switch a filter off are true there, too.
+    idle = {
+        "top_k": (None, 0, -1),
+        "top_p": (None, 1.0),
+        "min_p": (None, 0.0),
+        "num_samples": (1,),
+    }
+    given = [k for k, off in idle.items() if getattr(config, k) not in off]
+    if given:
+        flags = ", ".join("--" + k.replace("_", "-") for k in given)
+        raise UserError(
+            f"{flags}: at temperature 0 the likeliest token is taken each time, so "
+            "every completion of a prompt would be the same. Pass --temperature 1, or "
+            "another number above 0, to sample; or leave this out."
+        )
 
 
 def _within(settings: SamplingSettings, room: int) -> SamplingSettings:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from jaxalign import rl
+from jaxalign.data.text.tokenizer import Tokenizer, load_tokenizer
+from jaxalign.errors import UserError
 from jaxalign.recipes.flags.paths import Found
 from jaxalign.recipes.inputs.rows import make_encoder
 from jaxalign.recipes.rl.config import RLConfig
@@ -14,14 +16,14 @@ from jaxalign.recipes.rl.fit import (
     reference_of,
     start_rl_state,
 )
-from jaxalign.recipes.rl.flags import call_with_flags, with_algorithms
+from jaxalign.recipes.rl.flags import call_with_flags, keywords, with_algorithms
 from jaxalign.recipes.rl.parts import (
     plan_rollouts,
     read_other_rows,
     row_options,
     sampling_of,
 )
-from jaxalign.recipes.rl.prompts import read_prompts
+from jaxalign.recipes.rl.prompts import Prompts, read_prompts
 from jaxalign.recipes.rl.scoring import make_scoring
 from jaxalign.recipes.runs.finish import finish
 from jaxalign.recipes.runs.policy import Policy, open_policy
@@ -65,6 +67,8 @@ class PPOConfig(RLConfig):
         """Refuses values that mean nothing, naming the value."""
         super().__post_init__()
         ppo_algorithm(self).check_completions(self.num_generations)
+        if self.kl_controller != "adaptive":
+            _refuse_flags_of_adaptive_kl(self)
 
 
 # Twice, because a run has the keywords of both; in one call they are alternatives.
@@ -83,10 +87,59 @@ def ppo_algorithm(config: PPOConfig) -> rl.Algorithm:
     return call_with_flags(config, rl.ppo, (), PPO_FLAGS, kl_controller=controller)
 
 
+def _refuse_flags_of_adaptive_kl(config: PPOConfig) -> None:
+    """Of flags that say how `kl_coef` follows the KL, where it stays as it is."""
+    for name, keyword in keywords(rl.adaptive_kl).items():
+        flag = PPO_FLAGS[name]
+        if getattr(config, flag) != keyword.default:
+            raise UserError(
+                f"{flag} {getattr(config, flag):g} counts only where kl_coef follows "
+                "the KL: pass --kl-controller adaptive too, or leave it out."
+            )
+
+
 def open_critic(config: PPOConfig, devices: Sequence[Any] | None = None) -> Policy:
     """A reward model, or the policy's folder with a fresh scalar head."""
     folder = config.critic or config.model
     return open_policy(folder, head="score", devices=devices, **config.layout)
+
+
+def check_critic(
+    config: PPOConfig,
+    critic: Policy,
+    policy: Policy,
+    tokenizer: Tokenizer,
+    prompts: Prompts,
+) -> None:
+    """Refuses a critic that cannot read what the policy reads and writes.
+
+    Raises:
+      UserError: Its words are others, or its embeddings or its positions too few.
+    """
+    where = f"--critic {config.critic}"
+    if not load_tokenizer(critic.folder).same_words(tokenizer):
+        raise UserError(
+            f"{where} has another vocabulary than the policy's, so the ids would mean "
+            "other words. Train the reward model from the same base model, or leave "
+            "the flag out."
+        )
+    seen = {tokenizer.vocab_size - 1, *tokenizer.stop_ids}
+    seen |= {i for x in prompts.train for i in x.ids}
+    # The policy itself neither reads nor writes ids that it has no embedding for.
+    needed = min(1 + max(seen), policy.config.vocab_size)
+    if critic.config.vocab_size < needed:
+        raise UserError(
+            f"{where} has {critic.config.vocab_size} embeddings, and ids go up to "
+            f"{needed - 1}. Train the reward model from the same base model, or leave "
+            "the flag out."
+        )
+    longest = max(len(x.ids) for x in prompts.train)
+    if longest + config.max_new_tokens > critic.config.max_positions:
+        raise UserError(
+            f"{where} reads {critic.config.max_positions} tokens, and the longest "
+            f"prompt has {longest} before {config.max_new_tokens} new ones. Lower "
+            "--max-prompt-length or --max-new-tokens, or take a critic that reads more."
+        )
 
 
 def main(config: PPOConfig) -> int:
@@ -101,6 +154,8 @@ def main(config: PPOConfig) -> int:
         score = run.closing(make_scoring(config, tokenizer))
         prompts = read_prompts(config, encoder, policy, run.console)
         score.check_all(config, prompts)
+        if config.critic is not None:
+            check_critic(config, critic, policy, tokenizer, prompts)
         plan = plan_rollouts(config, algorithm, prompts, policy.row_devices)
         other = read_other_rows(config, encoder, plan, policy.row_devices, run.console)
         run.console.print(plan.describe(config))

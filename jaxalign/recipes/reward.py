@@ -20,7 +20,7 @@ from jaxalign.objectives.score_losses import (
     score_regression_loss,
 )
 from jaxalign.recipes.flags.config import TrainingConfig
-from jaxalign.recipes.flags.keyword_flags import with_keywords
+from jaxalign.recipes.flags.keyword_flags import hyperparameters, with_keywords
 from jaxalign.recipes.flags.paths import RowsAt
 from jaxalign.recipes.inputs.labels import check_ranks
 from jaxalign.recipes.inputs.packed import pack_rows
@@ -69,9 +69,25 @@ class RewardConfig(TrainingConfig):
             pair_loss(**self.keywords)
         except ValueError as error:
             raise UserError(str(error)) from error
+        self._check_that_all_count()
         if self.normalize_rows < 1:
             raise UserError(
                 f"normalize_rows must be 1 or more, got {self.normalize_rows}"
+            )
+
+    def _check_that_all_count(self) -> None:
+        """Refuses settings that nothing would read."""
+        for name, default in hyperparameters(pair_loss).items():
+            if self.loss != "bradley_terry" and self.keywords[name] != default:
+                raise UserError(
+                    f"{name} {self.keywords[name]:g} counts only in the loss of pairs: "
+                    f"{self.loss} has none. Leave it out, or pass --loss bradley_terry."
+                )
+        if self.normalize_data is not None and self.normalize == "none":
+            raise UserError(
+                f"normalize_data {self.normalize_data} is read only to normalise "
+                "scores, and normalize is none. Leave it out, or pass --normalize mean "
+                "or variance."
             )
 
 

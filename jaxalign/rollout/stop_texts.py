@@ -1,5 +1,6 @@
 """Completions that end where their text holds one of a few given texts."""
 
+import os.path
 from collections.abc import Callable, Sequence
 
 from jaxalign.errors import UserError
@@ -36,7 +37,8 @@ class StopTexts:
         Args:
           decode: Token ids to text, special tokens included.
           texts: At least one, none of them empty.
-          min_new_tokens: No completion with fewer tokens ends.
+          min_new_tokens: No completion with fewer tokens ends, and a text that was
+            complete in fewer counts no more.
 
         Raises:
           UserError: A text is empty, or there is none.
@@ -56,17 +58,29 @@ class StopTexts:
         """After how many tokens the completion `ids` is over; see `Ends`."""
         # Below the least number of tokens nothing was looked at.
         start = looked_at - self._window if looked_at >= self._least else 0
-        if not self._in(ids[max(start, 0) :]):
+        if self._end_in(self._decode(ids[max(start, 0) :]), "") is None:
             return None
+        early = self._decode(ids[: self._least - 1])
         # From the first token on: a window may begin in the middle of a character.
         counts = range(max(looked_at + 1, self._least), len(ids) + 1)
-        return next((n for n in counts if self._in(ids[:n])), None)
+        ended = (n for n in counts if self._end_in(self._decode(ids[:n]), early))
+        return next(ended, None)
 
-    def _in(self, ids: Sequence[int]) -> bool:
-        text = self._decode(ids)
-        return any(stop in text for stop in self._texts)
+    def _end_in(self, text: str, early: str) -> int | None:
+        """Where the first stop text ends that was not complete in `early` already."""
+        # Half a character is another text than the whole one: it is not common to both.
+        known = len(os.path.commonprefix([text, early]))
+        found = (
+            (text.find(stop, max(0, known - len(stop) + 1)), len(stop))
+            for stop in self._texts
+        )
+        return min((at + n for at, n in found if at >= 0), default=None)
 
-    def cut(self, text: str) -> str:
-        """A completion's text up to the stop text that is complete first, with it."""
-        found = ((text.find(stop), len(stop)) for stop in self._texts)
-        return text[: min((at + n for at, n in found if at >= 0), default=len(text))]
+    def cut(self, text: str, before: str) -> str:
+        """A completion's text up to the stop text that ended it, with it.
+
+        Args:
+          text: Of all its tokens; the last one completes the stop text.
+          before: Of all but the last, where stop texts may be that came too early.
+        """
+        return text[: self._end_in(text, before)]

@@ -62,6 +62,22 @@ def test_texts_are_copied_byte_for_byte(tmp_path):
     assert not (out / "notes.py").exists()
 
 
+def test_code_that_is_not_copied_is_not_named(tmp_path):
+    case = load_case("llama")
+    source = shutil.copytree(case.folder, tmp_path / "source")
+    texts = {}
+    for name in ("config.json", "tokenizer_config.json"):
+        file = source / name
+        texts[name] = json.loads(file.read_text()) if file.is_file() else {"a": "ü"}
+        named = {"auto_map": {"AutoModel": "own.Model"}, **texts[name]}
+        file.write_text(json.dumps(named))
+    (source / "own.py").write_text("class Model: pass")
+    out = export_model(tmp_path / "out", case.config, case.params, source=source)
+    for name, text in texts.items():
+        assert json.loads((out / name).read_text("utf-8")) == text
+    assert not (out / "own.py").exists()
+
+
 def test_another_type_changes_one_word_of_the_config(tmp_path):
     case = load_case("llama")
     out = tmp_path / "out"

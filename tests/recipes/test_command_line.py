@@ -4,7 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -169,6 +169,16 @@ def test_numbers_that_mean_nothing_are_refused(flag, value, message, capsys):
         parse_command(Config, [*paths, flag, str(value)], prog="sft")
     assert end.value.code == 2
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_pmap_has_no_mesh():
+    from jaxalign.recipes.flags.config import MeshConfig, TrainingConfig
+
+    paths: Any = {"model": "m", "data": "d", "output_dir": "o", "parallel": "pmap"}
+    with pytest.raises(UserError, match="^mesh.data 2, mesh.fsdp 4: parallel pmap has"):
+        TrainingConfig(**paths, mesh=MeshConfig(data=2, fsdp=4))
+    same = MeshConfig(data=1, fsdp=-1, sequence=1, tensor=1)
+    assert TrainingConfig(**paths, mesh=same)
 
 
 def test_a_home_that_nobody_has_is_a_path_that_is_not_there():

@@ -108,3 +108,9 @@ def test_the_licence_of_the_base_model_is_carried_over(tmp_path):
 def test_texts_that_ended_completions_are_told():
     assert 'Completions ended at "</answer>", "\\n"' in card(stop=("</answer>", "\n"))
     assert "Completions ended" not in card(stop=())
+
+
+def test_arguments_of_the_template_are_told():
+    said = "with the template's arguments `enable_thinking=false`"
+    assert said in card(chat_template_kwargs="enable_thinking=false")
+    assert "arguments" not in card(chat_template_kwargs=None).split("## Settings")[0]

@@ -13,7 +13,7 @@ import pytest
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
 from jaxalign.models import Transformer, load_params, read_config, scalar_scores
-from jaxalign.recipes import reward, sft
+from jaxalign.recipes import export, reward, sft
 from jaxalign.recipes.flags.command_line import field_names, read_yaml
 from jaxalign.recipes.scoring.scorer import load_scorer
 from jaxalign.training import OptimizerConfig
@@ -129,6 +129,20 @@ def test_the_pad_token_ends_no_answer(reward_run, tiny_model):
     for name in ("tokenizer.json", "chat_template.jinja"):
         if (tiny_model / name).exists():
             assert (out / name).read_bytes() == (tiny_model / name).read_bytes()
+
+
+def test_the_command_exports_what_the_run_did_but_for_the_mean(reward_run, tmp_path):
+    """With the run's tokens, and scores that differ by one number."""
+    own, out = reward_run[0] / "export", tmp_path / "out"
+    config = export.Config(run=str(reward_run[0]), output=str(out), head="score")
+    assert export.main(config) == 0
+    ours, theirs = (json.loads((x / "config.json").read_text()) for x in (own, out))
+    assert ours["pad_token_id"] == theirs["pad_token_id"]
+    for name in ("tokenizer_config.json", "tokenizer.json"):
+        assert (own / name).read_bytes() == (out / name).read_bytes()
+    texts = [[1, 2, 3], [4], [9, 8, 7, 6]]
+    mine, other = (load_scorer(str(x))(texts) for x in (own, out))
+    assert np.ptp(other - mine) < 1e-4
 
 
 def rows_to(file, rows):
@@ -319,6 +333,22 @@ def test_settings_that_mean_nothing_are_refused():
         with pytest.raises(UserError, match=next(iter(changes))):
             reward.Config(**paths, **changes)
     assert dataclasses.asdict(reward.Config(**paths))["loss"] == "bradley_terry"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": "kwise", "center": 0.01}, "^center 0.01 counts only .* kwise has no"),
+        ({"loss": "regression", "margin_scale": 0.0}, "^margin_scale 0 counts only"),
+        ({"normalize": "none", "normalize_data": "a.jsonl"}, "^normalize_data a.jsonl"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(changes, message):
+    paths: Any = {"model": "m", "data": "d", "output_dir": "o"}
+    with pytest.raises(UserError, match=message):
+        reward.Config(**paths, **changes)
+    del changes["loss" if "loss" in changes else "normalize"]
+    assert reward.Config(**paths, **changes)
 
 
 def test_what_writes_nothing_has_no_longest_completion(tmp_path):

@@ -248,6 +248,26 @@ def test_generate_and_evaluate_know_them(tiny_model, rows, tmp_path, capsys):
     assert "rows.jsonl:1: A content spells" in capsys.readouterr().err
 
 
+def test_generate_and_evaluate_take_arguments_of_the_template(
+    tiny_model, reward_model, pairs, rows, tmp_path, capsys
+):
+    """Read as numbers, by a template that stops where there is one."""
+    file = tmp_path / "depth.jinja"
+    stop = "{% if depth %}{{ raise_exception('deeper: ' ~ (depth + 1)) }}{% endif %}"
+    file.write_text(stop + TEMPLATE)
+    template = ("--chat-template", file, "--chat-template-kwargs")
+    out = ("--output-dir", tmp_path / "out")
+    for arguments in (
+        ("generate", "--model", tiny_model, "--prompt", "hi"),
+        ("evaluate", "--model", tiny_model, "--data", rows("hi"), *out),
+        ("evaluate", "--model", reward_model, "--data", pairs, *out),
+    ):
+        assert command(*arguments, *template, "depth=2") == 2
+        assert "deeper: 3" in capsys.readouterr().err
+        assert command(*arguments, *template, "depth") == 2
+        assert "--chat-template-kwargs 'depth' is not" in capsys.readouterr().err
+
+
 def test_prompts_of_reinforcement_learning(tiny_model, rows, tmp_path, capsys):
     common = ["grpo", "--model", tiny_model, "--data", rows(FORGED, prompts=True)]
     common += ["--reward", "stopped", "--output-dir", tmp_path / "out", "--dry-run"]

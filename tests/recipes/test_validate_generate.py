@@ -117,6 +117,9 @@ def test_generate_takes_its_settings_from_the_checkpoint_and_flags_first(tmp_pat
         (["--prompt", "x", "--top-p", "1.5"], "top_p must be above 0"),
         (["--prompt", "x", "--min-p", "2"], "min_p must be from 0"),
         (["--prompt", "x", "--temperature", "-1"], "temperature must be 0"),
+        (["--prompt", "x", "--num-samples", "2"], "--num-samples: at temperature 0"),
+        (["--prompt", "x", "--top-k", "5", "--min-p", "0.1"], "--top-k, --min-p: at"),
+        (["--prompt", "x", "--temperature", "0", "--top-p", "0.5"], "--top-p: at"),
         (["--prompt", "x" * 400], "tokens"),
     ],
 )
@@ -128,6 +131,17 @@ def test_mistakes_of_generate_are_one_paragraph(
     error = capsys.readouterr().err.strip()
     assert message in error
     assert "\n\n" not in error
+
+
+def test_filters_of_the_checkpoint_or_switched_off_are_no_mistake(draw_model, capsys):
+    model = draw_model(1, 1.0)
+    settings = {"eos_token_id": 259, "do_sample": True, "top_k": 5, "top_p": 0.5}
+    (model / "generation_config.json").write_text(json.dumps(settings))
+    flags = ["--prompt", "x", "--temperature", "0", "--max-new-tokens", "2"]
+    ended(["generate", "--model", model, *flags], 0)
+    off = ["--top-k", "0", "--top-p", "1", "--min-p", "0"]
+    ended(["generate", "--model", model, *flags, *off], 0)
+    assert "greedy" in capsys.readouterr().out
 
 
 def test_generate_does_not_write_over_the_rows_it_reads(tiny_model, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The sampler's log-probs are those of the training forward pass, in every family."""
 
+import dataclasses
 import functools
 
 import jax
@@ -14,9 +15,10 @@ from jaxalign.models import (
     logits,
     unembedding,
 )
-from jaxalign.rollout import Decoder, generate
+from jaxalign.rollout import Decoder, decoder_of, generate
 from tests.models.cases import CASES, load_case
 from tests.rollout.models_under_test import log_softmax
+from tests.tiny import make_model, make_params
 
 TEMPERATURE = 4.0
 # Positions learnt or rotated, windows, heads in groups; that each family's cache gives
@@ -62,3 +64,18 @@ def test_sampled_and_teacher_forced_log_probs_agree(name):
         at = len(prompts[i // 2]) - 1 + np.arange(count)
         expected = logps[i, at, got.tokens[i, :count]]
         np.testing.assert_allclose(got.logps[i, :count], expected, atol=1e-4)
+
+
+def test_padding_may_be_wider_than_the_table_of_positions():
+    """18 + 2 tokens fill a table of 20 rows, and a prompt of 18 is padded to 24."""
+    made = make_model(learned_positions=True)
+    config = dataclasses.replace(made.config, max_positions=20, rotary_dim=0)
+    model = Transformer(config)
+    params, text = make_params(model), [(7 * i) % 31 for i in range(18)]
+    decoder = decoder_of(model)
+    key = jax.random.key(0)
+    got = generate(decoder, params, [text], key, max_new_tokens=2, temperature=0)
+    score = jax.jit(functools.partial(logits, model))
+    for _ in range(2):
+        text.append(int(score(params, np.array([text]))[0, -1].argmax()))
+    assert got.ids() == [text[18:]]

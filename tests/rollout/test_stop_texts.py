@@ -45,11 +45,13 @@ def unstopped():
 
 
 def end_of(ids, stop, least=1):
-    """After each token the whole text is looked at."""
+    """After each token all bytes are looked at, for a text complete from `least` on."""
+    early = len(b"".join(PIECES[i] for i in ids[: least - 1]))
     for n in range(least, len(ids) + 1):
-        text = b"".join(PIECES[i] for i in ids[:n]).decode("utf-8", "replace")
-        if any(x in text for x in stop):
-            return n
+        whole = b"".join(PIECES[i] for i in ids[:n])
+        for x in map(str.encode, stop):
+            if any(whole[:m].endswith(x) for m in range(early + 1, len(whole) + 1)):
+                return n
     return None
 
 
@@ -114,6 +116,22 @@ def test_no_text_ends_a_completion_before_its_fewest_tokens():
     assert 30 in got.lengths
 
 
+def test_a_text_that_came_before_the_fewest_tokens_ends_nothing():
+    ends = StopTexts(lambda ids: "".join(map(chr, ids)), ["b"], min_new_tokens=5)
+    ids = [ord(x) for x in "abcdefghijkl"]
+    assert ends(ids, 0) is None
+    assert ends(ids[:5], 4) is None
+    assert ends([*ids[:6], ord("b"), *ids], 0) == 7
+    assert ends([*ids[:4], ord("b"), *ids], 4) == 5
+    assert ends.cut("abcdefbb", "abcdef") == "abcdefb"
+    # What a token completes counts, also where it began before.
+    ends = StopTexts(decode, ["é"], min_new_tokens=3)
+    half, other = WORDS.index("x") + 1, WORDS.index("x") + 2
+    assert ends([0, half, other], 0) == 3
+    assert ends.cut(decode([0, half, other, 11]), decode([0, half])) == "aé"
+    assert ends([half, other, 0], 0) is None
+
+
 def test_a_text_in_the_prompt_ends_nothing():
     got = sample(("</answer>",), prompts=[[2, 3, 4]], num_samples=1, max_new_tokens=3)
     assert got.lengths.tolist() == [3]
@@ -121,9 +139,9 @@ def test_a_text_in_the_prompt_ends_nothing():
 
 def test_what_is_shown_ends_with_the_text():
     ends = StopTexts(decode, ["ab", "bcd"])
-    assert ends.cut("xxbcdab") == "xxbcd"
-    assert ends.cut("xxabcd") == "xxab"
-    assert ends.cut("nothing") == "nothing"
+    assert ends.cut("xxbcdab", "xx") == "xxbcd"
+    assert ends.cut("xxabcd", "xxa") == "xxab"
+    assert ends.cut("nothing", "not") == "nothing"
 
 
 @pytest.mark.parametrize("texts", [(), ("",), ("a", "")])

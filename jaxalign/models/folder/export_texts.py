@@ -28,6 +28,7 @@ _COPIED = (
 )
 NAMED_TEMPLATES = "additional_chat_templates"
 """Folder of the templates that are no default, as for tools."""
+_MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
 _NAMES_PAD = ("tokenizer_config.json", "special_tokens_map.json")
 _MAY_NAME_PATHS = ("config.json", "generation_config.json", *_NAMES_PAD)
 # A quick look at the bytes: a file without such a value stays byte for byte.
@@ -85,6 +86,11 @@ def write_texts(
         _describe_head(folder, config, pad)
     if chat is not None:
         write_chat(folder, chat)
+    for name in _MAY_NAME_CODE:
+        file = folder / name
+        # As below: a file without the key stays byte for byte.
+        if file.is_file() and b'"auto_map"' in file.read_bytes():
+            _edit(file, without_code)
     for name in _MAY_NAME_PATHS:
         file = folder / name
         if file.is_file() and _PERHAPS_PATH.search(file.read_bytes()):
@@ -108,6 +114,17 @@ def _write_config(file: pathlib.Path, original: pathlib.Path, dtype: str) -> Non
     if new["tie_word_embeddings"] is None:
         del new["tie_word_embeddings"]
     _write_json(file, new)
+
+
+def without_code(data: dict[str, Any]) -> dict[str, Any]:
+    """The same keys, but for the one that names code: its files are not copied.
+
+    A loader that trusts code would look for them in vain.
+
+    >>> without_code({"model_type": "phi3", "auto_map": {"AutoModel": "x.Model"}})
+    {'model_type': 'phi3'}
+    """
+    return {key: value for key, value in data.items() if key != "auto_map"}
 
 
 def without_local_paths(data: dict[str, Any]) -> dict[str, Any]:

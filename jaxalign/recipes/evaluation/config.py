@@ -63,6 +63,8 @@ class Config:
     """Renamed columns: `prompt=question,chosen=good`."""
     chat_template: TemplateAt | None = None
     """A `.jinja` file or a built-in template's name; the checkpoint's by default."""
+    chat_template_kwargs: str | None = None
+    """Arguments of the template: `enable_thinking=false,date=2026-01-01`."""
     template_time: str | None = None
     """The time that templates read, as 2026-01-31T12:00:00; by default now."""
     markers_in_text: Literal["text", "refuse", "keep"] = "text"

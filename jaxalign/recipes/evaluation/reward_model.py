@@ -11,6 +11,7 @@ from jaxalign.recipes.evaluation.config import Config
 from jaxalign.recipes.evaluation.measure import Estimator, Measure, pairs
 from jaxalign.recipes.evaluation.rows import open_reader
 from jaxalign.recipes.inputs.display import tell_clock
+from jaxalign.recipes.inputs.rows import template_arguments
 from jaxalign.recipes.scoring.scorer import ends, load_scorer
 
 # Flags that ask a model to write, or compare what it writes.
@@ -48,7 +49,12 @@ def evaluate_reward_model(config: Config, console: Console) -> dict[str, Measure
     model = read_config(folder)
     tokenizer = load_tokenizer(folder, chat_template=config.chat_template)
     tell_clock(tokenizer, console)
-    encoder = Encoder(tokenizer, model.vocab_size, markers=config.markers_in_text)
+    encoder = Encoder(
+        tokenizer,
+        model.vocab_size,
+        template_kwargs=template_arguments(config.chat_template_kwargs),
+        markers=config.markers_in_text,
+    )
     reader = open_reader(config, encoder, console)
     form = reader.form("preference", must=True)
     assert form is not None

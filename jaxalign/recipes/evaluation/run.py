@@ -37,6 +37,7 @@ from jaxalign.recipes.evaluation.rows import need_flags, open_reader
 from jaxalign.recipes.evaluation.scoring import Written, score_completions
 from jaxalign.recipes.inputs.display import tell_clock
 from jaxalign.recipes.inputs.generation_settings import tell_unused
+from jaxalign.recipes.inputs.rows import template_arguments
 from jaxalign.recipes.runs.samples import sampling_shown
 from jaxalign.recipes.scoring.judge_rewards import read_judge_template
 from jaxalign.recipes.scoring.open_rewards import (
@@ -91,6 +92,7 @@ def evaluate(config: Config, console: Console) -> Results:
         found = evaluate_reward_model(config, console)
         return Results(_about(config), found, {}, {})
     # First, so that a mistake in one of them is told before a model is loaded.
+    template_arguments(config.chat_template_kwargs)
     template = read_judge_template(config.judge_template, COMPARE)
     judge = open_judge(config)
     model = _open(config, config.model)
@@ -165,8 +167,12 @@ def _open(config: Config, name: str) -> Checkpoint:
 
 def _read(config: Config, model: Checkpoint, console: Console) -> Task:
     room = model.policy.config.max_positions
-    size, markers = model.policy.config.vocab_size, config.markers_in_text
-    encoder = Encoder(model.tokenizer, size, markers=markers)
+    encoder = Encoder(
+        model.tokenizer,
+        model.policy.config.vocab_size,
+        template_kwargs=template_arguments(config.chat_template_kwargs),
+        markers=config.markers_in_text,
+    )
     tell_clock(model.tokenizer, console)
     reader = open_reader(config, encoder, console)
     asking = config.reward, config.reward_model, config.judge, config.confidence

@@ -189,6 +189,14 @@ class TrainingConfig(DataConfig):
                 raise UserError(f"{name} must be 1 or more, got {value}")
         if self.samples < 0:  # in a slice it would be all rows but the last
             raise UserError(f"samples must be 0 or more, got {self.samples}")
+        if self.parallel == "pmap" and self.mesh != MeshConfig():
+            default = dataclasses.asdict(MeshConfig())
+            sizes = dataclasses.asdict(self.mesh).items()
+            given = ", ".join(f"mesh.{k} {v}" for k, v in sizes if v != default[k])
+            raise UserError(
+                f"{given}: parallel pmap has no mesh, it copies the state to every "
+                "device. Leave this out, or pass --parallel mesh."
+            )
         # In this form NaN is refused, too.
         if not 0 < self.num_train_epochs <= MOST_EPOCHS:
             raise UserError(

@@ -1,6 +1,7 @@
 """Settings to what `rl.make_iteration` takes, for runs and for plans of runs."""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from jaxalign.recipes.runs.policy import Policy
 from jaxalign.recipes.runs.samples import ends_of
 from jaxalign.rewards import informative_groups
 from jaxalign.rl import Algorithm, Devices, Mix, Prompt, Sampling
+
+_LOG = logging.getLogger("jaxalign")
 
 
 class RolloutPlan(NamedTuple):
@@ -55,7 +58,14 @@ class RolloutPlan(NamedTuple):
 def plan_rollouts(
     config: RLConfig, algorithm: Algorithm, prompts: Prompts, devices: int
 ) -> RolloutPlan:
-    """Plans a run over its prompts."""
+    """Plans a run over its prompts; says if an iteration has some of them twice."""
+    if len(prompts.train) < config.batch_size:
+        _LOG.warning(
+            "batch_size is %d and there are %d prompts to train on: every iteration "
+            "samples some of them several times. Lower --batch-size.",
+            config.batch_size,
+            len(prompts.train),
+        )
     epochs = config.num_train_epochs * len(prompts.train) / config.batch_size
     longest = max(len(x.ids) for x in prompts.train)
     return RolloutPlan(

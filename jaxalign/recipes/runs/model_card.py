@@ -65,6 +65,7 @@ def model_card(
         "this model too",
         f"- Data: `{said['data']}`; its licence and terms apply as well",
         *_stop_texts(config),
+        *_template_arguments(said),
         "",
         "## Results on held-out rows",
         "",
@@ -128,6 +129,12 @@ def _dataset_names(data: str) -> list[str] | None:
 def _stop_texts(config: Mapping[str, Any]) -> list[str]:
     texts = ", ".join(json.dumps(x, ensure_ascii=False) for x in config.get("stop", ()))
     return [f"- Completions ended at {texts}: let a server stop there"] * bool(texts)
+
+
+def _template_arguments(said: Mapping[str, Any]) -> list[str]:
+    given = said.get("chat_template_kwargs")
+    line = "- Chats were rendered with the template's arguments `{}`: serve it so, too"
+    return [line.format(given)] * bool(given)
 
 
 def without_paths(value: Any) -> Any:

@@ -69,6 +69,8 @@ def test_each_algorithm_gets_what_is_given_and_else_what_it_has():
         (ppo, {"cliprange_value": 0.0}, "^cliprange_value must be in"),
         (ppo, {"vf_coef": -1.0}, "^vf_coef must be in"),
         (ppo, {"kl_horizon": 0}, "^kl_horizon must be in"),
+        (ppo, {"kl_target": 3.0}, "^kl_target 3 counts only .* --kl-controller adapt"),
+        (ppo, {"kl_horizon": 99}, "^kl_horizon 99 counts only"),
         (ppo, {"critic_warmup": -1}, "^critic_warmup must be 0 or more, got -1"),
         (online, {"num_iterations": 0}, "^num_iterations must be 1 or more"),
         (grpo, {"patience": 0}, "^patience must be 1 or more, got 0"),
@@ -78,6 +80,11 @@ def test_each_algorithm_gets_what_is_given_and_else_what_it_has():
 def test_values_out_of_range_are_refused_by_the_flag_s_name(kind, settings, message):
     with pytest.raises(UserError, match=message):
         kind.Config(**BASE | settings)
+
+
+def test_the_controller_of_the_kl_may_be_told_its_target_or_its_defaults():
+    for given in ({"kl_target": 6.0}, {"kl_controller": "adaptive", "kl_target": 3.0}):
+        assert ppo.Config(**BASE | given).kl_target == given["kl_target"]
 
 
 def test_preference_losses_have_no_kl_term(capsys):

@@ -14,8 +14,9 @@ from jaxalign.models import read_config
 from jaxalign.recipes import grpo
 from jaxalign.recipes.inputs.rows import make_encoder
 from jaxalign.recipes.rl import fit
-from jaxalign.recipes.rl.parts import RolloutPlan, read_other_rows
-from jaxalign.rl import RLState
+from jaxalign.recipes.rl.parts import RolloutPlan, plan_rollouts, read_other_rows
+from jaxalign.recipes.rl.prompts import Prompts
+from jaxalign.rl import Prompt, RLState
 from jaxalign.training import OptimizerConfig, make_optimizer
 
 
@@ -43,6 +44,22 @@ def test_rows_that_are_mixed_in_are_read_as_they_are(tiny_model, tmp_path):
     assert (mix.batch_of(5).length > 0).sum() == 4
     with pytest.raises(IndexError, match="step 6 of 6"):
         mix.batch_of(6)
+
+
+def test_fewer_prompts_than_an_iteration_has_are_told(caplog):
+    config = grpo.Config(
+        model="m", data="d", output_dir="o", reward=("stopped",), batch_size=4
+    )
+    algorithm = grpo.grpo_algorithm(config)
+    for count, told in ((4, 0), (3, 1)):
+        caplog.clear()
+        train = [Prompt([1, 2]) for _ in range(count)]
+        plan_rollouts(config, algorithm, Prompts(train, [], {}), 1)
+        assert len(caplog.records) == told
+    assert caplog.messages == [
+        "batch_size is 4 and there are 3 prompts to train on: every iteration samples "
+        "some of them several times. Lower --batch-size."
+    ]
 
 
 @pytest.mark.parametrize("devices", [(), (2,)], ids=["mesh", "pmap"])

@@ -1,10 +1,12 @@
 """Other models in a run: what scores the answers, and what the critic starts from."""
 
+import json
 import shutil
 
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from jaxalign.data.text.tokenizer import load_tokenizer
 from jaxalign.errors import UserError
@@ -55,6 +57,50 @@ def test_a_reward_model_with_other_words_is_refused(tiny_model, reward_model, tm
     (other / "tokenizer.json").write_text(text.replace("<|im_start|>", "<|begin|>"))
     with pytest.raises(UserError, match="another vocabulary than the policy's"):
         make_scoring(tiny_model, str(other))
+
+
+def other_words(folder):
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text.replace("<|im_start|>", "<|begin|>"))
+
+
+def fewer_embeddings(folder):
+    """One less than the tokens of the tokenizer, 260."""
+    (file,) = folder.glob("*.safetensors")
+    tensors = load_file(file)
+    name = next(x for x in tensors if x.endswith("embed_tokens.weight"))
+    tensors[name] = np.ascontiguousarray(tensors[name][:259])
+    save_file(tensors, file, metadata={"format": "pt"})
+    change_config(folder, vocab_size=259)
+
+
+def shorter_context(folder):
+    change_config(folder, max_position_embeddings=8)
+
+
+def change_config(folder, **changes):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (other_words, "another vocabulary than the policy's"),
+        (fewer_embeddings, "has 259 embeddings, and ids go up to 259"),
+        (shorter_context, "reads 8 tokens, and the longest prompt has"),
+    ],
+)
+def test_a_critic_that_cannot_read_the_policy_s_tokens_is_refused(
+    tiny_model, reward_model, prompts, reward_file, tmp_path, spoil, message
+):
+    """In a dry run, which loads no weights, and with the model itself all is well."""
+    given = settings(tiny_model, prompts, reward_file, tmp_path / "o", dry_run=True)
+    assert ppo.main(ppo.Config(**given, critic=str(reward_model))) == 0
+    critic = shutil.copytree(reward_model, tmp_path / "critic")
+    spoil(critic)
+    with pytest.raises(UserError, match=message):
+        ppo.main(ppo.Config(**given, critic=str(critic)))
 
 
 @pytest.mark.slow
