@@ -154,7 +154,7 @@ def test_a_judge_is_asked_about_the_question_and_not_the_marks_of_a_template(
         return name
 
     monkeypatch.setattr(judge, "open_checkpoint", open_checkpoint)
-    monkeypatch.setattr(judge, "respond_of", lambda name, size: respond)
+    monkeypatch.setattr(judge, "respond_of", lambda name, size, **_: respond)
     template = tmp_path / "ask.txt"
     template.write_text("{prompt}|{completion}|{topic}")
     text = f"judge(model='{tiny_model}', template='{template}', highest=6, lowest=0)=3"
@@ -193,7 +193,7 @@ def test_a_judge_compares_the_answers_to_a_question(tiny_model, tmp_path, monkey
         return name
 
     monkeypatch.setattr(judge, "open_checkpoint", open_checkpoint)
-    monkeypatch.setattr(judge, "respond_of", lambda name, size: respond)
+    monkeypatch.setattr(judge, "respond_of", lambda name, size, **_: respond)
     template = tmp_path / "ask.txt"
     template.write_text("{prompt}|{first}|{second}")
     text = f"rival_judge(model='{tiny_model}', template='{template}')=2"
