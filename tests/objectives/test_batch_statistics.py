@@ -6,12 +6,14 @@ always that of the global batches.
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from jaxalign.errors import UserError
 from jaxalign.losses import (
     bco_loss,
     beta_dpo_loss,
@@ -22,7 +24,9 @@ from jaxalign.losses import (
 from jaxalign.objectives import (
     Backbone,
     Head,
+    MixedBatch,
     bind,
+    mixed_objective,
 )
 from jaxalign.training import TrainState, make_eval_step, make_train_step
 from tests.rows import packed_batch, plain_batch, random_examples
@@ -262,3 +266,30 @@ def test_other_losses_have_no_memory(loss, given):
     new, metrics = jax.jit(make_train_step(objective, SGD))(state, batches[0])
     assert jax.tree.structure(new) == jax.tree.structure(state)
     assert metrics["loss"].weight == 6
+
+
+@pytest.mark.parametrize("method", [Bco, pytest.param(BetaDpo, marks=pytest.mark.slow)])
+def test_in_a_mix_the_first_objective_remembers_as_it_does_alone(method):
+    """With a coefficient of 0, and in parts; alone it is computed in one piece."""
+    table, _, _, batches = setup(2)
+    alone, state = start(method.loss, table)
+    mixed = mixed_objective(alone, bind(dpo_loss, BACKBONE), coef=0.0)
+    step = jax.jit(make_train_step(alone, SGD))
+    in_parts = jax.jit(make_train_step(mixed, SGD, microbatch_size=2))
+    got = TrainState.create(jnp.asarray(table), SGD, jax.random.key(0), mixed.carry)
+    for batch in batches:
+        state, metrics = step(state, batch)
+        got, more = in_parts(got, MixedBatch(batch, batch))
+        for name, mean in metrics.items():
+            np.testing.assert_allclose(
+                more[name].value, mean.value, rtol=1e-4, atol=1e-6, err_msg=name
+            )
+    assert np.any(jax.tree.leaves(state.carry)[0])
+    chex.assert_trees_all_close(got.carry, state.carry, rtol=1e-4)
+    chex.assert_trees_all_close(got.params, state.params, rtol=1e-4, atol=1e-5)
+
+
+def test_the_second_objective_of_a_mix_must_not_remember():
+    one, two = bind(dpo_loss, BACKBONE), bind(bco_loss, BACKBONE)
+    with pytest.raises(UserError, match="Make it the first of the two"):
+        mixed_objective(one, two, coef=1.0)
