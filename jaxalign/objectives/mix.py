@@ -66,11 +66,13 @@ def mixed_objective(
         total = sum_of_means((1.0, out.loss), (coef, other))
         return LossOutput(total, {**out.metrics, f"loss/{name}": other})
 
+    coupled = one.batch_coupled or two.batch_coupled
+    both = dataclasses.replace(one, loss=loss, batch_coupled=coupled)
     if one.measure is None:
-        return dataclasses.replace(one, loss=loss)
+        return both
     measure = one.measure
 
     def of_main(params, batch: MixedBatch, key):
         return measure(params, batch.main, key)
 
-    return dataclasses.replace(one, loss=loss, measure=of_main)
+    return dataclasses.replace(both, measure=of_main)

@@ -15,6 +15,7 @@ import pytest
 
 from jaxalign.errors import UserError
 from jaxalign.losses import (
+    aot_pair_loss,
     bco_loss,
     beta_dpo_loss,
     dpo_loss,
@@ -293,3 +294,33 @@ def test_the_second_objective_of_a_mix_must_not_remember():
     one, two = bind(dpo_loss, BACKBONE), bind(bco_loss, BACKBONE)
     with pytest.raises(UserError, match="Make it the first of the two"):
         mixed_objective(one, two, coef=1.0)
+
+
+@pytest.mark.parametrize(
+    ("way", "parts"), [(by_jit, 2), (by_shard_map, 1), (by_pmap, 1)]
+)
+def test_an_objective_that_couples_all_rows_is_refused_in_parts(way, parts):
+    table, *_, batches = setup(1)
+    coupled = bind(functools.partial(aot_pair_loss, beta=0.2), BACKBONE)
+    both = mixed_objective(coupled, bind(dpo_loss, BACKBONE), coef=1.0)
+    mixed = MixedBatch(batches[0], batches[0])
+    for objective, batch in ((coupled, batches[0]), (both, mixed)):
+        state = TrainState.create(jnp.asarray(table), SGD, jax.random.key(0))
+
+        def make_step(axis_name, objective=objective):
+            options = {"num_microbatches": parts, "axis_name": axis_name}
+            return make_train_step(objective, SGD, **options)
+
+        with pytest.raises(UserError, match="couples all rows"):
+            way(make_step, state, batch)
+
+
+def test_an_objective_that_couples_all_rows_is_computed_in_one_piece():
+    table, *_, batches = setup(1)
+    objective = bind(aot_pair_loss, BACKBONE)
+    arguments = jnp.asarray(table), batches[0], jax.random.key(0)
+    found = jax.jit(make_eval_step(objective, microbatch_size=8))(*arguments)
+    expected = objective(*arguments).loss
+    np.testing.assert_allclose(found["loss"].value, expected.value, rtol=1e-5)
+    with pytest.raises(UserError, match="couples all rows"):
+        make_eval_step(objective, microbatch_size=4)(*arguments)
