@@ -188,8 +188,8 @@ def _check_whole(objective: Objective, parts: int, axis_name: str | None) -> Non
         where = f"{parts} parts" + (f" on {devices} devices" if devices > 1 else "")
         raise UserError(
             "the objective couples all rows of a batch, and would be computed in "
-            f"{where}, each with a loss of its own. Compute the batch in one piece under "
-            "jax.jit: without num_microbatches, or with a larger microbatch_size."
+            f"{where}, each with a loss of its own. Compute the batch in one piece "
+            "under jax.jit: without num_microbatches, or with a larger microbatch_size."
         )
 
 
