@@ -1,6 +1,7 @@
 """What all losses share: the types of what they take and return."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -58,6 +59,8 @@ class Objective:
       carry: That of a new run, a tree of arrays.
       update_carry: `(carry, measured) -> carry`, of the same shapes.
       reads: Names of what it reads, as `bind` knows them: `ref`, `kl`, `margin`, ...
+      batch_coupled: Whether it must see the whole batch at once: a step then refuses to
+        compute it in parts.
     """
 
     loss: Callable[[Any, Any, jax.Array, Any, Any], LossOutput]
@@ -65,6 +68,7 @@ class Objective:
     carry: Any = ()
     update_carry: Callable[[Any, Any], Any] = lambda carry, measured: carry
     reads: frozenset[str] = frozenset()
+    batch_coupled: bool = False
 
     @classmethod
     def of(cls, objective: "Objective | LossFn") -> "Objective":
@@ -76,7 +80,7 @@ class Objective:
             del measured, carry
             return objective(params, batch, key)
 
-        return cls(loss)
+        return cls(loss, batch_coupled=is_batch_coupled(objective))
 
     def __call__(self, params, batch, key) -> LossOutput:
         """The loss of one batch that is whole, with the carry of a new run."""
@@ -125,9 +129,11 @@ def batch_coupled(loss_fn: F) -> F:
 
 
 def is_batch_coupled(loss_fn: Callable[..., Any]) -> bool:
-    """Whether a loss must see the whole batch at once.
+    """Whether a loss must see the whole batch at once, whatever keywords it is given.
 
     >>> is_batch_coupled(lambda policy, mask: None)
     False
     """
+    while isinstance(loss_fn, functools.partial):
+        loss_fn = loss_fn.func
     return getattr(loss_fn, "is_batch_coupled", False)

@@ -162,17 +162,23 @@ def per_response(name: str, x: jax.Array, responses: Responses) -> jax.Array:
 
 
 def constant(name: str, x: jax.Array, responses: Responses) -> jax.Array:
-    """Checks a number of each response, `[...]` float, and stops its gradient."""
-    return jax.lax.stop_gradient(per_response(name, x, responses))
+    """Checks a number of each response, `[...]` float, and stops its gradient.
+
+    It is 0 for an empty response: what is said of one may be NaN, and a gradient of 0
+    times that would be NaN too.
+    """
+    known = jax.lax.stop_gradient(per_response(name, x, responses))
+    return jnp.where(responses.valid, known, 0.0)
 
 
 def constants(name: str, x: Pair[jax.Array], pairs: Pairs) -> Pair[jax.Array]:
-    """`constant` of both sides."""
+    """`constant` of both sides, 0 for both unless the pair is valid."""
     chosen, rejected = as_pair(name, x)
-    return Pair(
+    both = (
         constant(f"{name}.chosen", chosen, pairs.chosen),
         constant(f"{name}.rejected", rejected, pairs.rejected),
     )
+    return Pair(*(jnp.where(pairs.valid, x, 0.0) for x in both))
 
 
 def scalar(name: str, x: jax.Array, responses: Responses) -> jax.Array:

@@ -47,6 +47,8 @@ def mappo_loss(
     check_positive("beta", beta)
     pairs = sum_pairs(policy, mask, ref)
     gap = constant("reward_gap", reward_gap, pairs.chosen)
+    # Of a pair that does not count it may be NaN, and so would its gradient.
+    gap = jnp.where(pairs.valid, gap, 0.0)
     rewards = pairs.rewards(beta)
     losses = pairwise_logistic(rewards.chosen - gap * rewards.rejected)
     return pair_output(losses, pairs, rewards)

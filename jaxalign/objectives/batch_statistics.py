@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxalign.errors import explained
-from jaxalign.losses import LossOutput, Objective, Pair
+from jaxalign.losses import LossOutput, Objective, Pair, is_batch_coupled
 from jaxalign.objectives.signatures import array_names
 from jaxalign.ops import Mean, moving_baseline
 
@@ -86,15 +86,17 @@ def as_objective(loss_fn: Callable[..., LossOutput], given: Given) -> Objective:
       batch and carries them along.
     """
     rule, reads = running_of(loss_fn), frozenset(array_names(loss_fn))
+    coupled = is_batch_coupled(loss_fn)
     if rule is not None:
-        return dataclasses.replace(_with_carry(given, rule), reads=reads)
+        remembering = _with_carry(given, rule)
+        return dataclasses.replace(remembering, reads=reads, batch_coupled=coupled)
 
     @explained()
     def loss(params, batch, key, measured, carry) -> LossOutput:
         del key, measured, carry
         return given(params, batch, {})
 
-    return Objective(loss, reads=reads)
+    return Objective(loss, reads=reads, batch_coupled=coupled)
 
 
 def _with_carry(given: Given, rule: Rule) -> Objective:

@@ -2,8 +2,9 @@
 
 The completions of a prompt share a row; the batch's `advantages` are the score of the
 whole completion at each of its tokens. Whichever has the higher score is preferred.
-Prompts whose completions are equally good decide nothing: they are left out, and
-counted as `ties`.
+Prompts whose completions are equally good are counted as `ties`. They decide nothing,
+and losses of pairs leave them out; REBEL regresses on their difference of 0, and in
+Nash-MD both win half of the time, so that its pull to the reference is left.
 """
 
 import functools
@@ -163,13 +164,13 @@ def rebel_of_rivals(rivals: Rivals, *, eta: float = 1.0) -> LossOutput:
 def nash_md_of_rivals(rivals: Rivals, *, beta: float = 0.1) -> LossOutput:
     """`nash_md_loss`; the policy wrote the first completion, the mixture the second.
 
-    Munos et al., https://arxiv.org/abs/2312.00886. The preference is 1 or 0.
+    Munos et al., https://arxiv.org/abs/2312.00886. The preference is 1 or 0, and ½ for
+    equal scores.
     """
     assert rivals.ref_logps is not None
     first, second = rivals.scores[..., 0], rivals.scores[..., 1]
-    decided = jnp.all(rivals.valid, axis=-1) & (first != second)
-    mask = rivals.mask[:, :, 0] & decided[..., None]
-    won = (first > second).astype(first.dtype)
+    mask = rivals.mask[:, :, 0] & jnp.all(rivals.valid, axis=-1)[..., None]
+    won = jnp.where(first == second, 0.5, (first > second).astype(first.dtype))
     arrays = rivals.logps[:, :, 0], rivals.ref_logps[:, :, 0], mask, won
     return nash_md_loss(*arrays, beta=beta)
 

@@ -28,7 +28,8 @@ def regularised(
       loss: `(logps, old_logps, advantages, mask, ...) -> LossOutput`, as `grpo_loss`.
         If it has an argument `penalty`, that gets the terms, which are aggregated as
         the loss is; else they are a mean over tokens of their own.
-      kl: Estimator of the divergence from the reference, or None.
+      kl: Estimator of the divergence from the reference, or None. It takes the place of
+        a KL term that the loss would add by itself where there is a reference.
       kl_coef: Its weight.
       entropy_coef: Weight of the entropy, which is subtracted.
 
@@ -42,6 +43,10 @@ def regularised(
     True
     """
     own = inspect.signature(loss).parameters
+    if kl is not None and "beta" in own and own["beta"].default is None:
+        # None is the paper's weight of k3 in `grpo_loss`: a second KL term.
+        loss = functools.partial(loss, beta=0.0)
+        own = inspect.signature(loss).parameters
 
     def terms(entropy, arrays) -> jax.Array | None:
         """The value of all terms at each token."""

@@ -124,6 +124,7 @@ class Reader:
             mine.kernel,
             states_at_targets(model, self._ref_params, self.batch.tokens),
             theirs.kernel,
+            temperature=self._options["temperature"],
             softcap=mine.softcap,
             ref_softcap=theirs.softcap,
             vocab_size=mine.vocab_size,
@@ -134,10 +135,10 @@ class Reader:
     def log_sum_squares(self) -> jax.Array:
         """Log Σ π² of the distribution at each target, without gradient."""
         model = self._backbone("log_sum_squares")
-        # log Σ π² = log Σ exp(2z) - 2 log Σ exp(z), and nobody differentiates it.
+        # log Σ π² = log Σ exp(2z/τ) - 2 log Σ exp(z/τ), nor is it differentiated.
         head = model.head(self._params)
         states, kernel = jax.lax.stop_gradient((self.states, head.kernel))
-        options = {**self._options, "temperature": 0.5}
+        options = {**self._options, "temperature": self._options["temperature"] / 2}
         head = head._replace(kernel=kernel)
         squares = stats_at(states, head, self.batch.tokens, **options).logz
         return self.view(squares - 2 * self.stats.logz)

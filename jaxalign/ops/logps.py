@@ -63,14 +63,19 @@ def token_stats(
     weights = jnp.exp(z - top[..., None])
     partition = jnp.sum(weights, axis=-1)
     logz = top + jnp.log(partition)
-    spread = jnp.sum(weights * z, axis=-1) / partition if entropy else None
     return TokenStats(
         logps=picked - logz,
         logz=logz,
         mean_logps=jnp.mean(z, axis=-1) - logz,
         correct=picked >= top,
-        entropy=None if spread is None else logz - spread,
+        entropy=_entropy(z, logz, weights, partition) if entropy else None,
     )
+
+
+def _entropy(z, logz, weights, partition) -> jax.Array:
+    # A token that cannot come may have a logit of -inf; it adds 0, also to gradients.
+    possible = jnp.where(weights > 0, z, 0.0)
+    return logz - jnp.sum(weights * possible, axis=-1) / partition
 
 
 def token_logps(

@@ -47,9 +47,12 @@ class Moments:
         Returns:
           Scalars, float32 (float64 for float64 `x`).
         """
-        mean = Mean.of(x, where=where)
-        squares = jnp.square(masked(x, where) - mean.value)
-        return cls(mean.weight, mean.value, jnp.sum(squares, where=where))
+        x, mean = masked(x, where), Mean.of(x, where=where)
+        # A rounded mean is off even where all are equal: that would be a deviation,
+        # which whitening takes to 1. The mean of what is left over mends it.
+        centre = mean.value + Mean.of(x - mean.value, where=where).value
+        squares = jnp.sum(jnp.square(x - centre), where=where)
+        return cls(mean.weight, centre, squares)
 
     def __add__(self, other: "Moments") -> "Moments":
         """The moments of both parts together."""
@@ -64,6 +67,9 @@ class Moments:
         weight = jax.lax.psum(self.weight, axis_name)
         total = jax.lax.psum(self.weight * self.mean, axis_name)
         mean = total / jnp.maximum(weight, 1)
+        # Rounded, and mended as in `of`.
+        rest = jax.lax.psum(self.weight * (self.mean - mean), axis_name)
+        mean = mean + rest / jnp.maximum(weight, 1)
         squares = self.squares + self.weight * jnp.square(self.mean - mean)
         return Moments(weight, mean, jax.lax.psum(squares, axis_name))
 

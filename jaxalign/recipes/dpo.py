@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.errors import UserError
-from jaxalign.losses import Objective, is_batch_coupled
+from jaxalign.losses import Objective
 from jaxalign.objectives import bind, mean_logits
 from jaxalign.recipes.flags.command_line import peek
 from jaxalign.recipes.flags.config import WritingConfig
@@ -127,7 +127,7 @@ def main(config: PreferenceConfig) -> int:
         check_preferences(config, rows, objective.reads)
         packed = pack_rows(config, rows, devices=policy.row_devices)
         run.console.print(packed.describe(policy.row_devices))
-        if is_batch_coupled(find_loss(config.loss)):
+        if objective.batch_coupled:
             refuse_parts(config, packed, policy.row_devices)
         if config.dry_run:
             return FINISHED

@@ -38,7 +38,10 @@ ONLINE_FLAGS = {"passes": "num_iterations"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnlineConfig(RLConfig):
-    """Preferences between sampled completions: the higher reward wins, ties are out."""
+    """Preferences between sampled completions: the higher reward wins.
+
+    Ties are out, but for Nash-MD, where both win half of the time, and REBEL.
+    """
 
     method: Literal["online_dpo", "iterative_dpo", "xpo", "nash_md", "rebel"] = (
         "online_dpo"

@@ -93,7 +93,11 @@ def compute_advantages(
     metrics = _metrics(arrays, mask, rewards, credit)
     # The coefficient that this iteration used, not the next one's.
     metrics["objective/kl_coef"] = _once(control.kl_coef)
-    return columns, _next(algorithm, control, arrays, sampled, metrics), metrics
+    new = _next(algorithm, control, arrays, sampled, metrics)
+    if arrays.ref_logps is None:
+        # From itself the policy is 0 away: in a log that would be a policy that stays.
+        metrics = {k: x for k, x in metrics.items() if k not in ("kl", "objective/kl")}
+    return columns, new, metrics
 
 
 def _next(

@@ -71,6 +71,8 @@ class Algorithm:
       rival: From the policy's decoder to who writes the second of two completions in
         its place; None: the policy.
       together: Whether all completions of a prompt have to lie in one row.
+      on_policy: Whether the loss has no ratio of the policy to the one that sampled, so
+        that it is right for the first update of an iteration alone.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Algorithm:
     greedy: bool = False
     rival: Callable[[Decoder], Rival] | None = None
     together: bool = False
+    on_policy: bool = False
 
     def __post_init__(self):
         """Refuses numbers that mean nothing, naming them."""
@@ -206,12 +209,22 @@ def policy_gradient(
       log_entropy: Log the entropy, at the cost of a pass over the logits.
       importance_cap: Weigh tokens by trainer over sampler probability, at most this,
         > 0; 2 is usual, None: not at all.
-      passes: Passes over the completions before new ones are sampled.
+      passes: Passes over the completions before new ones are sampled; 1 for a loss
+        without a ratio.
       **facts: Further attributes of `Algorithm`.
 
     Returns:
       The algorithm, for `make_iteration`.
+
+    Raises:
+      UserError: A number is out of its range.
     """
+    if facts.get("on_policy") and passes > 1:
+        raise UserError(
+            f"passes must be 1, got {passes}: the loss of {name} has no ratio to the "
+            "policy that sampled, which corrects for what an update has changed. "
+            "Sample more often, or choose a method with a ratio, such as GRPO."
+        )
     check_not_negative("kl_coef", kl_coef)
     check_not_negative("entropy_coef", entropy_coef)
     if "beta" in inspect.signature(loss).parameters:

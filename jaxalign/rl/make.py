@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ from jaxalign.rl.scoring import Scoring, as_scoring
 from jaxalign.rl.update import Updates, critic_alone
 from jaxalign.rollout import Decoder, recomputing_decoder
 from jaxalign.training import Clock
+
+_LOG = logging.getLogger("jaxalign")
 
 
 class Mix(NamedTuple):
@@ -84,7 +87,8 @@ def make_iteration(
         are then `{"policy": ..., "critic": ...}`.
       ref_params: Of the reference, where the algorithm has one: those of the first
         policy. They are not copied.
-      num_minibatches: Updates in each pass over the completions.
+      num_minibatches: Updates in each pass over the completions; where the loss has no
+        ratio, more than 1 is warned of.
       microbatch_size: Rows that a device computes at a time.
       rows: How completions lie in rows; by default planned from the prompts.
       packed: Whether several sequences share a row, which the model then keeps apart by
@@ -192,6 +196,14 @@ def _check(
         raise UserError("dynamic sampling needs num_generations of 2 or more")
     if minibatches < 1:
         raise UserError(f"num_minibatches must be 1 or more, got {minibatches}")
+    updates = algorithm.passes * minibatches
+    if algorithm.on_policy and updates > 1:
+        _LOG.warning(
+            "the loss of %s has no ratio to the policy that sampled: in all but the "
+            "first of %d updates its gradient is off by what the ones before changed",
+            algorithm.name,
+            updates,
+        )
 
 
 def _mixed(objective, mix: Mix, model: Model, chunk_size: int, has_critic: bool):

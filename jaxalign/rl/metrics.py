@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from jaxalign.ops import Mean, kl_k3, masked
+from jaxalign.ops import Mean, Moments, kl_k3, masked
 from jaxalign.ops.advantages import sample_std
 
 
@@ -115,18 +115,16 @@ def explained_variance(
       mask: `[..., T]` bool.
 
     Returns:
-      `val/explained_variance`; 0 where returns do not vary.
+      `val/explained_variance`; 0 where returns do not vary, but by rounding.
     """
+    values, returns = masked(values, mask), masked(returns, mask)
 
-    def variance(x):
-        x = masked(x, mask)
-        # Two passes: the mean of squares less the squared mean loses digits.
-        mean = Mean.of(x, where=mask).value
-        return Mean.of(jnp.square(x - mean), where=mask).value
-
-    whole = variance(returns)
-    rest = variance(masked(returns, mask) - masked(values, mask))
-    value = jnp.where(whole > 0, 1 - rest / jnp.where(whole > 0, whole, 1), 0.0)
+    whole, rest = (
+        Moments.of(x, where=mask).variance for x in (returns, returns - values)
+    )
+    rounding = 8 * jnp.finfo(returns.dtype).eps * jnp.max(jnp.abs(returns))
+    varies = whole > jnp.square(rounding)
+    value = jnp.where(varies, 1 - rest / jnp.where(varies, whole, 1), 0.0)
     return {"val/explained_variance": Mean(value, jnp.ones_like(value))}
 
 

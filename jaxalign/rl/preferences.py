@@ -75,7 +75,9 @@ def nash_md(
 ) -> Algorithm:
     """Nash mirror descent, https://arxiv.org/abs/2312.00886.
 
-    The geometric mixture of policy and reference writes the second completion.
+    The geometric mixture of policy and reference writes the second completion. The loss
+    has no ratio: it is the gradient for the first update of an iteration, and nearly so
+    for others while the policy moves little.
 
     Args:
       beta: Strength of the pull towards the reference, > 0.
@@ -98,6 +100,7 @@ def nash_md(
         partial(online.nash_md_of_rivals, beta=beta),
         reference=True,
         rival=mixture,
+        on_policy=True,
         completions=(2, 2),
         passes=passes,
     )

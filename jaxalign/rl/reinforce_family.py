@@ -1,4 +1,8 @@
-"""REINFORCE and its baselines, a function each; see `algorithms`."""
+"""REINFORCE and its baselines, a function each; see `algorithms`.
+
+All but REINFORCE++ have no ratio in their loss: one update of the completions is right,
+and further ones are of a policy that did not write them.
+"""
 
 from functools import partial
 from typing import Unpack
@@ -22,6 +26,7 @@ def rloo(**options: Unpack[Options]) -> Algorithm:
         "REINFORCE with a leave-one-out baseline (RLOO)",
         credit.rloo_credit,
         losses.policy_gradient_loss,
+        on_policy=True,
         paper_kl="reward",
         **options,
         **IN_GROUPS,
@@ -41,6 +46,7 @@ def reinforce(**options: Unpack[Options]) -> Algorithm:
         "REINFORCE",
         credit.plain_credit,
         losses.policy_gradient_loss,
+        on_policy=True,
         paper_kl="reward",
         **options,
     )
@@ -59,6 +65,7 @@ def reinforce_baseline(**options: Unpack[Options]) -> Algorithm:
         "REINFORCE with a moving baseline",
         credit.baseline_credit,
         losses.policy_gradient_loss,
+        on_policy=True,
         paper_kl="reward",
         **options,
     )
@@ -122,6 +129,7 @@ def remax(**options: Unpack[Options]) -> Algorithm:
         "REINFORCE with a greedy baseline (ReMax)",
         credit.remax_credit,
         losses.policy_gradient_loss,
+        on_policy=True,
         greedy=True,
         around="greedy",
         paper_kl="reward",

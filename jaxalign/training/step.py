@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxalign.errors import explained
+from jaxalign.errors import UserError, explained
 from jaxalign.losses.base import LossFn, LossOutput, Objective
 from jaxalign.ops import Mean, sum_dtype
 from jaxalign.training.state import TrainState, check_params
@@ -55,6 +55,10 @@ def make_train_step(
       objective's own, `loss`, `grad_norm` (before clipping) and `skipped_steps`. Read
       `value`; or add those of several steps first, and it is their weighted mean. A
       `SumOfMeans` counts by the weight of its first term.
+
+    Raises:
+      UserError: While it is traced: an objective that couples all rows of a batch would
+        be computed in parts.
     """
     objective = Objective.of(objective)
 
@@ -68,6 +72,7 @@ def make_train_step(
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
             params = _as_varying(params, axis_name)
         parts = _num_parts(batch, num_microbatches, microbatch_size)
+        _check_whole(objective, parts, axis_name)
 
         measured = _measured(objective, params, batch, key, parts, axis_name)
         carry = _carried(objective, state.carry, measured)
@@ -141,6 +146,7 @@ def make_eval_step(
     def step(params, batch, key, carry=()):
         _check_carry(objective, carry)
         parts = _num_parts(batch, 1, microbatch_size)
+        _check_whole(objective, parts, axis_name)
         measured = _measured(objective, params, batch, key, parts, axis_name)
         loss = _bound(objective, measured, carry)
         out = _add_up(loss, parts, axis_name)(params, batch, key)
@@ -173,6 +179,17 @@ def _check_carry(objective: Objective, carry) -> None:
             f"the objective's carry is {wanted}, that of the state is {found}. Make "
             "the state with TrainState.create(params, optimizer, key, "
             "objective.carry), and give an evaluation step state.carry."
+        )
+
+
+def _check_whole(objective: Objective, parts: int, axis_name: str | None) -> None:
+    devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
+    if objective.batch_coupled and parts * devices > 1:
+        where = f"{parts} parts" + (f" on {devices} devices" if devices > 1 else "")
+        raise UserError(
+            "the objective couples all rows of a batch, and would be computed in "
+            f"{where}, each with a loss of its own. Compute the batch in one piece "
+            "under jax.jit: without num_microbatches, or with a larger microbatch_size."
         )
 
 

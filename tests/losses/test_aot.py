@@ -1,5 +1,6 @@
 """Optimal transport: sorted against sorted, over the valid pairs of one batch."""
 
+import functools
 from typing import Any
 
 import chex
@@ -94,6 +95,7 @@ def test_parts_of_a_batch_do_not_add_up_which_is_declared():
     inputs = batch()
     for loss in LOSSES:
         assert is_batch_coupled(loss)
+        assert is_batch_coupled(functools.partial(functools.partial(loss), beta=0.2))
         parts = [
             loss(*jax.tree.map(lambda x, s=s: x[s], inputs)).loss
             for s in (slice(0, 3), slice(3, 6))

@@ -74,6 +74,28 @@ def test_mappo_and_a_gap_of_one_is_dpo():
     close(one, losses.dpo_loss(*batch(), beta=0.4).loss.value, rtol=1e-6)
 
 
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("name", ["mappo_loss", "rebel_loss", "sppo_soft_loss"])
+def test_what_is_said_of_a_pair_that_does_not_count_is_not_read(name, side):
+    """NaN for both, though one side has tokens; the oracle leaves the pair out."""
+    policy, ref, mask = pair_inputs(np.random.default_rng(0), N, 5)
+    mask[side][1] = False
+    gaps = numbers(1, N)
+    gaps[1] = np.nan
+    given = gaps if name == "mappo_loss" else Pair(gaps, numbers(2, N) * gaps)
+    rest = np.arange(N) != 1
+
+    def value(policy, *arrays):
+        return getattr(losses, name)(policy, *arrays).loss.value
+
+    arrays = policy, ref, mask, given
+    got = jax.grad(value)(*arrays)
+    expected = jax.grad(value)(*jax.tree.map(lambda x: x[rest], arrays))
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a[rest], b, rtol=1e-5)
+        assert not a[~rest].any()
+
+
 def test_rebel_in_either_order():
     rewards = Pair(numbers(1, N), numbers(2, N))
     got = losses.rebel_loss(*batch(), rewards, eta=0.7)

@@ -6,13 +6,16 @@ always that of the global batches.
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from jaxalign.errors import UserError
 from jaxalign.losses import (
+    aot_pair_loss,
     bco_loss,
     beta_dpo_loss,
     dpo_loss,
@@ -22,7 +25,9 @@ from jaxalign.losses import (
 from jaxalign.objectives import (
     Backbone,
     Head,
+    MixedBatch,
     bind,
+    mixed_objective,
 )
 from jaxalign.training import TrainState, make_eval_step, make_train_step
 from tests.rows import packed_batch, plain_batch, random_examples
@@ -262,3 +267,60 @@ def test_other_losses_have_no_memory(loss, given):
     new, metrics = jax.jit(make_train_step(objective, SGD))(state, batches[0])
     assert jax.tree.structure(new) == jax.tree.structure(state)
     assert metrics["loss"].weight == 6
+
+
+@pytest.mark.parametrize("method", [Bco, pytest.param(BetaDpo, marks=pytest.mark.slow)])
+def test_in_a_mix_the_first_objective_remembers_as_it_does_alone(method):
+    """With a coefficient of 0, and in parts; alone it is computed in one piece."""
+    table, _, _, batches = setup(2)
+    alone, state = start(method.loss, table)
+    mixed = mixed_objective(alone, bind(dpo_loss, BACKBONE), coef=0.0)
+    step = jax.jit(make_train_step(alone, SGD))
+    in_parts = jax.jit(make_train_step(mixed, SGD, microbatch_size=2))
+    got = TrainState.create(jnp.asarray(table), SGD, jax.random.key(0), mixed.carry)
+    for batch in batches:
+        state, metrics = step(state, batch)
+        got, more = in_parts(got, MixedBatch(batch, batch))
+        for name, mean in metrics.items():
+            np.testing.assert_allclose(
+                more[name].value, mean.value, rtol=1e-4, atol=1e-6, err_msg=name
+            )
+    assert np.any(jax.tree.leaves(state.carry)[0])
+    chex.assert_trees_all_close(got.carry, state.carry, rtol=1e-4)
+    chex.assert_trees_all_close(got.params, state.params, rtol=1e-4, atol=1e-5)
+
+
+def test_the_second_objective_of_a_mix_must_not_remember():
+    one, two = bind(dpo_loss, BACKBONE), bind(bco_loss, BACKBONE)
+    with pytest.raises(UserError, match="Make it the first of the two"):
+        mixed_objective(one, two, coef=1.0)
+
+
+@pytest.mark.parametrize(
+    ("way", "parts"), [(by_jit, 2), (by_shard_map, 1), (by_pmap, 1)]
+)
+def test_an_objective_that_couples_all_rows_is_refused_in_parts(way, parts):
+    table, *_, batches = setup(1)
+    coupled = bind(functools.partial(aot_pair_loss, beta=0.2), BACKBONE)
+    both = mixed_objective(coupled, bind(dpo_loss, BACKBONE), coef=1.0)
+    mixed = MixedBatch(batches[0], batches[0])
+    for objective, batch in ((coupled, batches[0]), (both, mixed)):
+        state = TrainState.create(jnp.asarray(table), SGD, jax.random.key(0))
+
+        def make_step(axis_name, objective=objective):
+            options = {"num_microbatches": parts, "axis_name": axis_name}
+            return make_train_step(objective, SGD, **options)
+
+        with pytest.raises(UserError, match="couples all rows"):
+            way(make_step, state, batch)
+
+
+def test_an_objective_that_couples_all_rows_is_computed_in_one_piece():
+    table, *_, batches = setup(1)
+    objective = bind(aot_pair_loss, BACKBONE)
+    arguments = jnp.asarray(table), batches[0], jax.random.key(0)
+    found = jax.jit(make_eval_step(objective, microbatch_size=8))(*arguments)
+    expected = objective(*arguments).loss
+    np.testing.assert_allclose(found["loss"].value, expected.value, rtol=1e-5)
+    with pytest.raises(UserError, match="couples all rows"):
+        make_eval_step(objective, microbatch_size=4)(*arguments)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxalign import losses
 from jaxalign.objectives import Backbone, Head, bind
@@ -58,7 +59,8 @@ def in_numpy(name, examples, table, other, ref):
     return np.mean(costs)
 
 
-def test_every_extra():
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_every_extra(temperature):
     rng = np.random.default_rng(0)
     examples = random_examples(rng, 5, VOCAB, responses=2)
     table, other = rng.normal(size=(2, VOCAB, VOCAB)).astype(np.float32)
@@ -77,12 +79,18 @@ def test_every_extra():
     def run(table, other, batch):
         found = {}
         for name in LOSSES:
-            objective = bind(getattr(losses, name), BACKBONE, chunk_size=8)
+            objective = bind(
+                getattr(losses, name),
+                BACKBONE,
+                chunk_size=8,
+                sampling_temperature=temperature,
+            )
             params = (table, other) if name.startswith("tdpo") else table
             found[name] = objective(params, batch, jax.random.key(0)).loss.value
         return found
 
     found = run(table, other, batch)
     for name in LOSSES:
-        expected = in_numpy(name, examples, table, other, ref)
+        divided = (np.float64(x) / temperature for x in (table, other))
+        expected = in_numpy(name, examples, *divided, ref)
         np.testing.assert_allclose(found[name], expected, rtol=2e-5, err_msg=name)

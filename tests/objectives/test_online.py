@@ -72,11 +72,11 @@ def of_prompt(name, lp, ref, old, scores):
     if name == "rebel":
         d = (lp[0] - old[0]) - (lp[1] - old[1])
         return (d / 0.7 - (scores[0] - scores[1])) ** 2
+    if name == "nash_md":
+        won = (1 + np.sign(scores[0] - scores[1])) / 2
+        return -(won - 0.5 - 0.3 * (lp[0] - ref[0])) * lp[0]
     if scores[best] == scores[worst]:
         return None
-    if name == "nash_md":
-        won = float(scores[0] > scores[1])
-        return -(won - 0.5 - 0.3 * (lp[0] - ref[0])) * lp[0]
     base = old if name == "iterative_dpo" else ref
     margin = (lp[best] - base[best]) - (lp[worst] - base[worst])
     loss = np.log1p(np.exp(-0.3 * margin))
@@ -118,7 +118,7 @@ def test_every_loss(k):
             )
             losses.append(of_prompt(name, *map(np.asarray, sums)))
         decided = [x for x in losses if x is not None]
-        assert len(decided) == (5 if name == "rebel" else 4)
+        assert len(decided) == (5 if name in ("rebel", "nash_md") else 4)
         np.testing.assert_allclose(found[name].loss.value, np.mean(decided), rtol=1e-4)
         assert found[name].loss.weight == len(decided)
         ties = found[name].metrics["ties"]

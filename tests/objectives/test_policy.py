@@ -178,6 +178,25 @@ def test_packed_rows_give_the_update_of_answers_one_by_one(name):
             chex.assert_trees_all_close(got, expected, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize(("own", "beta"), [({}, 0.0), ({"beta": 0.1}, 0.1)])
+def test_a_kl_term_takes_the_place_of_the_one_a_loss_adds_by_itself(own, beta):
+    """Unless the loss is given its own: two tokens, while old and new policy agree."""
+    rng = np.random.default_rng(4)
+    logps, ref, advantages = rng.normal(size=(3, 1, 2)).astype(np.float32)
+    loss = functools.partial(losses.grpo_loss, **own)
+    out = regularised(loss, kl=kl_k2, kl_coef=0.3)(
+        logps=logps,
+        old_logps=logps,
+        advantages=advantages,
+        mask=jnp.ones((1, 2), bool),
+        ref_logps=ref,
+    )
+    gap = np.float64(ref) - logps
+    k3 = np.exp(gap) - 1 - gap
+    expected = np.mean(-advantages + 0.3 * gap**2 / 2 + beta * k3)
+    np.testing.assert_allclose(out.loss.value, expected, rtol=1e-5)
+
+
 def two_models(rng):
     params = make_params(rng)
     other = make_params(rng)

@@ -160,6 +160,22 @@ def test_a_single_element_whitens_to_zero():
         assert not masked_whiten(x, mask).any()
 
 
+@pytest.mark.parametrize("value", [1e4 / 3, -7e5 / 9, 0.1])
+@pytest.mark.parametrize("rows", [7, 56])
+def test_what_does_not_vary_whitens_to_zero(value, rows):
+    """Though its mean, and that of the devices' means, is rounded."""
+    x = jnp.full((rows * 8, 3), value, jnp.float32)
+    mask = jnp.asarray(np.random.default_rng(0).random(x.shape) < 0.8)
+    assert not masked_whiten(x, mask).any()
+
+    def body(x, mask):
+        moments = Moments.of(x, where=mask).over("data")
+        return masked_whiten(x, mask, moments=moments)
+
+    mapped = jax.shard_map(body, mesh=MESH, in_specs=P("data"), out_specs=P("data"))
+    assert not jax.jit(mapped)(x, mask).any()
+
+
 def test_moments_merge_exactly_over_microbatches_and_devices():
     x, mask = numbers(1e3)
     whole = masked_whiten(x, mask)

@@ -55,6 +55,24 @@ def test_extreme_logits_have_finite_values_and_gradients(size):
     assert np.isfinite(grad).all()
 
 
+def test_a_token_that_cannot_come_is_as_if_it_was_not_there():
+    """Its logit is -inf; the oracle has no such token."""
+    logits, targets = logits_and_targets()
+    barred = jnp.concatenate([logits, jnp.full((2, 3, 1), -jnp.inf)], axis=-1)
+
+    def entropy(z):
+        return token_stats(z, targets, entropy=True).entropy
+
+    expected = stats_in_numpy(np.asarray(logits), np.asarray(targets))["entropy"]
+    np.testing.assert_allclose(jax.jit(entropy)(barred), expected, rtol=1e-5)
+    got = jax.jit(jax.grad(lambda z: entropy(z).sum()))(barred)
+    z = np.asarray(logits, np.float64)
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    slope = -p * (np.log(p) + expected[..., None])
+    np.testing.assert_allclose(got[..., :-1], slope, atol=1e-6)
+    assert not got[..., -1].any()
+
+
 def test_float64_stays_float64():
     with jax.enable_x64(True):
         logits, targets = logits_and_targets(np.float64)

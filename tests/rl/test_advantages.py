@@ -50,6 +50,20 @@ def test_tokens_that_the_sampler_found_less_likely_weigh_more_up_to_the_cap():
     np.testing.assert_allclose(weights[1, :2], np.exp(gap[:2]), rtol=1e-6)
 
 
+def test_without_a_reference_no_distance_from_it_is_logged():
+    inputs = arrays_of([3, 5], [1.0, 2.0])
+    names = {"kl", "objective/kl"}
+    algorithm = algorithm_with(plain_credit)
+    _, kept, with_it = compute_advantages(algorithm, inputs, CONTROL)
+    alone = inputs._replace(ref_logps=None)
+    _, control, metrics = compute_advantages(algorithm, alone, CONTROL)
+    assert with_it.keys() - metrics.keys() == names
+    assert not metrics.keys() - with_it.keys()
+    # Its policy is its reference here, so that the state goes on alike.
+    for a, b in zip(control, kept, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_the_controller_is_told_the_kl_of_completions_that_the_policy_wrote():
     """In nats per completion, not per token; none of a rival's or of an unused one."""
     rng = np.random.default_rng(1)

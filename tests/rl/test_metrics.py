@@ -92,6 +92,22 @@ def test_explained_variance():
     assert explained_variance(flat, flat, jnp.asarray(MASK)).popitem()[1].value == 0
 
 
+@pytest.mark.parametrize("value", [1 / 3, 1e4 / 3])
+def test_nothing_is_explained_of_what_varies_by_rounding_alone(value):
+    returns = np.full(MASK.shape, value, np.float32)
+    returns[0, 0, 0] = np.nextafter(returns[0, 0, 0], np.float32(np.inf))
+    v = (value * np.random.default_rng(2).random(MASK.shape)).astype(np.float32)
+    arrays: Any = [jnp.asarray(x) for x in (v, returns, MASK)]
+    assert explained_variance(*arrays).popitem()[1].value == 0
+    # A tenth of a percent is more than rounding.
+    returns[0, 0, 0] = 1.001 * value
+    (got,) = values(
+        explained_variance(arrays[0], jnp.asarray(returns), arrays[2])
+    ).values()
+    rest, whole = (np.float64(x)[MASK].var() for x in (returns - v, returns))
+    np.testing.assert_allclose(got, 1 - rest / whole, rtol=1e-3)
+
+
 def test_updates_add_up_and_the_extreme_clip_shares_are_kept():
     """Of unequal weights; a mean over tokens is not a mean over updates."""
     low, high, weights = [0.3, 0.1, 0.6], [0.0, 0.5, 0.2], [10.0, 30.0, 20.0]

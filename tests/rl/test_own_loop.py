@@ -179,6 +179,40 @@ def test_what_an_algorithm_needs_is_asked_for(algorithm, options, message):
         )
 
 
+@pytest.mark.parametrize(
+    "make", [rl.rloo, rl.reinforce, rl.reinforce_baseline, rl.remax]
+)
+def test_a_loss_without_a_ratio_takes_one_pass(make):
+    with pytest.raises(UserError, match="passes must be 1, got 2: .* no ratio"):
+        make(passes=2)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "minibatches", "updates"),
+    [
+        (rl.rloo(), 1, None),
+        (rl.rloo(), 3, 3),
+        (rl.nash_md(passes=2), 1, 2),
+        (rl.grpo(passes=2), 3, None),
+        (rl.rebel(passes=2), 3, None),
+    ],
+)
+def test_further_updates_of_a_loss_without_a_ratio_are_warned_of(
+    algorithm, minibatches, updates, caplog
+):
+    rl.make_iteration(
+        plain,
+        algorithm=algorithm,
+        reward=low,
+        optimizer=optax.sgd(0.1),
+        sampling=rl.Sampling(N, num_generations=2),
+        ref_params=params(),
+        num_minibatches=minibatches,
+    )
+    found = [x.args[-1] for x in caplog.records if "no ratio" in x.message]
+    assert found == ([] if updates is None else [updates])
+
+
 def test_rewards_may_be_several_and_read_columns_of_prompts():
     asked = [rl.Prompt([1, 2], columns={"least": 5}, index=3), rl.Prompt([7], index=8)]
     seen = []

@@ -61,6 +61,10 @@ def test_each_algorithm_gets_what_is_given_and_else_what_it_has():
         (grpo, {"epsilon": 1.5}, r"^epsilon must be in \[0, 1\], got 1.5"),
         (grpo, {"epsilon_high": 0.0}, "^epsilon_high must be in"),
         (grpo, {"num_iterations": 0}, "^num_iterations must be 1 or more, got 0"),
+        *(
+            (grpo, {"algorithm": x, "num_iterations": 2}, "^num_iterations must be 1,")
+            for x in ("rloo", "reinforce", "reinforce_baseline", "remax")
+        ),
         (grpo, {"importance_cap": 0.0}, "^importance_cap must be in"),
         (grpo, {"algorithm": "rloo", "epsilon": 0.1}, "rloo has no epsilon; it has kl"),
         (grpo, {"log_clip": 0.1}, "grpo has no log_clip; it has epsilon, epsilon_high"),
