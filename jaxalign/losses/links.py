@@ -97,6 +97,8 @@ def smoothed(link: Link, margin: jax.Array, flip: float | jax.Array) -> jax.Arra
     >>> print(smoothed(pairwise_hinge, jnp.array([1.0]), 0.25))
     [0.5]
     """
+    if _none(flip):
+        return link(margin)
     return (1 - flip) * link(margin) + flip * link(-margin)
 
 
@@ -117,4 +119,11 @@ def debiased(link: Link, margin: jax.Array, flip: float | jax.Array) -> jax.Arra
     >>> print(debiased(pairwise_hinge, jnp.array([1.0]), 0.25))
     [-1.]
     """
+    if _none(flip):
+        return link(margin)
     return ((1 - flip) * link(margin) - flip * link(-margin)) / (1 - 2 * flip)
+
+
+def _none(flip: float | jax.Array) -> bool:
+    """Whether no label is flipped: 0 times what an infinite margin costs is NaN."""
+    return isinstance(flip, int | float) and flip == 0

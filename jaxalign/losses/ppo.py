@@ -9,6 +9,7 @@ from jaxalign.losses.sampled import (
     clip_metrics,
     policy_output,
     sampled_tokens,
+    share,
     without_gradient,
 )
 from jaxalign.losses.surrogate import (
@@ -127,7 +128,7 @@ def dual_clip_policy_loss(
         clip_high=clip_high,
         dual_clip=dual_clip,
     )
-    metrics = _policy_metrics(tokens, clip, clip_high)
+    metrics = _policy_metrics(tokens, clip, clip_high, dual_clip)
     return policy_output(losses, tokens, token_mean, metrics=metrics)
 
 
@@ -287,10 +288,14 @@ def ppo_loss(
     return without_gradient(Mean(total, policy.loss.weight), metrics)
 
 
-def _policy_metrics(tokens: SampledTokens, clip, clip_high) -> dict[str, Mean]:
+def _policy_metrics(tokens: SampledTokens, clip, clip_high, dual_clip=None):
     metrics = clip_metrics(tokens, clip, clip_high)
-    metrics["policy/clipfrac_avg"] = metrics.pop("clip_ratio/region_mean")
-    return metrics
+    stopped = metrics.pop("clip_ratio/region_mean")
+    if dual_clip is not None:
+        # None of these is in it: with A < 0 the other bound is below 1, and c above.
+        more = share((tokens.advantages < 0) & (tokens.ratio > dual_clip), tokens)
+        stopped = Mean(stopped.total + more.total, stopped.weight)
+    return metrics | {"policy/clipfrac_avg": stopped}
 
 
 def _values(values, old_values, returns, mask):

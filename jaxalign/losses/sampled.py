@@ -196,10 +196,12 @@ def policy_output(
     shown = dict(ratio_metrics(tokens) if metrics is None else metrics)
     shown["policy_loss"] = aggregate(costs, mask)
     shown["advantage/abs_mean"] = token_mean(jnp.abs(tokens.advantages), mask)
+    no_kl = isinstance(beta, int | float) and beta == 0
     if kl is not None:
-        costs = costs + beta * kl
+        # Left out, not times 0: infinite where the reference finds a token impossible.
+        costs = costs if no_kl else costs + beta * kl
         shown["kl"] = token_mean(kl, mask)
-    elif not (isinstance(beta, int | float) and beta == 0):
+    elif not no_kl:
         raise UserError(f"beta={beta} needs ref_logps; pass them, or beta=0")
     if tokens.penalty is not None:
         costs = costs + tokens.penalty

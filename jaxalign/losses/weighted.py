@@ -7,7 +7,7 @@ from jaxalign.losses.base import LossOutput, Pair
 from jaxalign.losses.links import pairwise_logistic
 from jaxalign.losses.pairs import pair_output
 from jaxalign.losses.responses import check_pairs, scalar, sum_pairs
-from jaxalign.ops import capped_exp, check_arrays
+from jaxalign.ops import capped_exp, check_arrays, sum_dtype
 from jaxalign.ops.checks import check_not_negative, check_positive, check_range
 
 
@@ -185,5 +185,8 @@ def beta_dpo_keep(
     noise = jax.random.gumbel(key, margins.shape, margins.dtype)
     score = jnp.where(valid, density + noise, -jnp.inf)
     rank = jnp.argsort(jnp.argsort(-score))
-    wanted = jnp.ceil(fraction * jnp.sum(valid, dtype=margins.dtype))
-    return valid & (rank.astype(margins.dtype) < wanted)
+    dtype = sum_dtype(margins)
+    # A rounded product of 15.000001 is 15 and not 16.
+    exact = 1 - 2 * jnp.finfo(dtype).eps
+    wanted = jnp.ceil(exact * fraction * jnp.sum(valid, dtype=dtype))
+    return valid & (rank.astype(dtype) < wanted)

@@ -21,7 +21,9 @@ def best_of_n(scores: jax.Array, mask: jax.Array) -> jax.Array:
     1
     """
     check_arrays(scores=(scores, "float[..., N]"), mask=(mask, "bool[..., N]"))
-    return jnp.argmax(jnp.where(mask, scores, -jnp.inf), axis=-1)
+    highest = jnp.max(scores, axis=-1, keepdims=True, where=mask, initial=-jnp.inf)
+    # Among those that are there, whose best may be -inf.
+    return jnp.argmax(mask & ~(scores < highest), axis=-1)
 
 
 def expected_best_of_n(scores: jax.Array, mask: jax.Array, *, n: int) -> jax.Array:
@@ -56,7 +58,8 @@ def expected_best_of_n(scores: jax.Array, mask: jax.Array, *, n: int) -> jax.Arr
     step = jnp.maximum(rank - n + 1, 0) / jnp.maximum(rank, 1)
     step = step.at[..., -1].set(n / jnp.maximum(count[..., 0], 1))
     weights = jnp.flip(jnp.cumprod(jnp.flip(step, axis=-1), axis=-1), axis=-1)
-    total = jnp.sum(jnp.where(rank >= 1, ascending, 0.0) * weights, axis=-1)
+    # Those that are never the best may be -inf: the absent, and the lowest n - 1.
+    total = jnp.sum(jnp.where(weights > 0, ascending, 0.0) * weights, axis=-1)
     return jnp.where(count[..., 0] >= n, total, jnp.nan)
 
 

@@ -202,6 +202,16 @@ def test_beta_dpo_keeps_a_share_and_rather_the_usual():
     assert np.all(np.mean(keep[:, 4:7], axis=0) > 0.2)
 
 
+@pytest.mark.parametrize("tenths", range(1, 11))
+def test_beta_dpo_keeps_no_pair_more_for_rounding(tenths):
+    """Shares of 10, 20, ... pairs that are whole: the oracle counts in integers."""
+    for n in (10, 50, 70, 1000):
+        margins, valid = np.zeros(n, np.float32), np.ones(n, bool)
+        key, fraction = jax.random.key(0), tenths / 10
+        keep = losses.beta_dpo_keep(key, margins, valid, 0.0, 1.0, fraction=fraction)
+        assert keep.sum() == n * tenths // 10
+
+
 def test_bco_unpaired_with_density_ratios():
     rng = np.random.default_rng(0)
     mask = lengths_to_mask(rng, N, 5)

@@ -186,3 +186,38 @@ def test_group_advantages_without_a_floor():
     chex.assert_tree_all_finite(
         jax.grad(lambda r: jnp.sum(group_advantages(r, mask, eps=0.0)))(rewards)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("dpo_loss", 0.0), ("dpo_loss", 0), ("robust_dpo_loss", 0.0)],
+)
+def test_without_label_noise_an_impossible_rejected_token_costs_nothing(name, given):
+    """Of two pairs; the oracle has log 2 for the other one, and its slopes are ∓β/4."""
+    lp = np.full((2, 1), -1.0, np.float32)
+    policy = Pair(lp, np.array([[-1.0], [-np.inf]], np.float32))
+    mask = Pair(lp < 0, lp < 0)
+
+    def value(policy):
+        out = getattr(losses, name)(
+            policy, Pair(lp, lp), mask, beta=0.4, label_smoothing=given
+        )
+        return out.loss.value
+
+    got, slopes = jax.jit(jax.value_and_grad(value))(policy)
+    np.testing.assert_allclose(got, np.log(2) / 2, rtol=1e-6)
+    np.testing.assert_allclose(slopes.chosen.ravel(), [-0.1, 0], atol=1e-7)
+    np.testing.assert_allclose(slopes.rejected.ravel(), [0.1, 0], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("logp", "expected"), [(-1.0, [-1, -0.5, -0.5]), (-np.inf, [-0.5, -0.5, 0])]
+)
+def test_without_a_kl_term_the_reference_may_find_a_token_impossible(logp, expected):
+    """Two tokens with A = 1, of which k3 would be infinite; a ratio of 0 adds none."""
+    old = np.full((1, 2), -1.0, np.float32)
+    new = np.array([[-1.0, logp]], np.float32)
+    ref = np.array([[-1.0, -np.inf]], np.float32)
+    arrays = old, np.ones_like(old), old < 0
+    got = value_and_slope(losses.grpo_loss, new, *arrays, ref_logps=ref, beta=0.0)
+    same(got, expected)

@@ -109,7 +109,7 @@ def test_ppo_adds_its_terms_token_by_token(dual_clip):
     new, old, adv, v, v_old, returns, mask, entropy = rollout_with_values(
         np.random.default_rng(3), 6, 5
     )
-    total, value_errors, clipped_errors, bounded = [], [], 0, 0
+    total, value_errors, clipped_errors, bounded, stopped = [], [], 0, 0, 0
     for i, t in zip(*np.nonzero(mask), strict=True):
         near = oracle.clip(v[i, t], v_old[i, t] - 0.3, v_old[i, t] + 0.3)
         errors = (v[i, t] - returns[i, t]) ** 2, (near - returns[i, t]) ** 2
@@ -117,6 +117,7 @@ def test_ppo_adds_its_terms_token_by_token(dual_clip):
         clipped_errors += errors[1] > errors[0]
         ratio = np.exp(np.float64(new[i, t]) - old[i, t])
         policy = oracle.surrogate(ratio, adv[i, t], 0.2, 0.2)
+        stopped += ratio > 1.2 if adv[i, t] > 0 else ratio < 0.8
         if dual_clip and adv[i, t] < 0:
             bounded += policy > -dual_clip * adv[i, t]
             policy = min(policy, -dual_clip * adv[i, t])
@@ -137,6 +138,9 @@ def test_ppo_adds_its_terms_token_by_token(dual_clip):
     )
     np.testing.assert_allclose(
         metrics["val/clipfrac_avg"], clipped_errors / mask.sum(), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        metrics["policy/clipfrac_avg"], (stopped + bounded) / mask.sum(), rtol=1e-6
     )
     np.testing.assert_allclose(
         metrics["policy/entropy_avg"], entropy[mask].mean(), rtol=1e-5

@@ -91,6 +91,6 @@ def test_every_extra(temperature):
 
     found = run(table, other, batch)
     for name in LOSSES:
-        divided = (np.float64(x) / temperature for x in (table, other))
-        expected = in_numpy(name, examples, *divided, ref)
+        mine, theirs = (x.astype(np.float64) / temperature for x in (table, other))
+        expected = in_numpy(name, examples, mine, theirs, ref)
         np.testing.assert_allclose(found[name], expected, rtol=2e-5, err_msg=name)

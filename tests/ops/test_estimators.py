@@ -158,6 +158,16 @@ def test_best_of_n_takes_the_first_of_equals_and_no_absent_one():
     assert ops.best_of_n(scores, mask) == 1
 
 
+def test_the_best_of_n_may_be_infinitely_bad():
+    """But never absent; and a score that is never the best counts for nothing."""
+    mask = jnp.array([False, True])
+    assert ops.best_of_n(jnp.array([5.0, -jnp.inf]), mask) == 1
+    there, scores = jnp.ones(3, bool), jnp.array([-jnp.inf, 1.0, 2.0])
+    got = ops.expected_best_of_n(scores, there, n=2)
+    np.testing.assert_allclose(got, 5 / 3, rtol=1e-6)
+    assert ops.expected_best_of_n(scores, there, n=1) == -jnp.inf
+
+
 def test_the_best_of_n_bound_is_reached_by_a_continuous_law_and_not_with_atoms():
     n = 4.0
     u = (np.arange(200_000) + 0.5) / 200_000

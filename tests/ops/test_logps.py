@@ -61,7 +61,9 @@ def test_a_token_that_cannot_come_is_as_if_it_was_not_there():
     barred = jnp.concatenate([logits, jnp.full((2, 3, 1), -jnp.inf)], axis=-1)
 
     def entropy(z):
-        return token_stats(z, targets, entropy=True).entropy
+        found = token_stats(z, targets, entropy=True).entropy
+        assert found is not None
+        return found
 
     expected = stats_in_numpy(np.asarray(logits), np.asarray(targets))["entropy"]
     np.testing.assert_allclose(jax.jit(entropy)(barred), expected, rtol=1e-5)
