@@ -158,7 +158,7 @@ def sample(
 
 
 def known_facts(folder: Path, model: Path, rows: list[Row], seed: int) -> list[bool]:
-    """Which facts a model knows before any training, by several samples of each."""
+    """Which facts a model knows, by several samples of each."""
     found = sample(
         folder,
         model,

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 from experiments.real_model.arms import Scale, Table, measure_seeds
 from experiments.real_model.facts import (
     ABSTAIN,
-    KNOWN_BY,
     SYSTEM,
     Facts,
     always_answering,
@@ -41,7 +40,6 @@ from experiments.real_model.instruments import Instruments
 from experiments.real_model.intervals import interval
 from experiments.real_model.speaking_plot import draw_speaking
 from experiments.real_model.stages import Row, run, write_beside
-from jaxalign.recipes.evaluation.knowing import known_rows
 
 REINFORCED = (
     ("rl", 1),
@@ -137,42 +135,38 @@ class Models(NamedTuple):
         return always_answering(self.out, self.base, self.facts, self.seed)
 
     def r_tuning(self) -> Path:
-        folder, shown = self.out / "known_shown", self.facts.shown
-        knows = known_facts(folder, self.base, shown, self.seed)
-        rows = tuned(map(ask, shown), knows)
-        return fine_tune(self.out / "r_tuning", self.base, rows, self.seed)
+        return self.tuned_by("known_shown", self.base, self.facts.shown, "r_tuning")
 
     def r_tuning_of_sft(self) -> Path:
         # Not on what SFT was shown, which it knows by heart.
-        own = self.own("own_always", self.always(), TUNED, KNOWN_BY)
-        knows = known_rows([x["outcome"] for x in own], KNOWN_BY).tolist()
-        rows = tuned(own[::KNOWN_BY], knows)
-        return fine_tune(self.out / "r_tuning_sft", self.always(), rows, self.seed)
+        asked = self.facts.asked[:TUNED]
+        return self.tuned_by("known_always", self.always(), asked, "r_tuning_sft")
+
+    def tuned_by(self, known: str, model: Path, facts: list[Row], name: str) -> Path:
+        """R-Tuning of a model, by what it knows of some facts."""
+        knows = known_facts(self.out / known, model, facts, self.seed)
+        rows = tuned(map(ask, facts), knows)
+        return fine_tune(self.out / name, model, rows, self.seed)
 
     def preferred(self) -> Path:
-        own = self.own("own", self.demonstrated(), PAIRED, SAMPLES)
-        return prefer(self.out / "dpo", self.demonstrated(), own, self.seed)
-
-    def reinforced(self, arm: str, penalty: float, steps: int) -> Path:
-        start = {"rl": self.demonstrated, "rl_r_tuning": self.r_tuning_of_sft}[arm]()
-        folder, reward = (
-            self.out / f"{arm}_{penalty:g}",
-            f"abstention(wrong=-{penalty:g})",
-        )
-        asked = map(ask, self.facts.asked)
-        return reinforce(folder, start, asked, reward, steps, self.seed)
-
-    def own(self, name: str, model: Path, rows: int, samples: int) -> list[Row]:
-        """A model's completions of the first facts that it was not shown."""
-        return sample(
-            self.out / name,
+        model = self.demonstrated()
+        own = sample(
+            self.out / "own",
             model,
-            map(ask, self.facts.asked[:rows]),
+            map(ask, self.facts.asked[:PAIRED]),
             "abstention",
-            num_samples=samples,
+            num_samples=SAMPLES,
             temperature=1.0,
             seed=self.seed,
         )
+        return prefer(self.out / "dpo", model, own, self.seed)
+
+    def reinforced(self, arm: str, penalty: float, steps: int) -> Path:
+        start = {"rl": self.demonstrated, "rl_r_tuning": self.r_tuning_of_sft}[arm]()
+        folder = self.out / f"{arm}_{penalty:g}"
+        reward = f"abstention(wrong=-{penalty:g})"
+        asked = map(ask, self.facts.asked)
+        return reinforce(folder, start, asked, reward, steps, self.seed)
 
 
 def measure_seed(args: Any, scale: Scale, table: Table, seed: int) -> None:

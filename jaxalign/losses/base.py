@@ -137,3 +137,14 @@ def is_batch_coupled(loss_fn: Callable[..., Any]) -> bool:
     while isinstance(loss_fn, functools.partial):
         loss_fn = loss_fn.func
     return getattr(loss_fn, "is_batch_coupled", False)
+
+
+def is_zero(weight: float | jax.Array) -> bool:
+    """Whether a weight is the number 0, and no array that may be another.
+
+    What it weighs is then left out: 0 times what is infinite is NaN.
+
+    >>> is_zero(0.0), is_zero(jnp.zeros(())), is_zero(0.1)
+    (True, False, False)
+    """
+    return isinstance(weight, int | float) and weight == 0

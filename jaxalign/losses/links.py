@@ -9,6 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxalign.losses.base import is_zero
+
 Link = Callable[[jax.Array], jax.Array]
 
 
@@ -97,7 +99,7 @@ def smoothed(link: Link, margin: jax.Array, flip: float | jax.Array) -> jax.Arra
     >>> print(smoothed(pairwise_hinge, jnp.array([1.0]), 0.25))
     [0.5]
     """
-    if _none(flip):
+    if is_zero(flip):
         return link(margin)
     return (1 - flip) * link(margin) + flip * link(-margin)
 
@@ -119,11 +121,6 @@ def debiased(link: Link, margin: jax.Array, flip: float | jax.Array) -> jax.Arra
     >>> print(debiased(pairwise_hinge, jnp.array([1.0]), 0.25))
     [-1.]
     """
-    if _none(flip):
+    if is_zero(flip):
         return link(margin)
     return ((1 - flip) * link(margin) - flip * link(-margin)) / (1 - 2 * flip)
-
-
-def _none(flip: float | jax.Array) -> bool:
-    """Whether no label is flipped: 0 times what an infinite margin costs is NaN."""
-    return isinstance(flip, int | float) and flip == 0

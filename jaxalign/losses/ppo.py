@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxalign.losses.base import LossOutput
+from jaxalign.losses.base import LossOutput, is_zero
 from jaxalign.losses.sampled import (
     SampledTokens,
     clip_metrics,
@@ -283,7 +283,7 @@ def ppo_loss(
         check_arrays(entropy=(entropy, "float[+, T]"), mask=(mask, "bool[+, T]"))
         metrics["policy/entropy_avg"] = token_mean(entropy, mask)
         total -= entropy_coef * metrics["policy/entropy_avg"].total
-    elif not (isinstance(entropy_coef, int | float) and entropy_coef == 0):
+    elif not is_zero(entropy_coef):
         raise ValueError(f"entropy_coef={entropy_coef} needs entropy")
     return without_gradient(Mean(total, policy.loss.weight), metrics)
 

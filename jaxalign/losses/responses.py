@@ -168,7 +168,7 @@ def constant(name: str, x: jax.Array, responses: Responses) -> jax.Array:
     times that would be NaN too.
     """
     known = jax.lax.stop_gradient(per_response(name, x, responses))
-    return jnp.where(responses.valid, known, 0.0)
+    return masked(known, responses.valid)
 
 
 def constants(name: str, x: Pair[jax.Array], pairs: Pairs) -> Pair[jax.Array]:
@@ -178,7 +178,7 @@ def constants(name: str, x: Pair[jax.Array], pairs: Pairs) -> Pair[jax.Array]:
         constant(f"{name}.chosen", chosen, pairs.chosen),
         constant(f"{name}.rejected", rejected, pairs.rejected),
     )
-    return Pair(*(jnp.where(pairs.valid, x, 0.0) for x in both))
+    return Pair(*(masked(x, pairs.valid) for x in both))
 
 
 def scalar(name: str, x: jax.Array, responses: Responses) -> jax.Array:

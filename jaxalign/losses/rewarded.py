@@ -7,7 +7,7 @@ from jaxalign.losses.base import LossOutput, Pair
 from jaxalign.losses.links import pairwise_logistic
 from jaxalign.losses.pairs import pair_output
 from jaxalign.losses.responses import constant, constants, sum_pairs, sum_responses
-from jaxalign.ops import Mean, check_arrays
+from jaxalign.ops import Mean, check_arrays, masked
 from jaxalign.ops.checks import check_positive
 
 
@@ -48,7 +48,7 @@ def mappo_loss(
     pairs = sum_pairs(policy, mask, ref)
     gap = constant("reward_gap", reward_gap, pairs.chosen)
     # Of a pair that does not count it may be NaN, and so would its gradient.
-    gap = jnp.where(pairs.valid, gap, 0.0)
+    gap = masked(gap, pairs.valid)
     rewards = pairs.rewards(beta)
     losses = pairwise_logistic(rewards.chosen - gap * rewards.rejected)
     return pair_output(losses, pairs, rewards)

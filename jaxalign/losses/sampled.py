@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.errors import UserError
-from jaxalign.losses.base import LossOutput
+from jaxalign.losses.base import LossOutput, is_zero
 from jaxalign.losses.surrogate import CAP, ratio_bounds
 from jaxalign.ops import (
     Mean,
@@ -196,12 +196,11 @@ def policy_output(
     shown = dict(ratio_metrics(tokens) if metrics is None else metrics)
     shown["policy_loss"] = aggregate(costs, mask)
     shown["advantage/abs_mean"] = token_mean(jnp.abs(tokens.advantages), mask)
-    no_kl = isinstance(beta, int | float) and beta == 0
     if kl is not None:
-        # Left out, not times 0: infinite where the reference finds a token impossible.
-        costs = costs if no_kl else costs + beta * kl
+        # Infinite where the reference finds a token impossible.
+        costs = costs if is_zero(beta) else costs + beta * kl
         shown["kl"] = token_mean(kl, mask)
-    elif not no_kl:
+    elif not is_zero(beta):
         raise UserError(f"beta={beta} needs ref_logps; pass them, or beta=0")
     if tokens.penalty is not None:
         costs = costs + tokens.penalty

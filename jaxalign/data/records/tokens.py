@@ -35,13 +35,8 @@ def tokenised(row: Mapping[str, Any]) -> Tokenised:
     """
     prompt, whole = _sequence(row, "prompt_"), _sequence(row, "")
     completion = _sequence(row, "completion_")
-    loose = [x for x in (*MASKS, *LAYOUT) if x in row and x not in _OF_COMPLETIONS]
-    if completion and not whole and loose:
-        raise Flaw(
-            f"`{loose[0]}` does not say which ids it is of",
-            f"Call it `completion_{loose[0]}`, or give the whole sequence as "
-            "`input_ids`.",
-        )
+    if completion and not whole:
+        _check_owned(row)
     if whole and completion:
         raise Flaw(
             "the row has `input_ids` and the ids of a completion",
@@ -62,6 +57,17 @@ def tokenised(row: Mapping[str, Any]) -> Tokenised:
     # What is called `input_ids` may hold the prompt, as KTO's trainers write it; a
     # completion by itself may well begin as its prompt does.
     return _record(_behind(prompt, part, within="completion_ids" not in row))
+
+
+def _check_owned(row: Mapping[str, Any]) -> None:
+    """Refuses masks beside a prompt and a completion that may be of either."""
+    for name in (*MASKS, *LAYOUT):
+        if name in row and name not in _OF_COMPLETIONS:
+            raise Flaw(
+                f"`{name}` does not say which ids it is of",
+                f"Call it `completion_{name}`, or give the whole sequence as "
+                "`input_ids`.",
+            )
 
 
 def tokenised_sides(row: Mapping[str, Any]) -> tuple[Tokenised, Tokenised]:

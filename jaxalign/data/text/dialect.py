@@ -23,7 +23,7 @@ def to_json(value: Any) -> Any:
     """A copy made of JSON types alone; nothing else reaches a template.
 
     Raises:
-      UserError: it holds another type, a character that marks contents, or half of one.
+      UserError: it holds another type, half a character, or one that marks contents.
     """
     # Before the numbers: int(True) would be 1.
     if value is None or isinstance(value, bool):

@@ -149,8 +149,7 @@ class Encoder:
           UserError: the template refuses the messages.
         """
         if isinstance(record.prompt, str):
-            text = record.prompt[: self.max_characters]
-            return self._with_bos(*self.tokenizer.encode(text))[0]
+            return self._alone(record.prompt)
         try:
             chat = self._chat_tokens(
                 record, record.prompt, add_generation_prompt=True, spans=False
@@ -214,10 +213,14 @@ class Encoder:
 
     def _joins(self, prompt: str, ids: np.ndarray) -> bool:
         """Whether the end of a prompt is read otherwise alone, as one samples."""
-        if not prompt[-1:].isspace() or len(prompt) > (self.max_characters or 1 << 40):
+        if not prompt[-1:].isspace():
             return False
-        alone = self._with_bos(*self.tokenizer.encode(prompt))[0]
+        alone = self._alone(prompt)
         return not np.array_equal(alone, ids[: len(alone)])
+
+    def _alone(self, prompt: str) -> np.ndarray:
+        text = prompt[: self.max_characters]
+        return self._with_bos(*self.tokenizer.encode(text))[0]
 
     def _chat(
         self,

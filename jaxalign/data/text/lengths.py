@@ -88,11 +88,11 @@ def apply_limits(
         at_end = limits.on_long == "keep_start"
         sequences = tuple(_cut_prompt(x, cut, at_end, bos) for x in sequences)
     sequences = tuple(_cut_end(x, most) for x in sequences)
-    cut = [len(x.ids) for x in sequences] != [len(x.ids) for x in example.sequences]
     # Sides that differ only behind the cut teach nothing.
     first = sequences[0].ids
     if len(sequences) > 1 and all(np.array_equal(first, x.ids) for x in sequences):
-        if not cut:
+        uncut = example.sequences
+        if [len(x.ids) for x in sequences] == [len(x.ids) for x in uncut]:
             raise Tie(
                 example.where or f"row {example.index}",
                 "its completions are the same once they are rendered",

@@ -58,8 +58,9 @@ def open_rewards(
                 f"--reward {text!r}: a reward model takes fallback and time_limit, and "
                 f"no `{next(iter(given))}`."
             )
-        given = {"dtype": dtype, "shown": shown, **layout}
-        reward = open_reward_model(name, tokenizer, weight, **given)
+        reward = open_reward_model(
+            name, tokenizer, weight, dtype=dtype, shown=shown, **layout
+        )
         return dataclasses.replace(reward, **own)
 
     return with_own_names(map(opened, texts))
