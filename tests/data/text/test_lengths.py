@@ -150,10 +150,10 @@ def test_the_report_counts_what_became_of_the_rows(tmp_path):
 def test_rows_left_out_by_reader_and_encoder_are_judged_together(
     tmp_path, max_dropped, left
 ):
-    """Two of ten are no rows, and one has nothing to train."""
+    """Two of ten are no rows, and of one no example can be made."""
     file = tmp_path / "rows.jsonl"
-    good = [{"prompt": "the time is", "completion": x} for x in [" noon"] * 7 + [""]]
-    lines = [json.dumps(x) for x in good] + ["{", "{}"]
+    good = {"prompt": "the time is", "completion": " noon"}
+    lines = [json.dumps(x) for x in [good] * 7 + [{**good, "weight": 2}]] + ["{", "{}"]
     file.write_text("\n".join(lines))
     source, form = open_rows(str(file), "sft", conversational=False)
     bad_rows: Any = {"on_bad_row": "drop", "max_dropped": max_dropped}
